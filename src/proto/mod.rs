@@ -1,0 +1,1 @@
+//! State machines: no sockets, no clock; input, time and randomness are arguments.
