@@ -113,7 +113,7 @@ def main():
                 home.report("line", peer="%s:%d" % (con.addr, int(con.port)), line=line)
         peers.report()
         inputs = [commands]
-        if net.passive is not None:
+        if net.passive is not None and len(net.inbound) < net.max_inbound:
             inputs.append(net.passive)
         inputs += [node["con"].s for node in net.inbound + net.outbound if node["con"].connected]
         readable, _, _ = select.select(inputs, [], [])
