@@ -1,1 +1,4 @@
 //! State machines: no sockets, no clock; input, time and randomness are arguments.
+
+pub(crate) mod backoff;
+pub(crate) mod duplicates;
