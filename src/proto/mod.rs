@@ -1,4 +1,5 @@
 //! State machines: no sockets, no clock; input, time and randomness are arguments.
 
 pub(crate) mod backoff;
+pub(crate) mod dial;
 pub(crate) mod duplicates;
