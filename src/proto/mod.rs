@@ -1,5 +1,6 @@
 //! State machines: no sockets, no clock; input, time and randomness are arguments.
 
+pub(crate) mod admission;
 pub(crate) mod backoff;
 pub(crate) mod dial;
 pub(crate) mod duplicates;
