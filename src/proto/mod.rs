@@ -4,3 +4,4 @@ pub(crate) mod admission;
 pub(crate) mod backoff;
 pub(crate) mod dial;
 pub(crate) mod duplicates;
+pub(crate) mod peers;
