@@ -817,9 +817,47 @@ mod tests {
     fn several_nodes_of_one_household_are_several_nodes() {
         let mut peers = peers();
         for port in 4000..4003 {
-            peers.handle_learned(SocketAddr::new(host(1).ip(), port), OLDER, at(0));
+            peers.handle_learned(member(port), OLDER, at(0));
         }
         assert_eq!(dials(&mut peers).len(), 3);
+    }
+
+    /// Lists 100 ports of one IP, where nobody listens, and counts the dials of the first minute.
+    fn dials_to(ip: IpAddr) -> usize {
+        let mut peers = peers();
+        for port in 1..=100 {
+            peers.handle_learned(
+                SocketAddr::new(ip, port),
+                Source::Rendezvous { newer: false, server: ip },
+                at(0),
+            );
+        }
+        let mut count = 0;
+        while let Some((time, address)) = next_dial(&mut peers).filter(|&(time, _)| time < 60_000) {
+            count += 1;
+            peers.handle_dial_failed(address, at(time));
+        }
+        count
+    }
+
+    #[test]
+    fn no_ip_is_dialled_more_than_20_times_a_minute_but_our_own_machine() {
+        assert_eq!(dials_to(host(1).ip()), 20);
+        assert_eq!(dials_to(addr("127.0.0.1:1").ip()), 120);
+    }
+
+    #[test]
+    fn a_static_peer_that_was_given_up_under_another_name_is_tried_at_once() {
+        let mut peers = peers();
+        peers.handle_learned(host(1), OLDER, at(0));
+        let mut now = 0;
+        for _ in 0..3 {
+            now = next_dial(&mut peers).unwrap().0;
+            peers.handle_dial_failed(host(1), at(now));
+        }
+        assert_eq!(dials(&mut peers), []);
+        peers.handle_learned(host(1), Source::Static, at(now + 60_000));
+        assert_eq!(dials(&mut peers), [host(1)]);
     }
 
     #[test]
@@ -915,7 +953,7 @@ mod tests {
         peers.handle_learned(host(1), NEWER, at(0));
         peers.handle_learned(host(2), NEWER, at(0));
         assert_eq!((dials(&mut peers), peers.wanted()), (vec![], 8));
-        peers.handle_inbound_opened(SocketAddr::new(host(1).ip(), 50_000), at(100));
+        peers.handle_inbound_opened(member(50_000), at(100));
         let (time, address) = next_dial(&mut peers).unwrap();
         assert!(address == host(2) && (3000..=4000).contains(&time), "{address} at {time}");
         assert_eq!(next_dial(&mut peers), None);
@@ -930,27 +968,66 @@ mod tests {
         assert_eq!(dials(&mut peers), [host(1)]);
     }
 
+    /// A node of the household that `host(1)` is of.
+    fn member(port: u16) -> SocketAddr {
+        SocketAddr::new(host(1).ip(), port)
+    }
+
     #[test]
     fn an_inbound_connection_stands_for_one_candidate_at_its_ip() {
-        let ip = host(1).ip();
         let mut peers = peers();
-        peers.handle_inbound_opened(SocketAddr::new(ip, 50_000), at(0));
-        peers.handle_learned(SocketAddr::new(ip, 4001), OLDER, at(10));
+        peers.handle_inbound_opened(member(50_000), at(0));
+        peers.handle_learned(member(4001), OLDER, at(10));
         assert_eq!(dials(&mut peers), []);
-        peers.handle_learned(SocketAddr::new(ip, 4002), NEWER, at(20));
-        assert_eq!(dials(&mut peers), [SocketAddr::new(ip, 4001)], "the newer one explains it better");
+        peers.handle_learned(member(4002), OLDER, at(20));
+        assert_eq!(dials(&mut peers), [member(4001)]);
+    }
+
+    #[test]
+    fn a_newer_node_explains_an_inbound_connection_best_and_the_first_of_them_better() {
+        let mut peers = peers();
+        peers.handle_inbound_opened(member(50_000), at(0));
+        peers.handle_learned(member(4001), NEWER, at(10));
+        peers.handle_learned(member(4002), OLDER, at(20));
+        assert_eq!(dials(&mut peers), [member(4002)]);
+        peers.handle_learned(member(4003), NEWER, at(30));
+        assert_eq!(next_dial(&mut peers).map(|(_, address)| address), Some(member(4003)));
+        assert_eq!(next_dial(&mut peers), None);
+    }
+
+    #[test]
+    fn whom_we_could_not_reach_explains_an_inbound_connection_better() {
+        let mut peers = peers();
+        peers.handle_learned(member(4001), OLDER, at(0));
+        peers.poll_dial();
+        peers.handle_dial_failed(member(4001), at(10));
+        peers.handle_inbound_opened(member(50_000), at(20));
+        peers.handle_learned(member(4002), OLDER, at(30));
+        assert_eq!(dials(&mut peers), [member(4002)]);
+        assert_eq!(next_dial(&mut peers), None);
+    }
+
+    #[test]
+    fn whoever_was_there_before_we_dialled_is_somebody_else() {
+        let mut peers = peers();
+        peers.handle_inbound_opened(member(50_000), at(0));
+        peers.handle_learned(member(4001), NEWER, at(0));
+        peers.handle_learned(member(4002), OLDER, at(0));
+        assert_eq!(dials(&mut peers), [member(4002)]);
+        peers.handle_dial_failed(member(4002), at(10));
+        peers.handle_dialling(member(4001), at(20)); // so the inbound connection was from nobody we know
+        assert_eq!(next_dial(&mut peers).map(|(_, address)| address), Some(member(4002)));
     }
 
     #[test]
     fn when_the_inbound_connection_ends_its_node_is_dialled_unless_it_comes_back() {
-        let inbound = |port| SocketAddr::new(host(1).ip(), port);
         let mut peers = peers();
         peers.handle_learned(host(1), NEWER, at(0));
-        peers.handle_inbound_opened(inbound(50_000), at(100));
-        peers.handle_inbound_closed(inbound(50_000), at(20_000));
-        peers.handle_inbound_opened(inbound(50_001), at(25_000));
+        peers.handle_inbound_opened(member(50_000), at(100));
+        peers.handle_inbound_closed(member(50_000), at(20_000));
+        peers.handle_inbound_opened(member(50_001), at(25_000));
         assert_eq!(next_dial(&mut peers), None);
-        peers.handle_inbound_closed(inbound(50_001), at(100_000));
+        peers.handle_inbound_closed(member(50_001), at(100_000));
         let (time, address) = next_dial(&mut peers).unwrap();
         assert!(address == host(1) && (110_000..=112_500).contains(&time), "{time}");
     }
@@ -961,7 +1038,7 @@ mod tests {
         peers.handle_learned(host(1), OLDER, at(0));
         peers.poll_dial();
         peers.handle_opened(host(1), at(10));
-        peers.handle_inbound_opened(SocketAddr::new(host(1).ip(), 50_000), at(1000)); // so from somebody else there
+        peers.handle_inbound_opened(member(50_000), at(1000)); // so from somebody else there
         peers.handle_closed(host(1), ClosedBy::Them, at(90_000));
         let (time, address) = next_dial(&mut peers).unwrap();
         assert!(address == host(1) && time < 97_000);
@@ -970,7 +1047,7 @@ mod tests {
     #[test]
     fn static_peers_are_dialled_whoever_came_in() {
         let mut peers = peers();
-        peers.handle_inbound_opened(SocketAddr::new(host(1).ip(), 50_000), at(0));
+        peers.handle_inbound_opened(member(50_000), at(0));
         peers.handle_learned(host(1), Source::Static, at(0));
         assert_eq!(dials(&mut peers), [host(1)]);
     }
@@ -1116,7 +1193,9 @@ mod tests {
             seed: u64,
             rounds in prop::collection::vec((prop::collection::vec(hostile(), 0..100), 0u64..8000, 0u8..4), 0..60),
         ) {
-            let config = PeersConfig { book_limit: 50, ..PeersConfig::default() };
+            // Impatient, so that nothing but the budget stands between the server and its victim.
+            let (retry_first, retry_max) = (Duration::from_millis(10), Duration::from_millis(100));
+            let config = PeersConfig { book_limit: 50, retry_first, retry_max, ..PeersConfig::default() };
             let mut peers = Peers::new(config, Random::from_number(seed));
             let own = addr("203.0.0.1:4000");
             peers.set_own(&[own]);
@@ -1351,6 +1430,17 @@ mod tests {
                     world.run_until(at(200_000));
                     world.assert_one_link_for_each_pair(&format!("seed {seed}, within {spread:?}"));
                 }
+            }
+        }
+
+        #[test]
+        fn a_household_that_is_listed_to_all_at_once_ends_as_a_full_mesh() {
+            for seed in 0..50 {
+                let mut world = World::new(&household(5), true, seed);
+                (0..5).for_each(|node| world.plan(at(0), Step::Register(node)));
+                (0..5).for_each(|node| world.plan(at(0), Step::Bootstrap(node)));
+                world.run_until(at(60_000));
+                world.assert_one_link_for_each_pair(&format!("seed {seed}"));
             }
         }
 
