@@ -87,6 +87,8 @@ pub enum RendezvousNews {
     Nodes(usize),
     /// We are listed there.
     Advertised,
+    /// It has no room for us; asked again later.
+    Refused,
     /// It does not answer, or not in its protocol. It is asked again after the given time.
     Down {
         /// Why.

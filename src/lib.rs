@@ -4,6 +4,7 @@ mod config;
 mod error;
 mod event;
 mod id;
+mod io;
 mod node;
 mod note;
 mod proto;

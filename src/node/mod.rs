@@ -4,6 +4,8 @@
 //! and the simulator, and two nodes, the peer behind [`Net`](crate::Net) and the server behind
 //! [`Rendezvous`](crate::Rendezvous).
 
+pub(crate) mod peer;
+pub(crate) mod server;
 pub(crate) mod streams;
 
 use std::io;
@@ -64,6 +66,9 @@ pub(crate) trait Host {
 
     /// The file of known peers was read, or why it could not be.
     fn handle_loaded(&mut self, outcome: io::Result<String>, now: Instant);
+
+    /// The file of known peers was written, or why it could not be.
+    fn handle_saved(&mut self, outcome: io::Result<()>, now: Instant);
 
     /// Time has passed, or something happened: everything that is due is done.
     fn handle_timeout(&mut self, now: Instant);

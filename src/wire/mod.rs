@@ -1,3 +1,4 @@
 //! Bytes to values and back; no state.
 
 pub(crate) mod line;
+pub(crate) mod address;
