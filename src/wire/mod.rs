@@ -1,1 +1,3 @@
 //! Bytes to values and back; no state.
+
+pub(crate) mod rendezvous;
