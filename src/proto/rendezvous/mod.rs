@@ -9,6 +9,9 @@ mod deadlines;
 mod meetings;
 mod registry;
 pub(crate) mod server;
+mod session;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 
