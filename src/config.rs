@@ -118,7 +118,7 @@ impl Default for Config {
             advertise: true,
             bootstrap: true,
             max_inbound: 10,
-            max_inbound_per_address: 10,
+            max_inbound_per_address: 3,
             max_outbound: 10,
             max_attempts: 64,
             max_bans: 1024,
@@ -241,17 +241,16 @@ impl Config {
         self
     }
 
-    /// Connections that one address (of IPv6: one /64 network) may open to us. Defaults to 10: a household behind one
-    /// address is several nodes, and with the default of ten slots the limit is theirs; who raises the slots
-    /// should think about this one too.
+    /// Connections that one address (of IPv6: one /64 network) may open to us, loopback excepted. Defaults to 3: several
+    /// nodes of one household, but not all our slots.
     pub fn max_inbound_per_address(mut self, slots: usize) -> Self {
         self.max_inbound_per_address = slots;
         self
     }
 
     /// Connections that the node opens by itself, to peers from servers, from [`Config::peer`] and from the file of
-    /// known peers. Defaults to 10, as in pyp2p. Those begun by [`Net::connect_addr`](crate::Net::connect_addr) do
-    /// not count.
+    /// known peers. Defaults to 10, as in pyp2p. Those begun by [`Net::connect_addr`](crate::Net::connect_addr) take
+    /// slots too, but are never refused for want of one.
     pub fn max_outbound(mut self, slots: usize) -> Self {
         self.max_outbound = slots;
         self
@@ -413,8 +412,8 @@ impl Default for RendezvousConfig {
             max_clients: 25_000,
             max_clients_per_address: 256,
             max_nodes: 50_000,
-            max_nodes_per_address: 256,
-            idle_timeout: Duration::from_secs(180),
+            max_nodes_per_address: 32,
+            idle_timeout: Duration::from_secs(15 * 60),
             streams: StreamLimits {
                 max_line: 8 << 10,
                 max_unread: 64 << 10,
@@ -445,7 +444,7 @@ impl RendezvousConfig {
         self
     }
 
-    /// Connections at once from one address (of IPv6: one /64 network). Defaults to 256: a carrier-grade NAT puts many
+    /// Connections at once from one address (of IPv6: one /64 network), loopback excepted. Defaults to 256: a carrier-grade NAT puts many
     /// households behind one address.
     pub fn max_clients_per_address(mut self, clients: usize) -> Self {
         self.max_clients_per_address = clients;
@@ -458,14 +457,16 @@ impl RendezvousConfig {
         self
     }
 
-    /// Nodes that are listed at once for one address. Defaults to 256.
+    /// Nodes that are listed at once for one address (of IPv6: one /64 network), loopback excepted. Defaults to 32: a
+    /// household or a small office; more would let one address fill the answers.
     pub fn max_nodes_per_address(mut self, nodes: usize) -> Self {
         self.max_nodes_per_address = nodes;
         self
     }
 
-    /// How long a client may be silent before it is disconnected. Defaults to 3 minutes: p2poll's nodes ask once a
-    /// minute, pyp2p's come back for each question.
+    /// How long a client may be silent before it is disconnected. Defaults to 15 minutes: somebody who types by hand may
+    /// think, and abandoned connections do not pile up. p2poll's nodes give a sign of life each minute and are missed
+    /// after three; pyp2p's nodes that wait to be punched may be silent for as long as they like.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
         self

@@ -23,7 +23,7 @@ pub(crate) struct Notes {
 
 impl Notes {
     /// As many as one tick can be expected to need; beyond it they are counted.
-    const LIMIT: usize = 256;
+    pub(crate) const LIMIT: usize = 256;
 
     pub(crate) fn push(&mut self, level: Level, text: impl FnOnce() -> String) {
         if level > log::STATIC_MAX_LEVEL || level > log::max_level() {

@@ -139,7 +139,7 @@ impl<H: Host> Engine<H> {
             || self.sockets.has_acceptable()
             || self.worker.has_failed()
             || self.host.streams().is_busy()
-            || self.host.streams().has_unread();
+            || self.host.has_work();
         if busy {
             return Some(Duration::ZERO);
         }

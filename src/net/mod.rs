@@ -18,7 +18,6 @@ use mio::Registry;
 use crate::con::Con;
 use crate::config::Config;
 use crate::error::{ConnectError, StartError};
-use crate::event::Event;
 use crate::id::{AttemptId, ConId, Except};
 use crate::io::{Clock, Stream, seed};
 use crate::node::peer::Node;

@@ -44,6 +44,9 @@ pub(crate) trait Host {
 
     fn notes(&mut self) -> &mut Notes;
 
+    /// Whether there is something to be done now that no readiness and no deadline will announce.
+    fn has_work(&self) -> bool;
+
     /// A peer opened a connection. `None` refuses it.
     fn handle_accepted(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<ConId>;
 

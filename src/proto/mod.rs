@@ -6,3 +6,4 @@ pub(crate) mod dial;
 pub(crate) mod duplicates;
 pub(crate) mod link;
 pub(crate) mod peers;
+pub(crate) mod rendezvous;

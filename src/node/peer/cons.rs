@@ -27,9 +27,9 @@ impl Node {
     pub(crate) fn next_line(&mut self, id: ConId, clock: impl Fn() -> Instant) -> Option<Line> {
         loop {
             let line = self.streams.next_line(id)?;
-            match &mut self.duplicates {
-                Some(duplicates) if duplicates.is_duplicate(&line, clock()) => {}
-                _ => return Some(Line::new(line)),
+            let duplicates = self.duplicates.as_mut();
+            if !duplicates.is_some_and(|duplicates| duplicates.is_duplicate(&line, clock())) {
+                return Some(Line::new(line));
             }
         }
     }

@@ -231,6 +231,10 @@ impl Host for Node {
         &mut self.notes
     }
 
+    fn has_work(&self) -> bool {
+        self.has_unread()
+    }
+
     fn handle_accepted(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<ConId> {
         if self.is_leaving() {
             return None;
