@@ -531,7 +531,7 @@ impl<'a> Words<'a> {
             self.next();
             return Some(nodes);
         }
-        while let Some(word) = self.next() {
+        for word in self.by_ref() {
             let node = listed(word)?;
             if nodes.len() < MAX_NODES {
                 nodes.push(node);

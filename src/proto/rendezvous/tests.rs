@@ -86,8 +86,8 @@ impl World {
     fn settle(&mut self) {
         for round in 0.. {
             assert!(round < 1000, "no end of actions");
-            let busy = (0..self.nodes.len()).fold(false, |busy, node| self.serve(node) || busy);
-            if !self.notify() && !busy {
+            let busy = (0..self.nodes.len()).filter(|&node| self.serve(node)).count();
+            if !self.notify() && busy == 0 {
                 return;
             }
         }
