@@ -289,7 +289,7 @@ impl Config {
     }
 
     /// Drops a received line whose like was received or broadcast within `window`: for programs that forward what
-    /// they receive, so that a line does not run in circles. Remembers at most `capacity` lines, of 16 bytes each.
+    /// they receive, so that a line does not run in circles. Remembers at most `capacity` lines, of about 40 bytes each.
     /// Off by default: then every line is delivered as often as it comes.
     pub fn suppress_duplicates(mut self, window: Duration, capacity: usize) -> Self {
         self.duplicates = Some(DuplicateWindow { window, capacity });

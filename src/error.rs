@@ -66,7 +66,10 @@ impl fmt::Display for StartError {
                 write!(f, "can not listen at {addr}: {source}; {}", listen_advice(source.kind()))
             }
             Self::BadAddress { text, why } => {
-                write!(f, "{text:?} is not an address: {why}; write HOST:PORT, like 192.0.2.1:8000, [2001:db8::1]:8000 or example.org:8000")
+                write!(
+                    f,
+                    "{text:?} is not an address: {why}; write HOST:PORT, like 192.0.2.1:8000, [2001:db8::1]:8000 or example.org:8000"
+                )
             }
             Self::BadConfig(what) => write!(f, "bad configuration: {what}"),
             Self::System(source) => write!(f, "the operating system refused to start: {source}"),
@@ -141,7 +144,9 @@ impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local => f.write_str("closed by this side"),
-            Self::LocalTimeout => f.write_str("closed by this side; the peer did not take all that was queued"),
+            Self::LocalTimeout => {
+                f.write_str("closed by this side; the peer did not take all that was queued")
+            }
             Self::Peer => f.write_str("closed by the peer"),
             Self::Reset => f.write_str("reset by the peer"),
             Self::Vanished => f.write_str("the peer vanished"),

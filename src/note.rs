@@ -39,7 +39,8 @@ impl Notes {
     pub(crate) fn pop(&mut self) -> Option<Note> {
         self.queue.pop_front().or_else(|| {
             let dropped = std::mem::take(&mut self.dropped);
-            (dropped > 0).then(|| Note { level: Level::Warn, text: format!("{dropped} more notes were dropped") })
+            (dropped > 0)
+                .then(|| Note { level: Level::Warn, text: format!("{dropped} more notes were dropped") })
         })
     }
 }

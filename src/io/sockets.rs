@@ -285,7 +285,8 @@ impl Sockets {
     }
 
     pub(crate) fn read(&mut self, index: usize, space: &mut [u8]) -> Read {
-        let Some(slot) = self.slot(index).filter(|slot| slot.readable && !slot.connecting && !slot.finished) else {
+        let Some(slot) = self.slot(index).filter(|slot| slot.readable && !slot.connecting && !slot.finished)
+        else {
             return Read::Blocked;
         };
         loop {

@@ -93,7 +93,9 @@ impl Worker {
             None => self.thread.insert(start(Arc::clone(&self.waker))?),
         };
         orders.try_send(order).map_err(|error| match error {
-            TrySendError::Full(_) => io::Error::new(io::ErrorKind::ResourceBusy, "too many names are being looked up"),
+            TrySendError::Full(_) => {
+                io::Error::new(io::ErrorKind::ResourceBusy, "too many names are being looked up")
+            }
             TrySendError::Disconnected(_) => io::Error::other("the worker thread has ended"),
         })
     }

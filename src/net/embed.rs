@@ -30,7 +30,12 @@ macro_rules! embed {
                 SourceFd(&self.as_raw_fd()).register(registry, token, interests)
             }
 
-            fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+            fn reregister(
+                &mut self,
+                registry: &Registry,
+                token: Token,
+                interests: Interest,
+            ) -> io::Result<()> {
                 SourceFd(&self.as_raw_fd()).reregister(registry, token, interests)
             }
 

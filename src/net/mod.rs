@@ -1,8 +1,8 @@
 //! The facade: a node on real sockets, for a program that owns its loop. No protocol decisions.
 
-pub(crate) mod engine;
 #[cfg(unix)]
 mod embed;
+pub(crate) mod engine;
 mod server;
 mod walk;
 
@@ -63,7 +63,6 @@ pub struct Net {
     filter: RefCell<Filter>,
     #[cfg(unix)]
     registry: Registry,
-    tag: u32,
 }
 
 /// Decides about inbound connections; the application's.
@@ -112,7 +111,6 @@ impl Net {
             core: RefCell::new(engine),
             walks: Cell::new(0),
             filter: RefCell::default(),
-            tag,
         })
     }
 
@@ -242,6 +240,11 @@ impl Net {
         self.with(|core| core.host.unban(address))
     }
 
+    /// The bans in force, each with the time that is left of it, `None` for those that are for good.
+    pub fn banned(&self) -> Vec<(IpAddr, Option<Duration>)> {
+        self.with(|core| core.host.banned(core.now()))
+    }
+
     /// The address at which it listens, the port as chosen by the operating system; `None` when it does not listen.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.with(|core| core.host.listening())
@@ -271,13 +274,12 @@ impl Net {
     /// # Errors
     ///
     /// As [`poll`](Net::poll).
-    pub fn finish(mut self, deadline: Duration) -> io::Result<bool> {
+    pub fn finish(self, deadline: Duration) -> io::Result<bool> {
         self.stop();
         let begin = self.with(|core| core.now());
         loop {
-            let (left, stopped) = self.with(|core| {
-                (deadline.saturating_sub(core.now() - begin), core.host.is_stopped())
-            });
+            let (left, stopped) =
+                self.with(|core| (deadline.saturating_sub(core.now() - begin), core.host.is_stopped()));
             if stopped || left.is_zero() {
                 return Ok(stopped);
             }

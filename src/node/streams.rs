@@ -107,10 +107,6 @@ impl<T> Streams<T> {
         }
     }
 
-    pub(crate) fn net(&self) -> u32 {
-        self.net
-    }
-
     pub(crate) fn limits(&self) -> &StreamLimits {
         &self.limits
     }
@@ -245,7 +241,10 @@ impl<T> Streams<T> {
 
     /// Whether the driver has something to carry out.
     pub(crate) fn is_busy(&self) -> bool {
-        !(self.actions.is_empty() && self.unsent.is_empty() && self.resumed.is_empty() && self.dropped.is_empty())
+        !(self.actions.is_empty()
+            && self.unsent.is_empty()
+            && self.resumed.is_empty()
+            && self.dropped.is_empty())
     }
 
     /// The application has finished a walk over its connections.

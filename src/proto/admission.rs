@@ -137,6 +137,7 @@ impl Admission {
         self.bans.iter().filter(move |(_, ban)| ban.holds(now)).map(|(&address, ban)| (address, ban.until))
     }
 
+    #[cfg(test)]
     pub(crate) fn open(&self) -> usize {
         self.open
     }

@@ -48,8 +48,6 @@ pub(crate) enum DialFailure {
     Ourselves,
     /// Nobody can be there: port 0, or an unspecified, multicast or broadcast address.
     NotDialable,
-    /// The attempt was cancelled.
-    Cancelled,
 }
 
 /// The attempt. Ask `poll_action` until it is `None` after each input, also when `outcome` is there already.
@@ -102,13 +100,6 @@ impl Dial {
         }
     }
 
-    /// The caller no longer wants it.
-    pub(crate) fn cancel(&mut self) {
-        if self.verdict.is_none() {
-            self.give_up(DialFailure::Cancelled, DialFailure::Cancelled);
-        }
-    }
-
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match self.verdict {
             None => soonest(Some(self.deadline), self.next_start),
@@ -128,11 +119,6 @@ impl Dial {
             Verdict::Connected(slot) => Some(DialOutcome::Connected(slot)),
             Verdict::Failed => Some(DialOutcome::Failed(self.failures())),
         }
-    }
-
-    /// Where this slot leads.
-    pub(crate) fn address(&self, slot: DialSlot) -> Option<SocketAddr> {
-        self.addresses.get(slot.0).map(|address| address.to)
     }
 
     fn is_connecting(&self, slot: DialSlot) -> bool {
@@ -403,16 +389,6 @@ mod tests {
         assert_eq!(dial.outcome(), Some(DialOutcome::Failed(addresses.into_iter().zip(reasons).collect())));
         dial.handle_connected(DialSlot(0)); // too late: its socket is abandoned
         assert!(matches!(dial.outcome(), Some(DialOutcome::Failed(_))));
-    }
-
-    #[test]
-    fn a_cancelled_attempt_closes_its_sockets() {
-        let mut dial = dial(&["192.0.2.1:1", "192.0.2.2:1"]);
-        dial.poll_action();
-        dial.cancel();
-        assert_eq!((dial.poll_action(), dial.poll_action()), (abandon(0), None));
-        let Some(DialOutcome::Failed(reasons)) = dial.outcome() else { panic!("cancelled is an outcome") };
-        assert!(reasons.iter().all(|&(_, why)| why == DialFailure::Cancelled));
     }
 
     #[test]

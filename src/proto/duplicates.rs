@@ -12,10 +12,6 @@ use std::time::Duration;
 
 use crate::time::Instant;
 
-/// As many lines as a busy chat sees within the window; about 300 KB when full.
-pub(crate) const DEFAULT_CAPACITY: usize = 8192;
-pub(crate) const DEFAULT_WINDOW: Duration = Duration::from_secs(5);
-
 /// The lines of the last few seconds, by hash.
 #[derive(Debug)]
 pub(crate) struct Duplicates {
@@ -83,6 +79,8 @@ impl Duplicates {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const WINDOW: Duration = Duration::from_secs(5);
     use proptest::prelude::*;
 
     fn at(millis: u64) -> Instant {
@@ -90,7 +88,7 @@ mod tests {
     }
 
     fn duplicates(capacity: usize) -> Duplicates {
-        Duplicates::new(capacity, DEFAULT_WINDOW, [7; 16])
+        Duplicates::new(capacity, WINDOW, [7; 16])
     }
 
     #[test]
@@ -139,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_hash_depends_on_the_secret() {
-        let (a, b) = (duplicates(1), Duplicates::new(1, DEFAULT_WINDOW, [8; 16]));
+        let (a, b) = (duplicates(1), Duplicates::new(1, WINDOW, [8; 16]));
         assert_ne!(a.hash(b"line"), b.hash(b"line"));
     }
 
@@ -152,7 +150,7 @@ mod tests {
             let mut now = Instant::ZERO;
             for (line, pause, ours) in steps {
                 now = now + Duration::from_millis(pause);
-                list.retain(|&(_, first)| now - first < DEFAULT_WINDOW);
+                list.retain(|&(_, first)| now - first < WINDOW);
                 let known = list.iter().any(|&(other, _)| other == line);
                 if !known {
                     list.push((line, now));

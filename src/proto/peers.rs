@@ -291,11 +291,13 @@ impl Peers {
     }
 
     /// Whether there is an outbound connection to this address and port, or one under way.
+    #[cfg(test)]
     pub(crate) fn is_linked(&self, address: SocketAddr) -> bool {
         self.book.get(&canonical(address)).is_some_and(|entry| entry.state != State::Idle)
     }
 
     /// Outbound connections, those under way included.
+    #[cfg(test)]
     pub(crate) fn outbound(&self) -> usize {
         self.outbound
     }

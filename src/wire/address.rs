@@ -8,7 +8,10 @@ use std::net::SocketAddr;
 pub(crate) enum HostPort {
     Address(SocketAddr),
     /// A name that is to be looked up.
-    Name { host: String, port: u16 },
+    Name {
+        host: String,
+        port: u16,
+    },
 }
 
 impl HostPort {

@@ -118,7 +118,8 @@ pub(crate) fn take_line(chunk: &mut Bytes) -> Option<Bytes> {
     Some(line)
 }
 
-/// The same for a borrowed chunk, for readers that keep nothing.
+/// The same, said in another way, to compare with.
+#[cfg(test)]
 pub(crate) fn split_line(chunk: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = memchr::memchr(b'\n', chunk)?;
     Some((&chunk[..without_carriage_return(&chunk[..end])], &chunk[end + 1..]))

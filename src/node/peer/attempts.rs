@@ -32,7 +32,10 @@ pub(super) enum Purpose {
 enum Phase {
     /// The worker is looking up the name, until this moment at most.
     Resolving(Instant),
-    Dialling { dial: Dial, streams: Vec<(DialSlot, ConId)> },
+    Dialling {
+        dial: Dial,
+        streams: Vec<(DialSlot, ConId)>,
+    },
 }
 
 #[derive(Debug)]
@@ -162,13 +165,20 @@ impl Node {
             self.abandon_oneself(id, now);
             return;
         }
-        if let Some(Attempt { phase: Phase::Dialling { dial, .. }, .. }) = self.attempts.open.get_mut(&serial) {
+        if let Some(Attempt { phase: Phase::Dialling { dial, .. }, .. }) = self.attempts.open.get_mut(&serial)
+        {
             dial.handle_connected(slot);
         }
         self.advance_attempt(serial, now);
     }
 
-    pub(super) fn handle_dial_failed(&mut self, serial: u64, slot: DialSlot, kind: io::ErrorKind, now: Instant) {
+    pub(super) fn handle_dial_failed(
+        &mut self,
+        serial: u64,
+        slot: DialSlot,
+        kind: io::ErrorKind,
+        now: Instant,
+    ) {
         if let Some(Attempt { phase: Phase::Dialling { dial, streams }, .. }) =
             self.attempts.open.get_mut(&serial)
         {
@@ -242,7 +252,8 @@ impl Node {
 
     /// Carries out what the dial wants, until it wants nothing or is decided.
     fn advance_attempt(&mut self, serial: u64, now: Instant) {
-        let Some(Attempt { phase: Phase::Dialling { dial, streams }, .. }) = self.attempts.open.get_mut(&serial)
+        let Some(Attempt { phase: Phase::Dialling { dial, streams }, .. }) =
+            self.attempts.open.get_mut(&serial)
         else {
             return;
         };
@@ -332,7 +343,7 @@ fn fail_reason(tried: Vec<(SocketAddr, DialFailure)>) -> FailReason {
         DialFailure::Error(kind) => kind,
         DialFailure::TimedOut => io::ErrorKind::TimedOut,
         DialFailure::Ourselves | DialFailure::NotDialable => io::ErrorKind::InvalidInput,
-        DialFailure::NotTried | DialFailure::Cancelled => io::ErrorKind::Interrupted,
+        DialFailure::NotTried => io::ErrorKind::Interrupted,
     };
     FailReason::Unreachable(tried.into_iter().map(|(addr, why)| (addr, kind(why))).collect())
 }

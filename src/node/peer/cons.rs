@@ -119,10 +119,15 @@ impl Node {
         if let Some(freed) = self.admission.ban(address, span.map(|span| now + span), now) {
             self.notes.push(Level::Warn, || format!("the table of bans is full: {freed} is free again"));
         }
-        let of_address: Vec<ConId> = self.shown.iter().copied().filter(|&id| self.is_from(id, address)).collect();
+        let of_address: Vec<ConId> =
+            self.shown.iter().copied().filter(|&id| self.is_from(id, address)).collect();
         for id in of_address {
             self.close(id, now);
         }
+    }
+
+    pub(crate) fn banned(&self, now: Instant) -> Vec<(IpAddr, Option<Duration>)> {
+        self.admission.banned(now).map(|(address, until)| (address, until.map(|until| until - now))).collect()
     }
 
     pub(crate) fn unban(&mut self, address: IpAddr) -> bool {

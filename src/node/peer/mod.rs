@@ -85,7 +85,12 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(config: Config, net: u32, mut random: Random, now: Instant) -> Result<Self, StartError> {
+    pub(crate) fn new(
+        config: Config,
+        net: u32,
+        mut random: Random,
+        now: Instant,
+    ) -> Result<Self, StartError> {
         let duplicates = config.duplicates.map(|duplicates| {
             let mut secret = [0; 16];
             secret[..8].copy_from_slice(&random.next_u64().to_le_bytes());
@@ -132,7 +137,8 @@ impl Node {
             return;
         }
         // The streams keep their own deadline; the last of them ends a lingering moment after it.
-        self.leaving = Leaving::Until(now + self.config.streams.close_deadline + std::time::Duration::from_secs(2));
+        self.leaving =
+            Leaving::Until(now + self.config.streams.close_deadline + std::time::Duration::from_secs(2));
         self.cancel_all();
         self.leave_servers(now);
         self.save_known();
@@ -213,7 +219,8 @@ impl Node {
                 }
             }
         }
-        if now >= deadline || self.streams.len() == 0 && self.servers.have_left() && !self.network.is_saving() {
+        if now >= deadline || self.streams.len() == 0 && self.servers.have_left() && !self.network.is_saving()
+        {
             self.leaving = Leaving::Done;
             self.events.push(Event::Stopped);
         }

@@ -132,7 +132,9 @@ impl Node {
     pub(super) fn handle_known_loaded(&mut self, outcome: io::Result<String>, now: Instant) {
         match outcome {
             Ok(text) => {
-                for addr in text.lines().filter_map(|line| line.trim().parse().ok()).take(self.config.max_known) {
+                for addr in
+                    text.lines().filter_map(|line| line.trim().parse().ok()).take(self.config.max_known)
+                {
                     self.network.peers.handle_learned(addr, Source::File, now);
                 }
                 self.network.peers.take_changed();

@@ -14,7 +14,9 @@ use crate::event::{Event, RendezvousNews, ServerFault, ServerKind};
 use crate::id::ConId;
 use crate::node::streams::StreamFacts;
 use crate::proto::peers::Source;
-use crate::proto::rendezvous::client::{self, Advert, AdvertKind, Client, ClientAction, ClientConfig, ClientEvent};
+use crate::proto::rendezvous::client::{
+    self, Advert, AdvertKind, Client, ClientAction, ClientConfig, ClientEvent,
+};
 use crate::random::Random;
 use crate::time::{Instant, soonest};
 use crate::wire::address::HostPort;
@@ -110,7 +112,13 @@ impl Node {
         }
     }
 
-    pub(super) fn handle_server_connected(&mut self, place: usize, id: ConId, facts: StreamFacts, now: Instant) {
+    pub(super) fn handle_server_connected(
+        &mut self,
+        place: usize,
+        id: ConId,
+        facts: StreamFacts,
+        now: Instant,
+    ) {
         let Some(server) = self.servers.0.get_mut(place) else { return };
         server.attempt = None;
         server.stream = Some(id);

@@ -62,11 +62,22 @@ pub(crate) struct Counters {
 enum Phase {
     Open,
     /// The peer is done; what it sent is still being read by the application. `broken`: nothing can be sent either.
-    Ended { why: CloseReason, broken: bool, patience: Instant, walk: u64 },
+    Ended {
+        why: CloseReason,
+        broken: bool,
+        patience: Instant,
+        walk: u64,
+    },
     /// This side is done; what is queued is still going out.
-    Closing { why: CloseReason, deadline: Instant },
+    Closing {
+        why: CloseReason,
+        deadline: Instant,
+    },
     /// All is sent and the peer was told; its side is awaited for a moment.
-    Lingering { why: CloseReason, deadline: Instant },
+    Lingering {
+        why: CloseReason,
+        deadline: Instant,
+    },
 }
 
 #[derive(Debug)]
@@ -202,7 +213,8 @@ impl Link {
     /// What is to be done with the socket, at this moment and after this many walks of the application.
     pub(crate) fn poll_step(&mut self, limits: &StreamLimits, walks: u64, now: Instant) -> Option<Step> {
         if self.inbox.is_stuck() && self.phase == Phase::Open {
-            self.phase = Phase::Closing { why: CloseReason::LineTooLong, deadline: now + limits.close_deadline };
+            self.phase =
+                Phase::Closing { why: CloseReason::LineTooLong, deadline: now + limits.close_deadline };
         }
         match self.phase {
             Phase::Open => None,

@@ -385,22 +385,6 @@ impl Client {
         self.work(now);
     }
 
-    /// Asks to punch to the node at `ip`. False when too much is under way.
-    pub(crate) fn candidate(&mut self, ip: IpAddr, ports: Ports, now: Instant) -> bool {
-        self.ask(Request::Candidate { ip, ports }, now)
-    }
-
-    /// Accepts the candidate at `ip`. False when this node does not wait to be punched.
-    pub(crate) fn accept(&mut self, ip: IpAddr, ports: Ports, ntp: Ntp, now: Instant) -> bool {
-        let ready = self.session().is_some_and(|session| session.kind.is_some());
-        ready && self.waits_for_punch() && self.ask(Request::Accept { ip, ports, ntp }, now)
-    }
-
-    /// Asks which port the server sees, which [`ClientEvent::Remote`] answers. False when too much is under way.
-    pub(crate) fn source(&mut self, port: u16, now: Instant) -> bool {
-        self.ask(Request::Source { port: Some(port) }, now)
-    }
-
     fn session(&self) -> Option<&Session> {
         match &self.state {
             State::Open(session) => Some(session),
@@ -410,18 +394,6 @@ impl Client {
 
     fn waits_for_punch(&self) -> bool {
         self.registered.is_some_and(|advert| advert.kind == AdvertKind::Simultaneous)
-    }
-
-    fn ask(&mut self, request: Request, now: Instant) -> bool {
-        /// What may wait for the socket: a driver that takes no actions must not make us grow.
-        const MAX_OUT: usize = 64 * 1024;
-        let owed = self.session().map_or(0, Session::owed);
-        if self.leaving || self.asked.len() + owed >= MAX_ASKED || self.out.len() > MAX_OUT {
-            return false;
-        }
-        self.asked.push_back(request);
-        self.work(now);
-        true
     }
 
     fn emit(&mut self, event: ClientEvent) {
@@ -679,6 +651,38 @@ impl Session {
             }
             _ => request.write(out),
         }
+    }
+}
+
+/// Punching, by way of the server.
+#[cfg_attr(not(test), expect(dead_code, reason = "punching, which asks for this, is not built yet"))]
+impl Client {
+    /// Asks to punch to the node at `ip`. False when too much is under way.
+    pub(crate) fn candidate(&mut self, ip: IpAddr, ports: Ports, now: Instant) -> bool {
+        self.ask(Request::Candidate { ip, ports }, now)
+    }
+
+    /// Accepts the candidate at `ip`. False when this node does not wait to be punched.
+    pub(crate) fn accept(&mut self, ip: IpAddr, ports: Ports, ntp: Ntp, now: Instant) -> bool {
+        let ready = self.session().is_some_and(|session| session.kind.is_some());
+        ready && self.waits_for_punch() && self.ask(Request::Accept { ip, ports, ntp }, now)
+    }
+
+    /// Asks which port the server sees, which [`ClientEvent::Remote`] answers. False when too much is under way.
+    pub(crate) fn source(&mut self, port: u16, now: Instant) -> bool {
+        self.ask(Request::Source { port: Some(port) }, now)
+    }
+
+    fn ask(&mut self, request: Request, now: Instant) -> bool {
+        /// What may wait for the socket: a driver that takes no actions must not make us grow.
+        const MAX_OUT: usize = 64 * 1024;
+        let owed = self.session().map_or(0, Session::owed);
+        if self.leaving || self.asked.len() + owed >= MAX_ASKED || self.out.len() > MAX_OUT {
+            return false;
+        }
+        self.asked.push_back(request);
+        self.work(now);
+        true
     }
 }
 
