@@ -97,7 +97,8 @@ impl fmt::Debug for AttemptId {
 
 /// The exception of a broadcast: one connection, or none.
 ///
-/// Made from a [`Con`](crate::Con), a [`ConId`], an option of either, or `None`.
+/// Made from a [`Con`](crate::Con), a [`ConId`], an `Option<Con>`, or `None`. (An `Option<ConId>` would make `None`
+/// ambiguous; map it through [`Net::con`](crate::Net::con).)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Except(pub(crate) Option<ConId>);
 
@@ -110,11 +111,5 @@ impl From<ConId> for Except {
 impl From<&ConId> for Except {
     fn from(id: &ConId) -> Self {
         Self(Some(*id))
-    }
-}
-
-impl From<Option<ConId>> for Except {
-    fn from(id: Option<ConId>) -> Self {
-        Self(id)
     }
 }
