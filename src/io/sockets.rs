@@ -412,7 +412,9 @@ fn connect_progress(socket: &TcpStream, slot: usize) -> Option<Progress> {
         Ok(None) => {}
     }
     match socket.peer_addr() {
-        Ok(_) => Some(match socket.local_addr() {
+        Ok(peer) => Some(match socket.local_addr() {
+            // A port that dials itself meets itself (RFC 9293 section 3.5, simultaneous open): nobody listens there.
+            Ok(local) if local == peer => Progress::Failed(slot, io::ErrorKind::ConnectionRefused),
             Ok(local) => Progress::Connected(slot, canonical(local)),
             Err(error) => Progress::Failed(slot, error.kind()),
         }),

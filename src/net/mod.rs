@@ -195,7 +195,7 @@ impl Net {
     }
 
     /// Begins to connect to an address, `IP:PORT` or `HOST:PORT`. The outcome is
-    /// [`Event::Connected`] or [`Event::Failed`] with this id.
+    /// [`Event::Connected`](crate::Event::Connected) or [`Event::Failed`](crate::Event::Failed) with this id.
     ///
     /// # Errors
     ///
@@ -205,7 +205,7 @@ impl Net {
         self.with(|core| core.host.connect(&text, core.now()))
     }
 
-    /// Gives up an attempt; its outcome is [`Event::Failed`]. `false` when it had ended already.
+    /// Gives up an attempt; its outcome is [`Event::Failed`](crate::Event::Failed). `false` when it had ended already.
     pub fn cancel(&self, attempt: AttemptId) -> bool {
         self.with(|core| core.host.cancel(attempt))
     }
@@ -261,7 +261,7 @@ impl Net {
     }
 
     /// Begins to leave: stops listening and dialling, takes back the registrations, closes all connections; what is
-    /// queued still goes out. [`Event::Stopped`] ends it. Go on polling until then, or call [`finish`](Net::finish).
+    /// queued still goes out. [`Event::Stopped`](crate::Event::Stopped) ends it. Go on polling until then, or call [`finish`](Net::finish).
     pub fn stop(&self) {
         self.with(|core| {
             core.stop_listening();

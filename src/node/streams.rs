@@ -55,6 +55,8 @@ struct Entry<T> {
     dirty: bool,
     /// Stands in `ready`.
     ready: bool,
+    /// Something did not fit into its queue, and the application waits for room.
+    full: bool,
     /// The driver was refused room to receive into and waits to be told.
     parked: bool,
     /// Stands in `touched`.
@@ -82,6 +84,8 @@ pub(crate) struct Streams<T> {
     touched: Vec<usize>,
     deadlines: BTreeSet<(Instant, usize)>,
     dropped: VecDeque<Dropped<T>>,
+    /// How many times a stream that was full had room again.
+    relieved: u64,
     /// How many walks over its connections the application has finished.
     walks: u64,
 }
@@ -103,6 +107,7 @@ impl<T> Streams<T> {
             touched: Vec::new(),
             deadlines: BTreeSet::new(),
             dropped: VecDeque::new(),
+            relieved: 0,
             walks: 0,
         }
     }
@@ -188,6 +193,11 @@ impl<T> Streams<T> {
     pub(crate) fn handle_sent(&mut self, slot: usize, len: usize) {
         let Some(entry) = self.slots.get_mut(slot).and_then(Option::as_mut) else { return };
         entry.link.handle_sent(len, &mut self.spare);
+        // At half of the queue, so that a sender is woken for more than a line.
+        if entry.full && entry.link.queued() <= self.limits.max_queued / 2 {
+            entry.full = false;
+            self.relieved += 1;
+        }
         if !entry.link.is_open() {
             self.touch(slot);
         }
@@ -200,6 +210,11 @@ impl<T> Streams<T> {
             entry.dirty = false;
         }
         Some(slot)
+    }
+
+    /// Changes whenever a stream that was full has room again.
+    pub(crate) fn relieved(&self) -> u64 {
+        self.relieved
     }
 
     /// The next stream that was refused room to receive into and has some again.
@@ -281,14 +296,18 @@ impl<T> Streams<T> {
 
     pub(crate) fn queue_line(&mut self, id: ConId, line: &[u8]) -> Result<(), SendError> {
         let entry = lookup(&mut self.slots, self.net, id).ok_or(SendError::Closed)?;
-        entry.link.queue_line(line, &self.limits, &mut self.spare)?;
+        let queued = entry.link.queue_line(line, &self.limits, &mut self.spare);
+        entry.full |= queued == Err(SendError::Full);
+        queued?;
         mark_unsent(entry, id.slot(), &mut self.unsent);
         Ok(())
     }
 
     pub(crate) fn queue_raw(&mut self, id: ConId, bytes: &[u8]) -> Result<(), SendError> {
         let entry = lookup(&mut self.slots, self.net, id).ok_or(SendError::Closed)?;
-        entry.link.queue_raw(bytes, &self.limits, &mut self.spare)?;
+        let queued = entry.link.queue_raw(bytes, &self.limits, &mut self.spare);
+        entry.full |= queued == Err(SendError::Full);
+        queued?;
         mark_unsent(entry, id.slot(), &mut self.unsent);
         Ok(())
     }
@@ -377,6 +396,7 @@ impl<T> Streams<T> {
             connected: false,
             dirty: false,
             ready: false,
+            full: false,
             parked: false,
             touched: false,
         };
