@@ -15,8 +15,18 @@
 
 #[path = "interop/cases.rs"]
 mod cases;
+#[path = "interop/clients.rs"]
+mod clients;
 #[path = "interop/driver.rs"]
 mod driver;
+#[path = "interop/node.rs"]
+mod node;
+#[path = "interop/nodes.rs"]
+mod nodes;
+#[path = "interop/server.rs"]
+mod server;
+#[path = "interop/typed.rs"]
+mod typed;
 #[path = "interop/typist.rs"]
 mod typist;
 
@@ -26,13 +36,13 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Completion, Trial};
 
-use crate::cases::{CASES, Case};
+use crate::cases::{CASES, Case, Run};
 use crate::driver::Python;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     // Looking for Python starts it; a mere listing does without.
-    let means = if arguments.list { Err("only listed".to_owned()) } else { find_means() };
+    let means = if arguments.list { Means::default() } else { Means::find() };
     let means = Arc::new(means);
     let trials = (0u8..).zip(CASES).map(|(number, case)| trial(number, case, means.clone())).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
@@ -49,19 +59,37 @@ impl Street {
     }
 }
 
-fn trial(number: u8, case: &'static Case, means: Arc<Result<Python, String>>) -> Trial {
-    Trial::ignorable_test(case.name, move || match &*means {
-        Ok(python) => {
-            (case.run)(python, Street(number));
-            Ok(Completion::Completed)
+fn trial(number: u8, case: &'static Case, means: Arc<Means>) -> Trial {
+    Trial::ignorable_test(case.name, move || {
+        let street = Street(number);
+        match (&case.run, &means.streets, &means.python) {
+            (_, Err(why), _) | (Run::WithPython(_), _, Err(why)) => return Ok(Completion::ignored_with(why)),
+            (Run::WithPython(run), _, Ok(python)) => run(python, street),
+            (Run::Alone(run), ..) => run(street),
         }
-        Err(why) => Ok(Completion::ignored_with(why)),
+        Ok(Completion::Completed)
     })
 }
 
-fn find_means() -> Result<Python, String> {
-    if let Err(error) = TcpListener::bind((Street(0).house(1), 0)) {
-        return Err(format!("only one loopback address here ({error})"));
+/// What this machine has for the cases, or why not.
+#[derive(Debug)]
+struct Means {
+    streets: Result<(), String>,
+    python: Result<Python, String>,
+}
+
+impl Default for Means {
+    fn default() -> Self {
+        Self { streets: Err("not looked for".to_owned()), python: Err("not looked for".to_owned()) }
     }
-    Python::find().map_err(|why| format!("no Python with pyp2p ({why})"))
+}
+
+impl Means {
+    fn find() -> Self {
+        let streets = TcpListener::bind((Street(0).house(1), 0)).map(drop);
+        Self {
+            streets: streets.map_err(|error| format!("only one loopback address here ({error})")),
+            python: Python::find().map_err(|why| format!("no Python with pyp2p ({why})")),
+        }
+    }
 }

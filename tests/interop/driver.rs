@@ -160,6 +160,19 @@ impl Driver {
         reports.filter_map(|report| report["line"].as_str().map(str::to_owned)).collect()
     }
 
+    /// The lines of all reports of this event about somebody at `ip`, once `last` is among them.
+    pub(crate) fn lines_from(&mut self, event: &str, ip: Ipv4Addr, last: &str) -> Vec<String> {
+        let from = format!("{ip}:");
+        let fits = |report: &Value| {
+            report["event"] == event && report["peer"].as_str().is_some_and(|peer| peer.starts_with(&from))
+        };
+        if !self.seen.iter().any(|report| fits(report) && report["line"] == last) {
+            self.wait_until(&format!("{event} {last}"), |report| fits(report) && report["line"] == last);
+        }
+        let reports = self.seen.iter().filter(|report| fits(report));
+        reports.filter_map(|report| report["line"].as_str().map(str::to_owned)).collect()
+    }
+
     fn give_up(&self, called: &str, why: &str) -> ! {
         let seen: Vec<String> = self.seen.iter().map(Value::to_string).collect();
         panic!("{} while waiting for `{called}`: {why}. Before that:\n{}", self.script, seen.join("\n"))

@@ -12,6 +12,7 @@ use crate::driver::PATIENCE;
 #[derive(Debug)]
 pub(crate) struct Typist {
     stream: BufReader<TcpStream>,
+    line_end: &'static str,
 }
 
 impl Typist {
@@ -22,7 +23,12 @@ impl Typist {
         socket.connect_timeout(&server.into(), PATIENCE).expect("the server accepts");
         let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        Typist { stream: BufReader::new(stream) }
+        Typist { stream: BufReader::new(stream), line_end: "\r\n" }
+    }
+
+    /// Ends lines as netcat does (LF), or as telnet does (CRLF, which is what it begins with).
+    pub(crate) fn ending_lines_in(self, line_end: &'static str) -> Typist {
+        Typist { line_end, ..self }
     }
 
     /// The port that this connection comes from.
@@ -32,7 +38,8 @@ impl Typist {
 
     /// Types a line.
     pub(crate) fn types(&mut self, line: &str) {
-        self.stream.get_mut().write_all(format!("{line}\r\n").as_bytes()).expect("the server reads");
+        let text = format!("{line}{}", self.line_end);
+        self.stream.get_mut().write_all(text.as_bytes()).expect("the server reads");
     }
 
     /// Reads a line; panics when the server hangs up or stays silent.
@@ -55,6 +62,13 @@ impl Typist {
         self.types(line);
         // A server takes a connection's lines in order.
         assert_eq!(self.asks("SOURCE TCP"), format!("REMOTE TCP {}", self.port()), "after {line}");
+    }
+
+    /// Reads that the server hangs up, and nothing else.
+    pub(crate) fn reads_the_end(&mut self) {
+        let mut rest = String::new();
+        self.stream.read_line(&mut rest).expect("the end in time");
+        assert_eq!(rest, "");
     }
 
     /// Asks for nodes until the list of them satisfies.
