@@ -81,6 +81,7 @@ cases! {
         // The protocol by hand.
         typed_in_crlf_at_our_server = |street| typed::session(street, &Server::ours(street), "\r\n"),
         typed_in_lf_at_our_server = |street| typed::session(street, &Server::ours(street), "\n"),
+        piped_in_lf_at_our_server = |street| typed::piped(street, &Server::ours(street), "\n"),
         extensions_typed_in_lf_at_our_server = |street| typed::extensions(street, &Server::ours(street), "\n"),
     }
 }

@@ -56,3 +56,13 @@ pub(crate) fn extensions(street: Street, server: &Server, line_end: &'static str
     assert_eq!(alice.asks("PASSIVE READY 50501 10"), "LISTED 50501", "a connection lists one port");
     assert_eq!(bob.asks("BOOTSTRAP 10"), format!("NODES p:{}:50501 ", street.house(2)));
 }
+
+/// `printf 'WHOAMI\nBOOTSTRAP 10\n' | nc HOST PORT`: the input has ended before the first answer comes.
+pub(crate) fn piped(street: Street, server: &Server, line_end: &'static str) {
+    let mut pipe = Typist::new(street.house(2), server.address).ending_lines_in(line_end);
+    pipe.types(&["WHOAMI", "BOOTSTRAP 10"].join(line_end));
+    pipe.has_typed_all();
+    assert_eq!(pipe.reads(), format!("SEEN {} {}", street.house(2), pipe.port()));
+    assert_eq!(pipe.reads(), "NODES EMPTY");
+    pipe.reads_the_end();
+}

@@ -1,7 +1,7 @@
 //! Somebody who types the rendezvous protocol by hand, from an address of their own.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::Instant;
 
 use socket2::{Domain, Socket, Type};
@@ -40,6 +40,11 @@ impl Typist {
     pub(crate) fn types(&mut self, line: &str) {
         let text = format!("{line}{}", self.line_end);
         self.stream.get_mut().write_all(text.as_bytes()).expect("the server reads");
+    }
+
+    /// Ends the input; answers can still be read.
+    pub(crate) fn has_typed_all(&mut self) {
+        self.stream.get_ref().shutdown(Shutdown::Write).expect("still connected");
     }
 
     /// Reads a line; panics when the server hangs up or stays silent.
