@@ -26,3 +26,19 @@ pub fn room_for(wanted: usize) -> Result<usize> {
     let limit = rlimit::increase_nofile_limit(wanted as u64 + OTHERS)?;
     Ok(wanted.min(limit.saturating_sub(OTHERS) as usize))
 }
+
+/// Keeps this thread, and those that it starts, on one core: the first that the process may use.
+pub fn stay_on_one_core() -> Result<()> {
+    // SAFETY: the set is plain data, all zeros is the empty one, and both calls are told its true size.
+    let done = unsafe {
+        let size = size_of::<libc::cpu_set_t>();
+        let mut allowed: libc::cpu_set_t = std::mem::zeroed();
+        libc::sched_getaffinity(0, size, &mut allowed);
+        let first =
+            (0..libc::CPU_SETSIZE as usize).find(|&core| libc::CPU_ISSET(core, &allowed)).unwrap_or(0);
+        let mut one: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(first, &mut one);
+        libc::sched_setaffinity(0, size, &one)
+    };
+    if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error().into()) }
+}

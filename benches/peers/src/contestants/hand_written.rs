@@ -97,6 +97,8 @@ struct Link {
     held: usize,
     /// The socket may have more: an edge-triggered readiness that is not used up.
     readable: bool,
+    /// The other side has closed: no edge will come after what is there already.
+    closing: bool,
 }
 
 impl Link {
@@ -125,13 +127,13 @@ impl Link {
         stream.set_nodelay(true)?;
         poll.registry().register(&mut stream, Token(0), Interest::READABLE | Interest::WRITABLE)?;
         let buffer = vec![0; BUFFER].into_boxed_slice();
-        Ok(Self { poll, events, stream, buffer, held: 0, readable: true })
+        Ok(Self { poll, events, stream, buffer, held: 0, readable: true, closing: false })
     }
 
     /// Waits if there is nothing, reads once, hands out the lines. `false`: the other side closed.
     fn lines(&mut self, mut on_line: impl FnMut(&[u8])) -> Result<bool> {
         if !self.readable {
-            self.poll.poll(&mut self.events, None)?;
+            self.wait()?;
         }
         match self.stream.read(&mut self.buffer[self.held..]) {
             Ok(0) if self.held == self.buffer.len() => Err("a line longer than the buffer".into()),
@@ -139,7 +141,7 @@ impl Link {
             Ok(count) => {
                 let filled = self.held + count;
                 // A stream that gave less than there was room for is used up: its next byte is a new edge.
-                self.readable = filled == self.buffer.len();
+                self.readable = self.closing || filled == self.buffer.len();
                 self.split(filled, &mut on_line);
                 Ok(true)
             }
@@ -164,12 +166,18 @@ impl Link {
         self.held = filled - begin;
     }
 
+    fn wait(&mut self) -> Result<()> {
+        self.poll.poll(&mut self.events, None)?;
+        self.closing |= self.events.iter().any(|event| event.is_read_closed());
+        Ok(())
+    }
+
     fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
             match self.stream.write(bytes) {
                 Ok(count) => bytes = &bytes[count..],
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.poll.poll(&mut self.events, None)?;
+                    self.wait()?;
                     // The wait may have eaten the edge of what came in meanwhile.
                     self.readable = true;
                 }

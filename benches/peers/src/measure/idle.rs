@@ -3,7 +3,7 @@
 //! Each contestant is measured in a process of its own, so that memory is what its connections took; the far ends
 //! of the connections live in yet another process.
 
-use super::{P2POLL, pick, round_robin};
+use super::{P2POLL, SOME_ROUNDS, pick, round_robin};
 use crate::child::Child;
 use crate::contestants::{self, ALL, Contestant, Host};
 use crate::options::Options;
@@ -21,7 +21,7 @@ const MANY: usize = 10_000;
 pub fn run(options: &Options, report: &mut Report) -> Result<()> {
     let wanted = if options.quick { MANY / 10 } else { MANY };
     let many = usage::room_for(wanted)?;
-    let all = round_robin(options, "idle", |contestant| one(contestant, many));
+    let all = round_robin(options, "idle", SOME_ROUNDS, |contestant| one(contestant, many));
     let number = |name, key: &str| {
         all.get(name)
             .map(|samples: &Vec<Value>| pick(samples, |sample| sample[key].as_f64().unwrap_or(f64::NAN)))
@@ -111,11 +111,18 @@ pub fn dial(to: &str) -> Result<()> {
         usage::room_for(wanted)?;
         while held.len() < wanted {
             held.push(TcpStream::connect(to)?);
+            if held.len() % AT_ONCE == 0 {
+                std::thread::sleep(BREATH);
+            }
         }
         println!("done");
     }
     Ok(())
 }
+
+/// Listeners have room for 128 that nobody has taken yet; who comes when there is no room tries again a second later.
+const AT_ONCE: usize = 64;
+const BREATH: Duration = Duration::from_millis(1);
 
 const TURN: Duration = Duration::from_millis(5);
 const DEADLINE: Duration = Duration::from_secs(60);

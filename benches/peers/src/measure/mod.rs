@@ -23,12 +23,16 @@ const HAND_WRITTEN: &str = "hand-written";
 const LINES_CODEC: &str = "LinesCodec";
 const P2POLL: &str = "p2poll";
 
-fn rounds(options: &Options) -> usize {
-    if options.quick { 3 } else { 7 }
+/// Rounds of what takes a moment each, and of what takes long.
+const MANY_ROUNDS: usize = 15;
+const SOME_ROUNDS: usize = 5;
+
+fn rounds(options: &Options, rounds: usize) -> usize {
+    if options.quick { 3 } else { rounds }
 }
 
 fn window(options: &Options) -> Window {
-    let milliseconds = if options.quick { (50, 100) } else { (200, 500) };
+    let milliseconds = if options.quick { (50, 100) } else { (100, 300) };
     Window { warm_up: Duration::from_millis(milliseconds.0), measure: Duration::from_millis(milliseconds.1) }
 }
 
@@ -41,11 +45,12 @@ fn contestants(options: &Options) -> impl Iterator<Item = &'static dyn Contestan
 fn round_robin<T>(
     options: &Options,
     what: &'static str,
+    most: usize,
     mut measure: impl FnMut(&'static dyn Contestant) -> Result<T>,
 ) -> BTreeMap<&'static str, Vec<T>> {
     let mut all = BTreeMap::<_, Vec<T>>::new();
     let mut taking_part: Vec<_> = contestants(options).collect();
-    for _ in 0..rounds(options) {
+    for _ in 0..rounds(options, most) {
         taking_part.retain(|contestant| {
             let name = contestant.name();
             let _guard = watchdog::guard(format!("{what}, {name}"));

@@ -1,6 +1,6 @@
 //! Lines received per second. The sender is the same for all: a blocking thread that writes ready-made blocks.
 
-use super::{LINE, P2POLL, pick, round_robin, throughput_table, window};
+use super::{LINE, MANY_ROUNDS, P2POLL, pick, round_robin, throughput_table, window};
 use crate::contestants::Contestant;
 use crate::meter::{Meter, Sample, Window};
 use crate::options::Options;
@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 pub fn run(options: &Options, report: &mut Report) -> Result<()> {
     let window = window(options);
-    let all = round_robin(options, "receiving", |contestant| one(contestant, window));
+    let all = round_robin(options, "receiving", MANY_ROUNDS, |contestant| one(contestant, window));
     let (to_loop, to_codec) = throughput_table(
         report,
         "Receiving: 64-byte lines from one blocking thread that writes ready-made blocks of 128 KiB",

@@ -3,7 +3,7 @@
 //! Each server is a process of its own. The one that pretends counts the questions and sends an answer that it made
 //! once: what the load generator gets from it is the most that it can measure.
 
-use super::{P2POLL, rounds};
+use super::{P2POLL, SOME_ROUNDS, rounds};
 use crate::child::Child;
 use crate::options::Options;
 use crate::report::{Report, Table, ratio, short};
@@ -26,7 +26,7 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
     let mut servers = start(options, &mut notes)?;
     let (warm_up, measure) = if options.quick { (50, 200) } else { (300, 700) };
     let (warm_up, measure) = (Duration::from_millis(warm_up), Duration::from_millis(measure));
-    for _ in 0..rounds(options) {
+    for _ in 0..rounds(options, SOME_ROUNDS) {
         for server in &mut servers {
             let _guard = watchdog::guard(format!("rendezvous, {}", server.name));
             let speed = load::answers_per_second(server.address, warm_up, measure);

@@ -1,6 +1,6 @@
 //! Lines sent per second. The receiver is the same for all: a blocking thread that counts line ends.
 
-use super::{LINE, round_robin, throughput_table, window};
+use super::{LINE, MANY_ROUNDS, round_robin, throughput_table, window};
 use crate::contestants::{Contestant, Stop};
 use crate::meter::{Meter, Sample, Window};
 use crate::options::Options;
@@ -13,7 +13,7 @@ use std::sync::mpsc::{Sender, channel};
 
 pub fn run(options: &Options, report: &mut Report) -> Result<()> {
     let window = window(options);
-    let all = round_robin(options, "sending", |contestant| one(contestant, window));
+    let all = round_robin(options, "sending", MANY_ROUNDS, |contestant| one(contestant, window));
     let (to_loop, to_codec) = throughput_table(
         report,
         "Sending: 64-byte lines to one blocking thread that counts line ends (256 KiB a read)",
