@@ -18,7 +18,7 @@ impl Random {
     }
 
     /// For simulations and tests: a generator named by a number.
-    #[cfg(any(test, feature = "sim"))]
+    #[cfg(test)]
     pub(crate) fn from_number(seed: u64) -> Self {
         Self(ChaCha12Rng::seed_from_u64(seed))
     }

@@ -17,6 +17,7 @@ impl Instant {
     pub(crate) const ZERO: Self = Self(0);
 
     /// The instant that lies `nanos` nanoseconds after the origin.
+    #[cfg(test)]
     pub(crate) const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }

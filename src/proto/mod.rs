@@ -1,1 +1,9 @@
 //! State machines: no sockets, no clock; input, time and randomness are arguments.
+
+pub(crate) mod admission;
+pub(crate) mod backoff;
+pub(crate) mod dial;
+pub(crate) mod duplicates;
+pub(crate) mod link;
+pub(crate) mod peers;
+pub(crate) mod rendezvous;

@@ -1,1 +1,5 @@
 //! Bytes to values and back; no state.
+
+pub(crate) mod address;
+pub(crate) mod line;
+pub(crate) mod rendezvous;

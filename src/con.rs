@@ -1,0 +1,166 @@
+//! One connection, as the application sees it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::error::SendError;
+use crate::event::Via;
+use crate::id::{ConId, Except};
+use crate::net::Net;
+use crate::wire::line::Line;
+
+/// A connection: a view that is as cheap to copy as an id, and can not outlive the walk that showed it.
+///
+/// After [`close`](Con::close), or when the connection has ended, it stays safe to use: there are no more replies, and
+/// sending is [`SendError::Closed`].
+#[derive(Clone, Copy)]
+pub struct Con<'net> {
+    net: &'net Net,
+    id: ConId,
+}
+
+/// What went through a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Bytes received, line ends included.
+    pub bytes_received: u64,
+    /// Bytes that the network took, line ends included.
+    pub bytes_sent: u64,
+    /// Lines that the application read.
+    pub lines_received: u64,
+    /// Lines that were queued.
+    pub lines_sent: u64,
+    /// How long ago the connection came about.
+    pub age: Duration,
+    /// How it came about.
+    pub via: Via,
+}
+
+impl<'net> Con<'net> {
+    pub(crate) fn new(net: &'net Net, id: ConId) -> Self {
+        Self { net, id }
+    }
+
+    /// Its name, to remember it by.
+    pub fn id(self) -> ConId {
+        self.id
+    }
+
+    /// The lines that have arrived whole and were not read yet. Never waits; what arrives later is for the next walk.
+    pub fn replies(self) -> Replies<'net> {
+        Replies { con: self }
+    }
+
+    /// Queues one line; its end is added ([`Config::line_end`](crate::Config::line_end)). It is sent at the end of the
+    /// walk, or with the next `poll`.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`] when the peer reads too slowly, [`SendError::BadLine`] when it is not one line,
+    /// [`SendError::TooLong`], [`SendError::Closed`]. Then nothing of it is sent.
+    pub fn send_line(self, line: impl AsRef<[u8]>) -> Result<(), SendError> {
+        let line = line.as_ref();
+        self.net.with(|core| core.host.send_line(self.id, line))
+    }
+
+    /// Queues bytes as they are, for programs that frame by themselves. The peer may be reading lines.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_line`](Con::send_line), but line ends are welcome.
+    pub fn send(self, bytes: impl AsRef<[u8]>) -> Result<(), SendError> {
+        let bytes = bytes.as_ref();
+        self.net.with(|core| core.host.send_raw(self.id, bytes))
+    }
+
+    /// Closes the connection. What is queued still goes out, for
+    /// [`Config::close_deadline`](crate::Config::close_deadline) at most; what was not read is forgotten.
+    /// [`Event::Closed`](crate::Event::Closed) follows; the id names nothing from now on.
+    pub fn close(self) {
+        self.net.with(|core| core.host.close(self.id, core.now()));
+    }
+
+    /// The peer's end; `None` after the connection has ended.
+    pub fn peer_addr(self) -> Option<SocketAddr> {
+        self.net.with(|core| core.host.facts(self.id)).map(|facts| facts.peer)
+    }
+
+    /// This end; `None` after the connection has ended.
+    pub fn local_addr(self) -> Option<SocketAddr> {
+        self.net.with(|core| core.host.facts(self.id)).and_then(|facts| facts.local)
+    }
+
+    /// Bytes that are queued and that the network has not taken yet.
+    pub fn queued(self) -> usize {
+        self.net.with(|core| core.host.queued(self.id))
+    }
+
+    /// What went through it; `None` after the connection has ended.
+    pub fn stats(self) -> Option<Stats> {
+        let (facts, via, now) = self.net.with(|core| {
+            let (facts, via) = (core.host.facts(self.id), core.host.via(self.id));
+            (facts, via, core.now())
+        });
+        let (facts, via) = facts.zip(via)?;
+        let counters = facts.counters;
+        Some(Stats {
+            bytes_received: counters.bytes_received,
+            bytes_sent: counters.bytes_sent,
+            lines_received: counters.lines_received,
+            lines_sent: counters.lines_sent,
+            age: now - facts.opened,
+            via,
+        })
+    }
+}
+
+impl fmt::Debug for Con<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Con").field(&self.id).finish()
+    }
+}
+
+impl PartialEq for Con<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Con<'_> {}
+
+impl From<Con<'_>> for Except {
+    fn from(con: Con<'_>) -> Self {
+        Self(Some(con.id))
+    }
+}
+
+impl From<&Con<'_>> for Except {
+    fn from(con: &Con<'_>) -> Self {
+        Self(Some(con.id))
+    }
+}
+
+impl From<Option<Con<'_>>> for Except {
+    fn from(con: Option<Con<'_>>) -> Self {
+        Self(con.map(|con| con.id))
+    }
+}
+
+/// The unread lines of a connection; see [`Con::replies`].
+#[derive(Debug)]
+pub struct Replies<'net> {
+    con: Con<'net>,
+}
+
+impl Iterator for Replies<'_> {
+    type Item = Line;
+
+    fn next(&mut self) -> Option<Line> {
+        self.con.net.with(|core| {
+            let clock = core.clock();
+            core.host.next_line(self.con.id, || clock.now())
+        })
+    }
+}

@@ -1,0 +1,500 @@
+//! How a `Net` is to behave: every limit, with its default and the reason for it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What ends a line that is sent. What is read may end in either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LineEnd {
+    /// CR LF, which is the only one that pyp2p recognises.
+    #[default]
+    CrLf,
+    /// LF alone, for peers that would take the CR for a part of the line.
+    Lf,
+}
+
+impl LineEnd {
+    pub(crate) const fn as_bytes(self) -> &'static [u8] {
+        match self {
+            Self::CrLf => b"\r\n",
+            Self::Lf => b"\n",
+        }
+    }
+}
+
+/// How others can reach this node; what it says of itself to rendezvous servers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NodeType {
+    /// Anybody can connect to its listening port.
+    #[default]
+    Passive,
+    /// Nobody can connect to it: it connects to others and is not advertised.
+    Active,
+}
+
+/// How a [`Net`](crate::Net) is to behave. Begin with [`Config::new`], change what matters, end with
+/// [`start`](Config::start).
+///
+/// ```
+/// # fn main() -> Result<(), p2poll::StartError> {
+/// use p2poll::Config;
+///
+/// let net = Config::new().bind([127, 0, 0, 1].into()).max_inbound(4).start()?;
+/// assert!(net.local_addr().is_some());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(crate) bind: Option<IpAddr>,
+    pub(crate) port: u16,
+    pub(crate) listen: bool,
+    pub(crate) node_type: NodeType,
+    pub(crate) rendezvous: Vec<String>,
+    pub(crate) peers: Vec<String>,
+    pub(crate) known_peers: Option<PathBuf>,
+    pub(crate) advertise: bool,
+    pub(crate) bootstrap: bool,
+    pub(crate) max_inbound: usize,
+    pub(crate) max_inbound_per_address: usize,
+    pub(crate) max_outbound: usize,
+    pub(crate) max_attempts: usize,
+    pub(crate) max_bans: usize,
+    pub(crate) max_known: usize,
+    pub(crate) max_events: usize,
+    pub(crate) duplicates: Option<DuplicateWindow>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) answer_timeout: Duration,
+    pub(crate) bootstrap_interval: Duration,
+    pub(crate) advertise_interval: Duration,
+    pub(crate) streams: StreamLimits,
+}
+
+/// How long and how many lines are remembered to drop their duplicates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DuplicateWindow {
+    pub(crate) window: Duration,
+    pub(crate) capacity: usize,
+}
+
+/// What holds for each stream, a peer's or a rendezvous client's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StreamLimits {
+    pub(crate) line_end: LineEnd,
+    pub(crate) max_line: usize,
+    pub(crate) max_unread: usize,
+    pub(crate) max_queued: usize,
+    pub(crate) read_per_tick: usize,
+    pub(crate) close_deadline: Duration,
+    pub(crate) dead_after: Duration,
+}
+
+impl Default for StreamLimits {
+    fn default() -> Self {
+        Self {
+            line_end: LineEnd::CrLf,
+            max_line: 1 << 20,
+            max_unread: 256 << 10,
+            max_queued: 4 << 20,
+            read_per_tick: 256 << 10,
+            close_deadline: Duration::from_secs(5),
+            dead_after: Duration::from_secs(120),
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            bind: None,
+            port: 0,
+            listen: true,
+            node_type: NodeType::Passive,
+            rendezvous: Vec::new(),
+            peers: Vec::new(),
+            known_peers: None,
+            advertise: true,
+            bootstrap: true,
+            max_inbound: 10,
+            max_inbound_per_address: 3,
+            max_outbound: 10,
+            max_attempts: 64,
+            max_bans: 1024,
+            max_known: 1000,
+            max_events: 1024,
+            duplicates: None,
+            connect_timeout: Duration::from_secs(10),
+            answer_timeout: Duration::from_secs(10),
+            bootstrap_interval: Duration::from_secs(30 * 60),
+            advertise_interval: Duration::from_secs(12 * 60 * 60),
+            streams: StreamLimits::default(),
+        }
+    }
+}
+
+/// Where it listens and what it says of itself.
+impl Config {
+    /// Listens on any free port of all addresses, knows no server and no peer.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The address to listen at and to connect from. Defaults to all addresses, IPv4 and IPv6.
+    ///
+    /// To try several nodes on one machine give each its own port, or its own address in 127.0.0.0/8.
+    pub fn bind(mut self, address: IpAddr) -> Self {
+        self.bind = Some(address);
+        self
+    }
+
+    /// The port to listen at; 0 lets the operating system choose a free one. Defaults to 0.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Whether to listen at all. Defaults to `true`. A node that does not listen is not advertised.
+    pub fn listen(mut self, yes: bool) -> Self {
+        self.listen = yes;
+        self
+    }
+
+    /// How others can reach this node. Defaults to [`NodeType::Passive`].
+    pub fn node_type(mut self, node_type: NodeType) -> Self {
+        self.node_type = node_type;
+        self
+    }
+}
+
+/// How it finds others.
+impl Config {
+    /// Adds a rendezvous server, as `HOST:PORT`. At most [`Config::MAX_RENDEZVOUS`] are accepted.
+    ///
+    /// The node registers with each and asks each; one that is down is tried again, later and later.
+    pub fn rendezvous(mut self, server: impl Into<String>) -> Self {
+        self.rendezvous.push(server.into());
+        self
+    }
+
+    /// Adds a peer to stay connected to, as `HOST:PORT`, whether or not a server answers. At most
+    /// [`Config::MAX_PEERS`] are accepted.
+    pub fn peer(mut self, peer: impl Into<String>) -> Self {
+        self.peers.push(peer.into());
+        self
+    }
+
+    /// A file in which addresses of peers that were reached are kept between runs, for when no server answers: one
+    /// `ADDRESS:PORT` a line. It is made when there is something to write. Defaults to none.
+    pub fn known_peers(mut self, file: impl Into<PathBuf>) -> Self {
+        self.known_peers = Some(file.into());
+        self
+    }
+
+    /// Whether to register with the rendezvous servers by itself. Defaults to `true`.
+    /// [`Net::advertise`](crate::Net::advertise) does it now in either case.
+    pub fn advertise(mut self, yes: bool) -> Self {
+        self.advertise = yes;
+        self
+    }
+
+    /// Whether to ask the rendezvous servers for nodes, and connect to them, by itself. Defaults to `true`.
+    /// [`Net::bootstrap`](crate::Net::bootstrap) does it now in either case.
+    pub fn bootstrap(mut self, yes: bool) -> Self {
+        self.bootstrap = yes;
+        self
+    }
+
+    /// How often servers are asked for nodes while the node has peers. Defaults to 30 minutes, as in pyp2p; a node
+    /// without any peer asks earlier by itself.
+    pub fn bootstrap_interval(mut self, interval: Duration) -> Self {
+        self.bootstrap_interval = interval;
+        self
+    }
+
+    /// How often the registration is renewed. Defaults to 12 hours, as in pyp2p.
+    pub fn advertise_interval(mut self, interval: Duration) -> Self {
+        self.advertise_interval = interval;
+        self
+    }
+
+    /// How long a rendezvous server may take for an answer. Defaults to 10 seconds: three retransmissions of a lost
+    /// packet and a slow server.
+    pub fn answer_timeout(mut self, timeout: Duration) -> Self {
+        self.answer_timeout = timeout;
+        self
+    }
+
+    /// How many rendezvous servers one `Net` uses: more would make no node easier to find, and cost each a connection.
+    pub const MAX_RENDEZVOUS: usize = 8;
+
+    /// How many peers can be given by [`Config::peer`].
+    pub const MAX_PEERS: usize = 256;
+}
+
+/// How many of everything.
+impl Config {
+    /// Connections that others may open to us. Defaults to 10, as in pyp2p.
+    pub fn max_inbound(mut self, slots: usize) -> Self {
+        self.max_inbound = slots;
+        self
+    }
+
+    /// Connections that one address (of IPv6: one /64 network) may open to us, loopback excepted. Defaults to 3: several
+    /// nodes of one household, but not all our slots.
+    pub fn max_inbound_per_address(mut self, slots: usize) -> Self {
+        self.max_inbound_per_address = slots;
+        self
+    }
+
+    /// Connections that the node opens by itself, to peers from servers, from [`Config::peer`] and from the file of
+    /// known peers. Defaults to 10, as in pyp2p. Those begun by [`Net::connect_addr`](crate::Net::connect_addr) take
+    /// slots too, but are never refused for want of one.
+    pub fn max_outbound(mut self, slots: usize) -> Self {
+        self.max_outbound = slots;
+        self
+    }
+
+    /// Attempts to connect that may be under way at once. Defaults to 64: each costs a socket until its deadline.
+    pub fn max_attempts(mut self, attempts: usize) -> Self {
+        self.max_attempts = attempts;
+        self
+    }
+
+    /// Addresses that can be banned at once; the ban that ends first makes room. Defaults to 1024.
+    pub fn max_bans(mut self, bans: usize) -> Self {
+        self.max_bans = bans;
+        self
+    }
+
+    /// Addresses of other nodes that are remembered. Defaults to 1000: enough to replace ten peers for a long time,
+    /// and about 100 KiB.
+    pub fn max_known(mut self, addresses: usize) -> Self {
+        self.max_known = addresses;
+        self
+    }
+
+    /// Events that wait for [`Net::events`](crate::Net::events); beyond it the oldest are dropped and counted.
+    /// Defaults to 1024.
+    pub fn max_events(mut self, events: usize) -> Self {
+        self.max_events = events;
+        self
+    }
+
+    /// How long an attempt to connect may take in all, over all addresses of a name. Defaults to 10 seconds.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Drops a received line whose like was received or broadcast within `window`: for programs that forward what
+    /// they receive, so that a line does not run in circles. Remembers at most `capacity` lines, of about 40 bytes each.
+    /// Off by default: then every line is delivered as often as it comes.
+    pub fn suppress_duplicates(mut self, window: Duration, capacity: usize) -> Self {
+        self.duplicates = Some(DuplicateWindow { window, capacity });
+        self
+    }
+}
+
+/// What holds for each connection.
+impl Config {
+    /// What ends a line that is sent. Defaults to [`LineEnd::CrLf`].
+    pub fn line_end(mut self, line_end: LineEnd) -> Self {
+        self.streams.line_end = line_end;
+        self
+    }
+
+    /// The longest line that is received, in bytes without its end; a longer one closes the connection with
+    /// [`CloseReason::LineTooLong`](crate::CloseReason::LineTooLong). Defaults to 1 MiB, as in pyp2p.
+    pub fn max_line(mut self, bytes: usize) -> Self {
+        self.streams.max_line = bytes;
+        self
+    }
+
+    /// How many received bytes wait for the application before a connection is no longer read, so that its peer has
+    /// to wait too. Defaults to 256 KiB: a few thousand short lines. The last read may exceed it by one buffer, and a
+    /// single unfinished line may always grow to [`Config::max_line`].
+    pub fn max_unread(mut self, bytes: usize) -> Self {
+        self.streams.max_unread = bytes;
+        self
+    }
+
+    /// How many bytes may be queued on a connection whose peer does not read; beyond it sending is
+    /// [`SendError::Full`](crate::SendError::Full). Defaults to 4 MiB: four of the longest lines.
+    pub fn max_queued(mut self, bytes: usize) -> Self {
+        self.streams.max_queued = bytes;
+        self
+    }
+
+    /// How many bytes are read from one connection before it is the others' turn. Defaults to 256 KiB, so that a peer
+    /// that floods costs a frame of a game well under a millisecond.
+    pub fn read_per_tick(mut self, bytes: usize) -> Self {
+        self.streams.read_per_tick = bytes;
+        self
+    }
+
+    /// How long what is queued may still take to go out after [`Con::close`](crate::Con::close). Defaults to 5 seconds.
+    pub fn close_deadline(mut self, deadline: Duration) -> Self {
+        self.streams.close_deadline = deadline;
+        self
+    }
+
+    /// How long a peer may be silent to the operating system's probes, or leave what was sent unacknowledged or its
+    /// receive window closed, before it counts as [`CloseReason::Vanished`](crate::CloseReason::Vanished). Idle
+    /// connections are probed from half of this time on, which also keeps a NAT's mapping open. Defaults to 2 minutes:
+    /// above any lapse of a mobile link that one would like to survive, below the timeout of usual home routers.
+    ///
+    /// Off Linux the operating system may take longer for a peer that vanishes with data under way.
+    pub fn dead_after(mut self, span: Duration) -> Self {
+        self.streams.dead_after = span;
+        self
+    }
+}
+
+impl Config {
+    /// What contradicts itself.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        self.streams.check()?;
+        if self.rendezvous.len() > Self::MAX_RENDEZVOUS {
+            return Err("too many rendezvous servers; see Config::MAX_RENDEZVOUS");
+        }
+        if self.peers.len() > Self::MAX_PEERS {
+            return Err("too many peers; see Config::MAX_PEERS");
+        }
+        if self.max_attempts == 0 || self.max_events == 0 || self.max_known == 0 {
+            return Err("max_attempts, max_events and max_known must be at least 1");
+        }
+        if self.duplicates.is_some_and(|d| d.capacity == 0 || d.window.is_zero()) {
+            return Err("suppress_duplicates needs a window and a capacity above zero");
+        }
+        Ok(())
+    }
+}
+
+impl StreamLimits {
+    fn check(&self) -> Result<(), &'static str> {
+        if self.max_line == 0 || self.max_unread == 0 || self.max_queued == 0 || self.read_per_tick == 0 {
+            return Err("max_line, max_unread, max_queued and read_per_tick must be at least 1");
+        }
+        if self.dead_after < Duration::from_secs(4) {
+            return Err("dead_after must be at least 4 seconds: the operating system counts in whole ones");
+        }
+        Ok(())
+    }
+}
+
+/// How a [`Rendezvous`](crate::Rendezvous) server is to behave. Begin with [`RendezvousConfig::new`], say where to
+/// listen, end with [`start`](RendezvousConfig::start).
+///
+/// ```
+/// # fn main() -> Result<(), p2poll::StartError> {
+/// let server = p2poll::RendezvousConfig::new().listen("127.0.0.1:0").start()?;
+/// println!("listening at {}", server.local_addrs()[0]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct RendezvousConfig {
+    pub(crate) listen: Vec<String>,
+    pub(crate) max_clients: usize,
+    pub(crate) max_clients_per_address: usize,
+    pub(crate) max_nodes: usize,
+    pub(crate) max_nodes_per_address: usize,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) streams: StreamLimits,
+}
+
+impl Default for RendezvousConfig {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            max_clients: 25_000,
+            max_clients_per_address: 256,
+            max_nodes: 50_000,
+            max_nodes_per_address: 32,
+            idle_timeout: Duration::from_secs(15 * 60),
+            streams: StreamLimits {
+                max_line: 8 << 10,
+                max_unread: 64 << 10,
+                max_queued: 256 << 10,
+                ..StreamLimits::default()
+            },
+        }
+    }
+}
+
+impl RendezvousConfig {
+    /// Listens nowhere yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an address to listen at, as `IP:PORT`; several are one server. pyp2p's usual port is 8000; port 0 lets the
+    /// operating system choose. Without any it listens at `[::]:8000`, IPv4 included. At most
+    /// [`RendezvousConfig::MAX_LISTEN`] are accepted.
+    pub fn listen(mut self, addr: impl Into<String>) -> Self {
+        self.listen.push(addr.into());
+        self
+    }
+
+    /// Connections at once. Defaults to 25,000; the process needs as many file descriptors.
+    pub fn max_clients(mut self, clients: usize) -> Self {
+        self.max_clients = clients;
+        self
+    }
+
+    /// Connections at once from one address (of IPv6: one /64 network), loopback excepted. Defaults to 256: a carrier-grade NAT puts many
+    /// households behind one address.
+    pub fn max_clients_per_address(mut self, clients: usize) -> Self {
+        self.max_clients_per_address = clients;
+        self
+    }
+
+    /// Nodes that are listed at once. Defaults to 50,000.
+    pub fn max_nodes(mut self, nodes: usize) -> Self {
+        self.max_nodes = nodes;
+        self
+    }
+
+    /// Nodes that are listed at once for one address (of IPv6: one /64 network), loopback excepted. Defaults to 32: a
+    /// household or a small office; more would let one address fill the answers.
+    pub fn max_nodes_per_address(mut self, nodes: usize) -> Self {
+        self.max_nodes_per_address = nodes;
+        self
+    }
+
+    /// How long a client may be silent before it is disconnected. Defaults to 15 minutes: somebody who types by hand may
+    /// think, and abandoned connections do not pile up. p2poll's nodes give a sign of life each minute and are missed
+    /// after three; pyp2p's nodes that wait to be punched may be silent for as long as they like.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    /// How many addresses one server can listen at.
+    pub const MAX_LISTEN: usize = 16;
+
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        self.streams.check()?;
+        if self.listen.len() > Self::MAX_LISTEN {
+            return Err("too many addresses to listen at; see RendezvousConfig::MAX_LISTEN");
+        }
+        Ok(())
+    }
+
+    pub(crate) fn listen_addrs(&self) -> Result<Vec<SocketAddr>, crate::error::StartError> {
+        if self.listen.is_empty() {
+            return Ok(vec![SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 8000))]);
+        }
+        self.listen
+            .iter()
+            .map(|text| {
+                text.parse().map_err(|_| crate::error::StartError::BadAddress {
+                    text: text.clone(),
+                    why: "a server listens at IP:PORT, not at a name",
+                })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,200 @@
+//! What happened, in the order in which it happened.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{CloseReason, FailReason};
+use crate::id::{AttemptId, ConId};
+
+/// Something that happened to a `Net`; drained by [`Net::events`](crate::Net::events).
+///
+/// A program may ignore events altogether: the queue is bounded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A connection is there; `connections()` shows it from now on.
+    Connected {
+        /// The connection.
+        con: ConId,
+        /// How it came about.
+        via: Via,
+        /// The peer's end.
+        peer: SocketAddr,
+        /// The attempt that it is the outcome of, where the application began one.
+        attempt: Option<AttemptId>,
+    },
+    /// A connection has ended. All lines that had arrived whole were delivered before.
+    Closed {
+        /// The connection; its id names nothing any more.
+        con: ConId,
+        /// Why.
+        why: CloseReason,
+    },
+    /// An attempt to connect that the application began ended without a connection.
+    Failed {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Why.
+        why: FailReason,
+    },
+    /// What goes on between this `Net` and one of its rendezvous servers.
+    Rendezvous {
+        /// The server as configured.
+        server: Arc<str>,
+        /// The news.
+        news: RendezvousNews,
+    },
+    /// Everything has been closed after [`Net::stop`](crate::Net::stop).
+    Stopped,
+    /// The queue overflowed: this many of the oldest events were dropped here.
+    Missed(u64),
+}
+
+/// How a connection came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Via {
+    /// The peer connected to us.
+    Accepted,
+    /// We connected to the address as given or advertised.
+    Direct,
+}
+
+impl fmt::Display for Via {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Accepted => "accepted",
+            Self::Direct => "direct",
+        })
+    }
+}
+
+/// News about a rendezvous server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RendezvousNews {
+    /// It answers.
+    Up {
+        /// Which protocol it speaks.
+        kind: ServerKind,
+        /// The address at which the server sees us, where it says so.
+        seen: Option<SocketAddr>,
+    },
+    /// It told us of this many nodes, ourselves and those refused not counted.
+    Nodes(usize),
+    /// We are listed there.
+    Advertised,
+    /// It has no room for us; asked again later.
+    Refused,
+    /// It does not answer, or not in its protocol. It is asked again after the given time.
+    Down {
+        /// Why.
+        why: ServerFault,
+        /// When it will be tried again.
+        retry_in: Duration,
+    },
+}
+
+/// Which rendezvous protocol a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerKind {
+    /// pyp2p's, and nothing more.
+    Pyp2p,
+    /// pyp2p's with p2poll's extensions.
+    P2poll,
+}
+
+impl fmt::Display for ServerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pyp2p => "pyp2p",
+            Self::P2poll => "p2poll",
+        })
+    }
+}
+
+/// What is wrong with a rendezvous server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerFault {
+    /// No connection came about, or its name has no address.
+    Unreachable,
+    /// The connection ended before the answers had come.
+    HungUp,
+    /// An answer did not come in time.
+    Slow,
+    /// What it says is not the protocol.
+    Nonsense,
+}
+
+impl fmt::Display for ServerFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unreachable => "unreachable",
+            Self::HungUp => "hung up",
+            Self::Slow => "did not answer in time",
+            Self::Nonsense => "talks nonsense",
+        })
+    }
+}
+
+/// A bounded queue of events: when nobody drains it, the oldest go first and are counted.
+#[derive(Debug)]
+pub(crate) struct EventQueue {
+    queue: VecDeque<Event>,
+    limit: usize,
+    missed: u64,
+    /// How many were ever pushed: tells a poller that something happened meanwhile.
+    pushed: u64,
+}
+
+impl EventQueue {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { queue: VecDeque::new(), limit: limit.max(1), missed: 0, pushed: 0 }
+    }
+
+    pub(crate) fn push(&mut self, event: Event) {
+        if self.queue.len() >= self.limit {
+            self.queue.pop_front();
+            self.missed += 1;
+        }
+        self.pushed += 1;
+        self.queue.push_back(event);
+    }
+
+    /// The next event; first of all how many are missing before it.
+    pub(crate) fn pop(&mut self) -> Option<Event> {
+        if self.missed > 0 {
+            return Some(Event::Missed(std::mem::take(&mut self.missed)));
+        }
+        self.queue.pop_front()
+    }
+
+    pub(crate) fn pushed(&self) -> u64 {
+        self.pushed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_go_first_and_are_counted() {
+        let mut queue = EventQueue::new(2);
+        for n in 1..=5 {
+            queue.push(Event::Closed { con: ConId::new(0, 0, n), why: CloseReason::Peer });
+        }
+        let closed = |n| Some(Event::Closed { con: ConId::new(0, 0, n), why: CloseReason::Peer });
+        assert_eq!(queue.pop(), Some(Event::Missed(3)));
+        assert_eq!(queue.pop(), closed(4));
+        queue.push(Event::Stopped);
+        assert_eq!(queue.pop(), closed(5));
+        assert_eq!(queue.pop(), Some(Event::Stopped));
+        assert_eq!(queue.pop(), None);
+    }
+}

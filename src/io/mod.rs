@@ -1,0 +1,15 @@
+//! The operating system: the only code that reads a clock, opens sockets or starts a thread.
+//!
+//! It makes no decisions about the protocol; it carries out and reports.
+#![allow(clippy::disallowed_methods, reason = "this is the place that the guards point to")]
+
+mod clock;
+mod entropy;
+mod listener;
+mod sockets;
+mod worker;
+
+pub(crate) use clock::Clock;
+pub(crate) use entropy::seed;
+pub(crate) use sockets::{Progress, Read, Sockets, Stream, Write};
+pub(crate) use worker::{Report, Worker};

@@ -1,0 +1,211 @@
+//! A node and its sockets: the driver that carries out what the node asks for.
+
+use std::io;
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use log::Level;
+use mio::Registry;
+
+use crate::error::StartError;
+use crate::io::{Clock, Progress, Read, Report, Sockets, Stream, Worker, Write};
+use crate::node::streams::SocketAction;
+use crate::node::{Action, Host, Job};
+use crate::proto::link::End;
+use crate::time::Instant;
+
+/// Rounds of "act, then act on the consequences" in one tick. Two or three happen; the limit is there so that no
+/// mistake in a node can turn a tick into an endless loop. What is left is done in the next tick.
+const ROUNDS: usize = 16;
+
+/// A node `H` on real sockets.
+#[derive(Debug)]
+pub(crate) struct Engine<H> {
+    pub(crate) host: H,
+    clock: Clock,
+    sockets: Sockets,
+    worker: Worker,
+}
+
+impl<H: Host> Engine<H> {
+    pub(crate) fn new(host: H, clock: Clock, dead_after: Duration) -> Result<Self, StartError> {
+        let sockets = Sockets::new(dead_after).map_err(StartError::System)?;
+        let worker = Worker::new(sockets.waker());
+        Ok(Self { host, clock, sockets, worker })
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    pub(crate) fn registry(&self) -> io::Result<Registry> {
+        self.sockets.registry()
+    }
+
+    /// Listens at an address, or at all of them.
+    pub(crate) fn listen(&mut self, ip: Option<IpAddr>, port: u16) -> Result<SocketAddr, StartError> {
+        self.sockets.listen(ip, port).map_err(|source| {
+            let any = IpAddr::from(std::net::Ipv6Addr::UNSPECIFIED);
+            StartError::Listen { addr: SocketAddr::new(ip.unwrap_or(any), port), source }
+        })
+    }
+
+    pub(crate) fn stop_listening(&mut self) {
+        self.sockets.stop_listening();
+    }
+
+    /// Waits for the operating system, no longer than the node can, and accepts who waits to be accepted.
+    pub(crate) fn collect(&mut self, timeout: Option<Duration>) -> io::Result<Vec<Stream>> {
+        let wakeup = self.next_wakeup();
+        let timeout = match (timeout, wakeup) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        self.sockets.wait(timeout.map(whole_milliseconds))?;
+        let notes = self.host.notes();
+        Ok(self.sockets.accept(|peer| {
+            notes.push(Level::Warn, || match peer {
+                Some(peer) => format!("out of file descriptors: refused {peer}"),
+                None => "out of file descriptors: refused a connection".into(),
+            });
+        }))
+    }
+
+    /// Offers the accepted connections to the node.
+    pub(crate) fn admit(&mut self, streams: Vec<Stream>) {
+        let now = self.now();
+        for stream in streams {
+            if let Some(id) = self.host.handle_accepted(stream.peer, stream.local, now)
+                && let Err(error) = self.sockets.adopt(id.slot(), stream)
+            {
+                self.host.handle_end(id.slot(), End::Broken(error.kind()), now);
+            }
+        }
+    }
+
+    /// Moves what can be moved: what the operating system has, to the node; what the node wants, to the operating
+    /// system.
+    pub(crate) fn service(&mut self) {
+        let now = self.now();
+        self.host.streams().settle_ready();
+        while let Some(progress) = self.sockets.poll_progress() {
+            match progress {
+                Progress::Connected(slot, local) => self.host.handle_connected(slot, local, now),
+                Progress::Failed(slot, kind) => self.host.handle_connect_failed(slot, kind, now),
+            }
+        }
+        while let Some(report) = self.worker.poll_report() {
+            self.report(report, now);
+        }
+        for _ in 0..self.sockets.readable() {
+            if let Some(slot) = self.sockets.poll_readable() {
+                self.read(slot, now);
+            }
+        }
+        self.flush();
+    }
+
+    /// Does what is due and sends what is queued.
+    pub(crate) fn flush(&mut self) {
+        let now = self.now();
+        for _ in 0..ROUNDS {
+            self.host.handle_timeout(now);
+            while let Some(action) = self.host.poll_action() {
+                self.act(action, now);
+            }
+            while let Some(slot) = self.host.streams().poll_resumed() {
+                self.sockets.offer(slot);
+            }
+            while let Some(slot) = self.host.streams().poll_unsent() {
+                self.write(slot);
+            }
+            while let Some(slot) = self.sockets.poll_writable() {
+                self.write(slot);
+            }
+            if !self.host.streams().is_busy() && self.host.poll_timeout().is_none_or(|at| at > now) {
+                return;
+            }
+        }
+    }
+
+    /// How long nothing is to be done, as far as is known now; `None`: until something arrives.
+    pub(crate) fn next_wakeup(&mut self) -> Option<Duration> {
+        let busy = self.sockets.readable() > 0
+            || self.sockets.has_acceptable()
+            || self.worker.has_failed()
+            || self.host.streams().is_busy()
+            || self.host.has_work();
+        if busy {
+            return Some(Duration::ZERO);
+        }
+        let due = self.host.poll_timeout().map(|at| at - self.now());
+        match (due, self.sockets.accept_pause()) {
+            (Some(due), Some(pause)) => Some(due.min(pause)),
+            (due, pause) => due.or(pause),
+        }
+    }
+
+    fn read(&mut self, slot: usize, now: Instant) {
+        let mut left = self.host.streams().limits().read_per_tick;
+        loop {
+            // No room: the node resumes the stream when there is some.
+            let Some(space) = self.host.streams().space(slot) else { return };
+            match self.sockets.read(slot, space) {
+                Read::Data(len) => {
+                    self.host.handle_received(slot, len, now);
+                    left = left.saturating_sub(len);
+                    if left == 0 {
+                        return self.sockets.offer(slot);
+                    }
+                }
+                Read::Blocked => return,
+                Read::Finished => return self.host.handle_end(slot, End::Finished, now),
+                Read::Broken(kind) => return self.host.handle_end(slot, End::Broken(kind), now),
+            }
+        }
+    }
+
+    fn write(&mut self, slot: usize) {
+        let streams = self.host.streams();
+        while !streams.unsent(slot).is_empty() {
+            match self.sockets.write(slot, streams.unsent(slot)) {
+                Write::Sent(len) => streams.handle_sent(slot, len),
+                Write::Blocked | Write::Broken => return,
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action, now: Instant) {
+        match action {
+            Action::Socket(SocketAction::Dial { slot, to, from }) => {
+                if let Err(error) = self.sockets.dial(slot, to, from) {
+                    self.host.handle_connect_failed(slot, error.kind(), now);
+                }
+            }
+            Action::Socket(SocketAction::ShutdownWrite { slot }) => self.sockets.shutdown_write(slot),
+            Action::Socket(SocketAction::Close { slot }) => self.sockets.close(slot),
+            Action::Job(Job::Resolve { query, host, port }) => self.worker.resolve(query, host, port),
+            Action::Job(Job::Load { path }) => self.worker.load(path),
+            Action::Job(Job::Save { path, text }) => self.worker.save(path, text),
+        }
+    }
+
+    fn report(&mut self, report: Report, now: Instant) {
+        match report {
+            Report::Resolved(query, outcome) => self.host.handle_resolved(query, outcome, now),
+            Report::Loaded(outcome) => self.host.handle_loaded(outcome, now),
+            Report::Saved(outcome) => self.host.handle_saved(outcome, now),
+        }
+    }
+}
+
+/// Pollers count in milliseconds; rounded down, a wait would end before its deadline and spin until it.
+fn whole_milliseconds(timeout: Duration) -> Duration {
+    let fraction = timeout.subsec_nanos() % 1_000_000;
+    if fraction == 0 { timeout } else { timeout + Duration::from_nanos(u64::from(1_000_000 - fraction)) }
+}

@@ -1,0 +1,351 @@
+//! The facade: a node on real sockets, for a program that owns its loop. No protocol decisions.
+
+#[cfg(unix)]
+mod embed;
+pub(crate) mod engine;
+mod server;
+mod walk;
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+#[cfg(unix)]
+use mio::Registry;
+
+use crate::con::Con;
+use crate::config::Config;
+use crate::error::{ConnectError, StartError};
+use crate::id::{AttemptId, ConId, Except};
+use crate::io::{Clock, Stream, seed};
+use crate::node::peer::Node;
+use crate::note::Notes;
+use crate::random::Random;
+use engine::Engine;
+pub use server::{Rendezvous, ServerStats};
+pub use walk::{Connections, Events};
+
+/// A node of a peer-to-peer network, driven by the loop of the program that owns it.
+///
+/// > **The contract:** call [`connections`](Net::connections) often, or [`poll`](Net::poll) when you want to sleep;
+/// > nothing else ever waits.
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// let mut net = p2poll::Config::new().port(44444).rendezvous("rv.example.org:8000").start()?;
+/// loop {
+///     for con in net.connections() {
+///         for line in con.replies() {
+///             println!("{line}");
+///             con.send_line("got it")?;
+///             net.broadcast("news", con); // to everyone but the one it came from
+///         }
+///     }
+///     net.poll(Some(Duration::from_millis(16)))?; // a game passes ZERO, or leaves this line out
+/// }
+/// # }
+/// ```
+///
+/// What happens inside a walk (sending, closing, connecting) takes `&self`; what happens between walks (`poll`,
+/// `finish`) takes `&mut self`, so polling inside a walk, or keeping a [`Con`] across a `poll`, does not compile. To
+/// remember a connection keep its [`ConId`] and ask [`con`](Net::con).
+///
+/// A `Net` can be sent to another thread; it is not shared between threads.
+#[derive(Debug)]
+pub struct Net {
+    core: RefCell<Engine<Node>>,
+    /// How many walks are under way: only the outermost one drives the sockets.
+    walks: Cell<u32>,
+    filter: RefCell<Filter>,
+    #[cfg(unix)]
+    registry: Registry,
+}
+
+/// Decides about inbound connections; the application's.
+type InboundFilter = Box<dyn FnMut(SocketAddr) -> bool + Send>;
+
+#[derive(Default)]
+struct Filter(Option<InboundFilter>);
+
+impl std::fmt::Debug for Filter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Filter(set)" } else { "Filter(none)" })
+    }
+}
+
+impl Config {
+    /// Starts a node: listens, and begins to look for rendezvous servers and peers. Returns at once; what becomes of
+    /// it is told by [`events`](Net::events).
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Listen`] when the port is in use or the address is not this machine's; that no server answers is
+    /// no error. [`StartError::BadAddress`] when a server or peer is not `HOST:PORT`. [`StartError::BadConfig`] when
+    /// values contradict each other.
+    pub fn start(self) -> Result<Net, StartError> {
+        Net::start(self)
+    }
+}
+
+impl Net {
+    fn start(config: Config) -> Result<Self, StartError> {
+        config.check().map_err(StartError::BadConfig)?;
+        let tag = next_tag();
+        let clock = Clock::start();
+        let random = Random::from_seed(seed().map_err(StartError::System)?);
+        let (listen, bind, port, dead_after) =
+            (config.listen, config.bind, config.port, config.streams.dead_after);
+        let node = Node::new(config, tag, random, clock.now())?;
+        let mut engine = Engine::new(node, clock, dead_after)?;
+        if listen {
+            let local = engine.listen(bind, port)?;
+            engine.host.handle_listening(local, clock.now());
+        }
+        Ok(Self {
+            #[cfg(unix)]
+            registry: engine.registry().map_err(StartError::System)?,
+            core: RefCell::new(engine),
+            walks: Cell::new(0),
+            filter: RefCell::default(),
+        })
+    }
+
+    /// Walks over all connections, those that have something to read and those that have not.
+    ///
+    /// The outermost walk begins with moving what can be moved without waiting: accepts, reads, timers, and ends, when
+    /// it is dropped, with sending what was queued. Connections that come about during a walk are shown by the next.
+    pub fn connections(&self) -> Connections<'_> {
+        Connections::all(self)
+    }
+
+    /// Walks over the connections that have something to read; otherwise like [`connections`](Net::connections). Its
+    /// cost does not grow with idle connections.
+    pub fn ready(&self) -> Connections<'_> {
+        Connections::ready(self)
+    }
+
+    /// The connection of this id, while it is open; `None` when it has ended or been closed, or is another `Net`'s.
+    pub fn con(&self, id: ConId) -> Option<Con<'_>> {
+        self.with(|core| core.host.is_shown(id)).then(|| Con::new(self, id))
+    }
+
+    /// Sleeps until something happens that the program may want to see, for `timeout` at most; `None`: without limit.
+    ///
+    /// Moves what can be moved meanwhile. It returns at once while a connection has unread lines, and early when a
+    /// signal interrupts it, so that the program can look at its flags. Events that nobody drained do not keep it from
+    /// sleeping.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says of its poller; there is no known way to get there.
+    pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        // `&mut self` proves that no walk is alive: a count that says otherwise is of one that was leaked.
+        self.walks.set(0);
+        let begin = self.with(|core| {
+            core.flush();
+            (core.now(), core.host.progress())
+        });
+        loop {
+            let left = timeout.map(|timeout| timeout.saturating_sub(self.with(|core| core.now()) - begin.0));
+            if !self.pump(left)? {
+                return Ok(());
+            }
+            let news = self.with(|core| {
+                let over = timeout.is_some_and(|timeout| core.now() - begin.0 >= timeout);
+                over || core.host.has_unread() || core.host.progress() != begin.1
+            });
+            if news {
+                return Ok(());
+            }
+        }
+    }
+
+    /// How long the program may sleep before it has to call [`connections`](Net::connections) or
+    /// [`poll`](Net::poll), unless the file descriptor becomes readable earlier; `None`: without limit. For programs
+    /// that embed a `Net` in another loop. Calling earlier costs a little; calling later delays what was due: a closing
+    /// connection, a retry, a renewal.
+    pub fn next_wakeup(&self) -> Option<Duration> {
+        self.with(Engine::next_wakeup)
+    }
+
+    /// The next events, oldest first. The queue is bounded ([`Config::max_events`]); a program may leave it alone.
+    pub fn events(&self) -> Events<'_> {
+        Events::new(self)
+    }
+
+    /// Queues a line on every connection but one, `None` for all; returns on how many. A connection whose queue is full
+    /// is left out, and so are all when it is not one line (see [`SendError`](crate::SendError)).
+    ///
+    /// ```no_run
+    /// # let net = p2poll::Config::new().start().unwrap();
+    /// for con in net.connections() {
+    ///     for line in con.replies() {
+    ///         net.broadcast(&line, con);
+    ///     }
+    /// }
+    /// net.broadcast("to all", None);
+    /// ```
+    pub fn broadcast(&self, line: impl AsRef<[u8]>, except: impl Into<Except>) -> usize {
+        let (line, except) = (line.as_ref(), except.into());
+        self.with(|core| core.host.broadcast(line, except, core.now()))
+    }
+
+    /// Begins to connect to an address, `IP:PORT` or `HOST:PORT`. The outcome is
+    /// [`Event::Connected`] or [`Event::Failed`] with this id.
+    ///
+    /// # Errors
+    ///
+    /// When it could not even begin; see [`ConnectError`].
+    pub fn connect_addr(&self, addr: impl ToString) -> Result<AttemptId, ConnectError> {
+        let text = addr.to_string();
+        self.with(|core| core.host.connect(&text, core.now()))
+    }
+
+    /// Gives up an attempt; its outcome is [`Event::Failed`]. `false` when it had ended already.
+    pub fn cancel(&self, attempt: AttemptId) -> bool {
+        self.with(|core| core.host.cancel(attempt))
+    }
+
+    /// Asks the rendezvous servers for nodes now, instead of by schedule.
+    pub fn bootstrap(&self) {
+        self.with(|core| core.host.bootstrap(core.now()));
+    }
+
+    /// Registers with the rendezvous servers now, instead of by schedule.
+    pub fn advertise(&self) {
+        self.with(|core| core.host.advertise(core.now()));
+    }
+
+    /// Decides about each inbound connection before it takes a slot: `false` refuses it. It replaces an earlier filter.
+    ///
+    /// It runs as if inside a walk: it may use the `Net`, if it has a way to it, but drives nothing.
+    pub fn filter_inbound(&self, filter: impl FnMut(SocketAddr) -> bool + Send + 'static) {
+        let previous = self.filter.borrow_mut().0.replace(Box::new(filter));
+        // Dropped here, without the borrow: it is the application's code too.
+        drop(previous);
+    }
+
+    /// Refuses connections from an address, for a time or for good (`None`), and closes those that it has. Of IPv6 the
+    /// whole /64 network is meant. [`Config::max_bans`] limits how many are remembered.
+    pub fn ban(&self, address: IpAddr, span: Option<Duration>) {
+        self.with(|core| core.host.ban(address, span, core.now()));
+    }
+
+    /// Ends a ban; `false` when there was none.
+    pub fn unban(&self, address: IpAddr) -> bool {
+        self.with(|core| core.host.unban(address))
+    }
+
+    /// The bans in force, each with the time that is left of it, `None` for those that are for good.
+    pub fn banned(&self) -> Vec<(IpAddr, Option<Duration>)> {
+        self.with(|core| core.host.banned(core.now()))
+    }
+
+    /// The address at which it listens, the port as chosen by the operating system; `None` when it does not listen.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.with(|core| core.host.listening())
+    }
+
+    /// How many connections there are.
+    pub fn len(&self) -> usize {
+        self.with(|core| core.host.count())
+    }
+
+    /// Whether there is no connection.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Begins to leave: stops listening and dialling, takes back the registrations, closes all connections; what is
+    /// queued still goes out. [`Event::Stopped`] ends it. Go on polling until then, or call [`finish`](Net::finish).
+    pub fn stop(&self) {
+        self.with(|core| {
+            core.stop_listening();
+            core.host.stop(core.now());
+        });
+    }
+
+    /// Leaves and waits until it is done, for `deadline` at most; whether it was done by then.
+    ///
+    /// # Errors
+    ///
+    /// As [`poll`](Net::poll).
+    pub fn finish(self, deadline: Duration) -> io::Result<bool> {
+        self.stop();
+        let begin = self.with(|core| core.now());
+        loop {
+            let (left, stopped) =
+                self.with(|core| (deadline.saturating_sub(core.now() - begin), core.host.is_stopped()));
+            if stopped || left.is_zero() {
+                return Ok(stopped);
+            }
+            self.walks.set(0);
+            self.pump(Some(left))?;
+        }
+    }
+
+    /// Borrows, acts, releases; only then is the application's logger called.
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Engine<Node>) -> R) -> R {
+        act(&mut self.core.borrow_mut())
+    }
+
+    /// Waits for the operating system and moves what can be moved. `false` when a signal interrupted it.
+    fn pump(&self, timeout: Option<Duration>) -> io::Result<bool> {
+        let collected = self.with(|core| core.collect(timeout));
+        let streams = match collected {
+            Ok(streams) => streams,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let streams = if streams.is_empty() { streams } else { self.screen(streams) };
+        self.with(|core| {
+            core.admit(streams);
+            core.service();
+        });
+        self.tell_log();
+        Ok(true)
+    }
+
+    /// Asks the application's filter, which is out of its slot meanwhile, and no borrow is held.
+    fn screen(&self, mut streams: Vec<Stream>) -> Vec<Stream> {
+        let Some(mut filter) = self.filter.borrow_mut().0.take() else { return streams };
+        self.walks.set(self.walks.get() + 1);
+        streams.retain(|stream| filter(stream.peer));
+        self.walks.set(self.walks.get().saturating_sub(1));
+        let mut slot = self.filter.borrow_mut();
+        if slot.0.is_none() {
+            slot.0 = Some(filter);
+        }
+        streams
+    }
+
+    fn tell_log(&self) {
+        tell_log(|| self.with(|core| crate::node::Host::notes(&mut core.host).pop()));
+    }
+}
+
+/// Leaves as well as can be done at once: tells the servers, sends what the network takes without waiting, and closes.
+impl Drop for Net {
+    fn drop(&mut self) {
+        self.stop();
+        self.with(Engine::flush);
+    }
+}
+
+/// Hands notes to the application's logger, one by one, each fetched and released before.
+fn tell_log(mut next: impl FnMut() -> Option<crate::note::Note>) {
+    // What the logger itself causes is left for the next time.
+    for _ in 0..Notes::LIMIT {
+        let Some(note) = next() else { return };
+        log::log!(target: "p2poll", note.level, "{}", note.text);
+    }
+}
+
+fn next_tag() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}

@@ -1,0 +1,83 @@
+//! Nodes: the machines put together, still without sockets and clock.
+//!
+//! A driver carries out what a node asks for and tells it what happened. There are two drivers, the sockets of `net`
+//! and the simulator, and two nodes, the peer behind [`Net`](crate::Net) and the server behind
+//! [`Rendezvous`](crate::Rendezvous).
+
+pub(crate) mod peer;
+pub(crate) mod server;
+pub(crate) mod streams;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::id::ConId;
+use crate::note::Notes;
+use crate::proto::link::End;
+use crate::time::Instant;
+use streams::{SocketAction, Streams};
+
+/// What a node asks its driver to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Socket(SocketAction),
+    Job(Job),
+}
+
+/// What blocks by nature, and so belongs on the driver's worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Job {
+    /// Look up a host name; the outcome comes as `handle_resolved` with the same number.
+    Resolve { query: u64, host: String, port: u16 },
+    /// Read the file of known peers; the outcome comes as `handle_loaded`.
+    Load { path: PathBuf },
+    /// Replace the file of known peers.
+    Save { path: PathBuf, text: String },
+}
+
+/// What a driver drives. `slot` names a stream; the driver keeps its socket under the same number.
+pub(crate) trait Host {
+    type Tag;
+
+    fn streams(&mut self) -> &mut Streams<Self::Tag>;
+
+    fn notes(&mut self) -> &mut Notes;
+
+    /// Whether there is something to be done now that no readiness and no deadline will announce.
+    fn has_work(&self) -> bool;
+
+    /// A peer opened a connection. `None` refuses it.
+    fn handle_accepted(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<ConId>;
+
+    /// A stream that was dialled is open.
+    fn handle_connected(&mut self, slot: usize, local: SocketAddr, now: Instant);
+
+    /// A stream that was dialled did not come about.
+    fn handle_connect_failed(&mut self, slot: usize, kind: io::ErrorKind, now: Instant);
+
+    /// `len` bytes were read into the stream's space.
+    fn handle_received(&mut self, slot: usize, len: usize, now: Instant);
+
+    /// The peer's side of a stream ended.
+    fn handle_end(&mut self, slot: usize, end: End, now: Instant) {
+        self.streams().handle_end(slot, end, now);
+    }
+
+    /// A host name was looked up, or why it could not be.
+    fn handle_resolved(&mut self, query: u64, outcome: Result<Vec<SocketAddr>, String>, now: Instant);
+
+    /// The file of known peers was read, or why it could not be.
+    fn handle_loaded(&mut self, outcome: io::Result<String>, now: Instant);
+
+    /// The file of known peers was written, or why it could not be.
+    fn handle_saved(&mut self, outcome: io::Result<()>, now: Instant);
+
+    /// Time has passed, or something happened: everything that is due is done.
+    fn handle_timeout(&mut self, now: Instant);
+
+    /// When `handle_timeout` is due at the latest.
+    fn poll_timeout(&mut self) -> Option<Instant>;
+
+    fn poll_action(&mut self) -> Option<Action>;
+}

@@ -1,0 +1,349 @@
+//! Attempts to connect: a name is looked up, its addresses are dialled, the first that answers is the connection.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+
+use log::Level;
+
+use super::{Node, PeerRole, Role};
+use crate::error::{ConnectError, FailReason};
+use crate::event::{Event, Via};
+use crate::id::{AttemptId, ConId};
+use crate::node::Job;
+use crate::proto::dial::{Dial, DialAction, DialFailure, DialOutcome, DialSlot};
+use crate::time::{Instant, soonest};
+use crate::wire::address::HostPort;
+
+/// What an attempt is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The application asked for it and is told its outcome.
+    Application,
+    /// The p2p network wants this address.
+    Network(SocketAddr),
+    /// A peer of the configuration, by its place there: only its name is looked up.
+    StaticPeer(usize),
+    /// A rendezvous server, by its place in the configuration.
+    Server(usize),
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// The worker is looking up the name, until this moment at most.
+    Resolving(Instant),
+    Dialling {
+        dial: Dial,
+        streams: Vec<(DialSlot, ConId)>,
+    },
+}
+
+#[derive(Debug)]
+struct Attempt {
+    purpose: Purpose,
+    phase: Phase,
+}
+
+/// The attempts that are under way.
+#[derive(Debug)]
+pub(super) struct Attempts {
+    net: u32,
+    serials: u64,
+    open: BTreeMap<u64, Attempt>,
+}
+
+impl Attempts {
+    pub(super) fn new(net: u32) -> Self {
+        Self { net, serials: 0, open: BTreeMap::new() }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.open.values().fold(None, |earliest, attempt| {
+            soonest(
+                earliest,
+                match &attempt.phase {
+                    Phase::Resolving(deadline) => Some(*deadline),
+                    Phase::Dialling { dial, .. } => dial.poll_timeout(),
+                },
+            )
+        })
+    }
+
+    fn id(&self, serial: u64) -> AttemptId {
+        AttemptId::new(self.net, serial)
+    }
+}
+
+impl Node {
+    /// Begins an attempt of the application's.
+    pub(crate) fn connect(&mut self, text: &str, now: Instant) -> Result<AttemptId, ConnectError> {
+        if self.is_leaving() {
+            return Err(ConnectError::Stopping);
+        }
+        let target = HostPort::parse(text).map_err(ConnectError::BadAddress)?;
+        if self.attempts.open.len() >= self.config.max_attempts {
+            return Err(ConnectError::TooMany);
+        }
+        let serial = self.begin_attempt(Purpose::Application, &target, now);
+        Ok(self.attempts.id(serial))
+    }
+
+    /// Gives up an attempt of the application's.
+    pub(crate) fn cancel(&mut self, id: AttemptId) -> bool {
+        let serial = id.number();
+        let ours = self.attempts.id(serial) == id
+            && self.attempts.open.get(&serial).is_some_and(|attempt| attempt.purpose == Purpose::Application);
+        if ours {
+            self.drop_attempt(serial);
+            self.events.push(Event::Failed { attempt: id, why: FailReason::Cancelled });
+        }
+        ours
+    }
+
+    /// Whether another attempt may begin by itself: some places are left to the application.
+    pub(super) fn has_place(&self) -> bool {
+        self.attempts.open.len() < self.config.max_attempts - self.config.max_attempts / 4
+    }
+
+    pub(super) fn is_under_way(&self, serial: u64) -> bool {
+        self.attempts.open.contains_key(&serial)
+    }
+
+    pub(super) fn begin_attempt(&mut self, purpose: Purpose, target: &HostPort, now: Instant) -> u64 {
+        self.attempts.serials += 1;
+        let serial = self.attempts.serials;
+        let phase = match target.clone() {
+            HostPort::Address(addr) => self.dialling(vec![addr], now),
+            HostPort::Name { host, port } => {
+                self.jobs.push_back(Job::Resolve { query: serial, host, port });
+                Phase::Resolving(now + self.config.connect_timeout)
+            }
+        };
+        self.attempts.open.insert(serial, Attempt { purpose, phase });
+        self.advance_attempt(serial, now);
+        serial
+    }
+
+    pub(super) fn handle_attempt_resolved(
+        &mut self,
+        serial: u64,
+        outcome: Result<Vec<SocketAddr>, String>,
+        now: Instant,
+    ) {
+        let Some(attempt) = self.attempts.open.get(&serial) else { return };
+        if !matches!(attempt.phase, Phase::Resolving(_)) {
+            return;
+        }
+        let purpose = attempt.purpose.clone();
+        match outcome {
+            Err(why) => self.fail_attempt(serial, FailReason::NoAddress(why), now),
+            Ok(addresses) => {
+                if let Purpose::StaticPeer(peer) = purpose {
+                    self.attempts.open.remove(&serial);
+                    self.handle_static_resolved(peer, &addresses, now);
+                    return;
+                }
+                let phase = self.dialling(addresses, now);
+                if let Some(attempt) = self.attempts.open.get_mut(&serial) {
+                    attempt.phase = phase;
+                }
+                self.advance_attempt(serial, now);
+            }
+        }
+    }
+
+    pub(super) fn handle_dial_connected(
+        &mut self,
+        serial: u64,
+        slot: DialSlot,
+        id: ConId,
+        local: SocketAddr,
+        now: Instant,
+    ) {
+        if let Some(&inbound) = self.inbound_ends.get(&local) {
+            self.close(inbound, now);
+            self.abandon_oneself(id, now);
+            return;
+        }
+        if let Some(Attempt { phase: Phase::Dialling { dial, .. }, .. }) = self.attempts.open.get_mut(&serial)
+        {
+            dial.handle_connected(slot);
+        }
+        self.advance_attempt(serial, now);
+    }
+
+    pub(super) fn handle_dial_failed(
+        &mut self,
+        serial: u64,
+        slot: DialSlot,
+        kind: io::ErrorKind,
+        now: Instant,
+    ) {
+        if let Some(Attempt { phase: Phase::Dialling { dial, streams }, .. }) =
+            self.attempts.open.get_mut(&serial)
+        {
+            streams.retain(|&(other, _)| other != slot);
+            dial.handle_failed(slot, kind, now);
+        }
+        self.advance_attempt(serial, now);
+    }
+
+    /// An outbound connection turned out to end at this node itself.
+    pub(super) fn handle_oneself(&mut self, id: ConId, now: Instant) {
+        if let Some(facts) = self.streams.facts(id) {
+            self.notes.push(Level::Info, || format!("{} is this node itself", facts.peer));
+            self.learn_own(facts.peer);
+        }
+        self.close(id, now);
+    }
+
+    pub(super) fn advance_attempts(&mut self, now: Instant) {
+        let due: Vec<u64> = self
+            .attempts
+            .open
+            .iter()
+            .filter(|(_, attempt)| match &attempt.phase {
+                Phase::Resolving(deadline) => *deadline <= now,
+                Phase::Dialling { dial, .. } => dial.poll_timeout().is_some_and(|at| at <= now),
+            })
+            .map(|(&serial, _)| serial)
+            .collect();
+        for serial in due {
+            match self.attempts.open.get_mut(&serial) {
+                Some(Attempt { phase: Phase::Dialling { dial, .. }, .. }) => {
+                    dial.handle_timeout(now);
+                    self.advance_attempt(serial, now);
+                }
+                Some(_) => {
+                    let why = "the name was not resolved in time".to_owned();
+                    self.fail_attempt(serial, FailReason::NoAddress(why), now);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Gives up everything that is under way.
+    pub(super) fn cancel_all(&mut self) {
+        let serials: Vec<u64> = self.attempts.open.keys().copied().collect();
+        for serial in serials {
+            let id = self.attempts.id(serial);
+            if let Some(Purpose::Application) = self.drop_attempt(serial) {
+                self.events.push(Event::Failed { attempt: id, why: FailReason::Cancelled });
+            }
+        }
+    }
+
+    /// Gives up an attempt without a word to whoever it was for.
+    pub(super) fn drop_attempt(&mut self, serial: u64) -> Option<Purpose> {
+        let attempt = self.attempts.open.remove(&serial)?;
+        if let Phase::Dialling { streams, .. } = attempt.phase {
+            for (_, id) in streams {
+                self.streams.abandon(id);
+            }
+        }
+        Some(attempt.purpose)
+    }
+
+    fn dialling(&self, addresses: Vec<SocketAddr>, now: Instant) -> Phase {
+        let dial = Dial::new(addresses, &self.network.own, self.config.connect_timeout, now);
+        Phase::Dialling { dial, streams: Vec::new() }
+    }
+
+    /// Carries out what the dial wants, until it wants nothing or is decided.
+    fn advance_attempt(&mut self, serial: u64, now: Instant) {
+        let Some(Attempt { phase: Phase::Dialling { dial, streams }, .. }) =
+            self.attempts.open.get_mut(&serial)
+        else {
+            return;
+        };
+        while let Some(action) = dial.poll_action() {
+            match action {
+                DialAction::Connect { slot, to } => {
+                    let role = Role::Dialling { attempt: serial, slot };
+                    streams.push((slot, self.streams.dial(to, self.config.bind, role, now)));
+                }
+                DialAction::Abandon { slot } => {
+                    if let Some(at) = streams.iter().position(|&(other, _)| other == slot) {
+                        self.streams.abandon(streams.swap_remove(at).1);
+                    }
+                }
+            }
+        }
+        match dial.outcome() {
+            None => {}
+            Some(DialOutcome::Connected(slot)) => {
+                let winner = streams.iter().find(|&&(other, _)| other == slot).map(|&(_, id)| id);
+                if let Some(id) = winner {
+                    self.win_attempt(serial, id, now);
+                }
+            }
+            Some(DialOutcome::Failed(tried)) => self.fail_attempt(serial, fail_reason(tried), now),
+        }
+    }
+
+    fn win_attempt(&mut self, serial: u64, id: ConId, now: Instant) {
+        let Some(attempt) = self.attempts.open.remove(&serial) else { return };
+        let Some(facts) = self.streams.facts(id) else { return };
+        if let Purpose::Server(server) = attempt.purpose {
+            if let Some(tag) = self.streams.tag_mut(id) {
+                *tag = Role::Server(server);
+            }
+            self.handle_server_connected(server, id, facts, now);
+            return;
+        }
+        let role = PeerRole { via: Via::Direct, peer: facts.peer, closed_by_us: false };
+        if let Some(tag) = self.streams.tag_mut(id) {
+            *tag = Role::Peer(role);
+        }
+        self.outbound_ends.extend(facts.local.map(|local| (local, id)));
+        if attempt.purpose == Purpose::Application {
+            self.network.peers.handle_dialling(facts.peer, now);
+        }
+        self.network.peers.handle_opened(facts.peer, now);
+        let application = attempt.purpose == Purpose::Application;
+        self.show(id, role, application.then(|| self.attempts.id(serial)));
+    }
+
+    fn fail_attempt(&mut self, serial: u64, why: FailReason, now: Instant) {
+        let Some(purpose) = self.drop_attempt(serial) else { return };
+        match purpose {
+            Purpose::Application => {
+                let attempt = self.attempts.id(serial);
+                self.notes.push(Level::Info, || format!("attempt {attempt} failed: {why}"));
+                self.events.push(Event::Failed { attempt, why });
+            }
+            Purpose::Network(address) => {
+                self.notes.push(Level::Debug, || format!("{address} was not reached: {why}"));
+                self.network.peers.handle_dial_failed(address, now);
+            }
+            Purpose::StaticPeer(peer) => self.handle_static_failed(peer, &why, now),
+            Purpose::Server(server) => self.handle_server_unreached(server, &why, now),
+        }
+    }
+
+    /// Before it was shown to anybody: fails the attempt whose stream it is.
+    fn abandon_oneself(&mut self, id: ConId, now: Instant) {
+        let Some(&Role::Dialling { attempt, .. }) = self.streams.tag(id) else { return };
+        if let Some(facts) = self.streams.facts(id) {
+            self.learn_own(facts.peer);
+        }
+        self.fail_attempt(attempt, FailReason::Oneself, now);
+    }
+}
+
+fn fail_reason(tried: Vec<(SocketAddr, DialFailure)>) -> FailReason {
+    if !tried.is_empty() && tried.iter().all(|(_, why)| *why == DialFailure::Ourselves) {
+        return FailReason::Oneself;
+    }
+    if tried.is_empty() {
+        return FailReason::NoAddress("the name has none".into());
+    }
+    let kind = |why| match why {
+        DialFailure::Error(kind) => kind,
+        DialFailure::TimedOut => io::ErrorKind::TimedOut,
+        DialFailure::Ourselves | DialFailure::NotDialable => io::ErrorKind::InvalidInput,
+        DialFailure::NotTried => io::ErrorKind::Interrupted,
+    };
+    FailReason::Unreachable(tried.into_iter().map(|(addr, why)| (addr, kind(why))).collect())
+}

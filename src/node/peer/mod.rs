@@ -1,0 +1,338 @@
+//! The peer behind [`Net`](crate::Net): attempts, connections, rendezvous servers and the p2p network put together.
+//!
+//! Each concern has a file of its own: what the application does with connections (`cons`), attempts to connect
+//! (`attempts`), rendezvous servers (`servers`), the p2p network and its file of known peers (`network`).
+
+mod attempts;
+mod cons;
+mod network;
+mod servers;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+
+use log::Level;
+
+use crate::config::Config;
+use crate::error::{CloseReason, StartError};
+use crate::event::{Event, EventQueue, Via};
+use crate::id::ConId;
+use crate::node::streams::{Dropped, Streams};
+use crate::node::{Action, Host, Job};
+use crate::note::Notes;
+use crate::proto::admission::{Admission, AdmissionLimits};
+use crate::proto::dial::DialSlot;
+use crate::proto::duplicates::Duplicates;
+use crate::random::Random;
+use crate::time::{Instant, soonest};
+use attempts::Attempts;
+use network::Network;
+use servers::Servers;
+
+/// What a stream is for.
+#[derive(Debug)]
+pub(crate) enum Role {
+    /// A connection that the application sees.
+    Peer(PeerRole),
+    /// One address of an attempt, until it is decided.
+    Dialling { attempt: u64, slot: DialSlot },
+    /// The stream to a rendezvous server, by its place in the configuration.
+    Server(usize),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PeerRole {
+    via: Via,
+    /// The peer's end; for outbound connections the address that was dialled.
+    peer: SocketAddr,
+    /// The application closed it.
+    closed_by_us: bool,
+}
+
+/// How far the node is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    No,
+    /// Goodbyes are being said, until this moment at most.
+    Until(Instant),
+    Done,
+}
+
+/// A node of the p2p network.
+#[derive(Debug)]
+pub(crate) struct Node {
+    config: Config,
+    streams: Streams<Role>,
+    /// The connections that the application sees, in the order in which they came.
+    shown: Vec<ConId>,
+    /// How many of `shown` have ended meanwhile.
+    stale: usize,
+    events: EventQueue,
+    notes: Notes,
+    jobs: VecDeque<Job>,
+    admission: Admission,
+    duplicates: Option<Duplicates>,
+    attempts: Attempts,
+    servers: Servers,
+    network: Network,
+    /// Where outbound connections end on this side, and where inbound ones end on the other: an address in both is a
+    /// connection to oneself.
+    outbound_ends: BTreeMap<SocketAddr, ConId>,
+    inbound_ends: BTreeMap<SocketAddr, ConId>,
+    listening: Option<SocketAddr>,
+    leaving: Leaving,
+}
+
+impl Node {
+    pub(crate) fn new(
+        config: Config,
+        net: u32,
+        mut random: Random,
+        now: Instant,
+    ) -> Result<Self, StartError> {
+        let duplicates = config.duplicates.map(|duplicates| {
+            let mut secret = [0; 16];
+            secret[..8].copy_from_slice(&random.next_u64().to_le_bytes());
+            secret[8..].copy_from_slice(&random.next_u64().to_le_bytes());
+            Duplicates::new(duplicates.capacity, duplicates.window, secret)
+        });
+        let mut node = Self {
+            streams: Streams::new(net, config.streams),
+            shown: Vec::new(),
+            stale: 0,
+            events: EventQueue::new(config.max_events),
+            notes: Notes::default(),
+            jobs: VecDeque::new(),
+            admission: Admission::new(AdmissionLimits {
+                max_inbound: config.max_inbound,
+                max_inbound_per_address: config.max_inbound_per_address,
+                max_bans: config.max_bans,
+            }),
+            duplicates,
+            attempts: Attempts::new(net),
+            servers: Servers::new(&config, &mut random)?,
+            network: Network::new(&config, &mut random, now)?,
+            outbound_ends: BTreeMap::new(),
+            inbound_ends: BTreeMap::new(),
+            listening: None,
+            leaving: Leaving::No,
+            config,
+        };
+        node.begin_network();
+        Ok(node)
+    }
+
+    /// The node listens here from now on.
+    pub(crate) fn handle_listening(&mut self, local: SocketAddr, now: Instant) {
+        self.listening = Some(local);
+        self.notes.push(Level::Info, || format!("listening at {local}"));
+        self.learn_own(local);
+        self.set_adverts(now);
+    }
+
+    /// Begins to leave: everything is closed in order, for a limited time.
+    pub(crate) fn stop(&mut self, now: Instant) {
+        if self.leaving != Leaving::No {
+            return;
+        }
+        // The streams keep their own deadline; the last of them ends a lingering moment after it.
+        self.leaving =
+            Leaving::Until(now + self.config.streams.close_deadline + std::time::Duration::from_secs(2));
+        self.cancel_all();
+        self.leave_servers(now);
+        self.save_known();
+        for id in self.shown.clone() {
+            self.close(id, now);
+        }
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.leaving == Leaving::Done
+    }
+
+    pub(crate) fn listening(&self) -> Option<SocketAddr> {
+        self.listening
+    }
+
+    pub(crate) fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop()
+    }
+
+    /// Changes whenever something happened that the application may want to see.
+    pub(crate) fn progress(&self) -> u64 {
+        self.events.pushed()
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.leaving != Leaving::No
+    }
+
+    /// Shows a connection to the application.
+    fn show(&mut self, id: ConId, role: PeerRole, attempt: Option<crate::id::AttemptId>) {
+        self.shown.push(id);
+        self.notes.push(Level::Info, || format!("{id} connected: {} {}", role.via, role.peer));
+        self.events.push(Event::Connected { con: id, via: role.via, peer: role.peer, attempt });
+    }
+
+    fn handle_dropped(&mut self, dropped: Dropped<Role>, now: Instant) {
+        match dropped.tag {
+            Role::Peer(role) => self.handle_peer_gone(dropped.id, role, dropped.why, now),
+            Role::Server(server) => self.handle_server_gone(server, dropped.id, now),
+            // Such a stream is abandoned, not dropped.
+            Role::Dialling { .. } => {}
+        }
+    }
+
+    fn handle_peer_gone(&mut self, id: ConId, role: PeerRole, why: CloseReason, now: Instant) {
+        self.stale += 1;
+        self.notes.push(Level::Info, || format!("{id} {} {}: {why}", role.via, role.peer));
+        self.events.push(Event::Closed { con: id, why });
+        if role.via == Via::Accepted {
+            self.inbound_ends.remove(&role.peer);
+            self.admission.handle_closed(role.peer.ip());
+            self.network.peers.handle_inbound_closed(role.peer, now);
+        } else {
+            self.outbound_ends.retain(|_, &mut end| end != id);
+            self.network.handle_lost(role.peer, role.closed_by_us, now);
+        }
+    }
+
+    fn note_refusals(&mut self) {
+        while let Some(refused) = self.admission.poll_note() {
+            self.notes.push(Level::Warn, || {
+                format!(
+                    "refused {}: {:?} (since the last note: {} for want of slots, {} over their address's share, {} banned)",
+                    refused.peer, refused.why, refused.full, refused.too_many_from_address, refused.banned
+                )
+            });
+        }
+    }
+
+    fn finish_leaving(&mut self, now: Instant) {
+        let Leaving::Until(deadline) = self.leaving else { return };
+        if now >= deadline {
+            let left: Vec<ConId> = self.streams.iter().map(|(id, _)| id).collect();
+            for id in left {
+                if let Some(Role::Peer(role)) = self.streams.abandon(id) {
+                    self.handle_peer_gone(id, role, CloseReason::LocalTimeout, now);
+                }
+            }
+        }
+        if now >= deadline || self.streams.len() == 0 && self.servers.have_left() && !self.network.is_saving()
+        {
+            self.leaving = Leaving::Done;
+            self.events.push(Event::Stopped);
+        }
+    }
+}
+
+impl Host for Node {
+    type Tag = Role;
+
+    fn streams(&mut self) -> &mut Streams<Role> {
+        &mut self.streams
+    }
+
+    fn notes(&mut self) -> &mut Notes {
+        &mut self.notes
+    }
+
+    fn has_work(&self) -> bool {
+        self.has_unread()
+    }
+
+    fn handle_accepted(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<ConId> {
+        if self.is_leaving() {
+            return None;
+        }
+        if let Some(&end) = self.outbound_ends.get(&peer) {
+            self.handle_oneself(end, now);
+            return None;
+        }
+        if self.admission.check(peer.ip(), now).is_err() {
+            self.note_refusals();
+            return None;
+        }
+        let role = PeerRole { via: Via::Accepted, peer, closed_by_us: false };
+        let id = self.streams.accept(peer, local, Role::Peer(role), now);
+        self.admission.handle_opened(peer.ip());
+        self.network.peers.handle_inbound_opened(peer, now);
+        self.inbound_ends.insert(peer, id);
+        self.show(id, role, None);
+        Some(id)
+    }
+
+    fn handle_connected(&mut self, slot: usize, local: SocketAddr, now: Instant) {
+        if let Some(id) = self.streams.handle_connected(slot, local, now)
+            && let Some(&Role::Dialling { attempt, slot }) = self.streams.tag(id)
+        {
+            self.handle_dial_connected(attempt, slot, id, local, now);
+        }
+    }
+
+    fn handle_connect_failed(&mut self, slot: usize, kind: io::ErrorKind, now: Instant) {
+        if let Some(id) = self.streams.id_at(slot)
+            && let Some(&Role::Dialling { attempt, slot }) = self.streams.tag(id)
+        {
+            self.streams.abandon(id);
+            self.handle_dial_failed(attempt, slot, kind, now);
+        }
+    }
+
+    fn handle_received(&mut self, slot: usize, len: usize, now: Instant) {
+        self.streams.handle_received(slot, len);
+        if let Some(id) = self.streams.id_at(slot)
+            && let Some(&Role::Server(server)) = self.streams.tag(id)
+        {
+            self.handle_server_lines(server, id, now);
+        }
+    }
+
+    fn handle_resolved(&mut self, query: u64, outcome: Result<Vec<SocketAddr>, String>, now: Instant) {
+        self.handle_attempt_resolved(query, outcome, now);
+    }
+
+    fn handle_loaded(&mut self, outcome: io::Result<String>, now: Instant) {
+        self.handle_known_loaded(outcome, now);
+    }
+
+    fn handle_saved(&mut self, outcome: io::Result<()>, _now: Instant) {
+        self.handle_known_saved(outcome);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.streams.handle_timeout(now);
+        while let Some(dropped) = self.streams.poll_dropped() {
+            self.handle_dropped(dropped, now);
+        }
+        self.admission.handle_timeout(now);
+        self.note_refusals();
+        self.advance_attempts(now);
+        self.advance_servers(now);
+        self.advance_network(now);
+        self.finish_leaving(now);
+    }
+
+    fn poll_timeout(&mut self) -> Option<Instant> {
+        let leaving = match self.leaving {
+            Leaving::Until(deadline) => Some(deadline),
+            Leaving::No | Leaving::Done => None,
+        };
+        [
+            self.streams.poll_timeout(),
+            self.admission.poll_timeout(),
+            self.attempts.poll_timeout(),
+            self.servers.poll_timeout(),
+            self.network.poll_timeout(),
+            leaving,
+        ]
+        .into_iter()
+        .fold(None, soonest)
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        let socket = self.streams.poll_action().map(Action::Socket);
+        socket.or_else(|| self.jobs.pop_front().map(Action::Job))
+    }
+}

@@ -1,0 +1,214 @@
+//! The p2p network: peers that the node connects to by itself, and the file in which it remembers them.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use log::Level;
+
+use super::Node;
+use super::attempts::Purpose;
+use crate::config::Config;
+use crate::error::{FailReason, StartError};
+use crate::node::Job;
+use crate::proto::backoff::Backoff;
+use crate::proto::peers::{ClosedBy, Peers, PeersConfig, Source};
+use crate::random::Random;
+use crate::time::{Instant, soonest};
+use crate::wire::address::HostPort;
+
+/// The file of known peers is written no more often than this, but for the last time.
+const SAVE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A name among the static peers that could not be looked up is tried again after this, doubling.
+const RESOLVE_FIRST: Duration = Duration::from_secs(5);
+const RESOLVE_MOST: Duration = Duration::from_secs(10 * 60);
+
+/// Own addresses that are remembered: a machine's interfaces, and what servers say that they see.
+const OWN_LIMIT: usize = 64;
+
+/// A static peer that was given by name.
+#[derive(Debug)]
+struct NamedPeer {
+    target: HostPort,
+    /// When it is to be looked up; `None` while that is under way, or done.
+    due: Option<Instant>,
+    backoff: Backoff,
+}
+
+/// What the node knows of the p2p network.
+#[derive(Debug)]
+pub(super) struct Network {
+    pub(super) peers: Peers,
+    /// Addresses of this node itself, never to be dialled.
+    pub(super) own: Vec<SocketAddr>,
+    named: Vec<NamedPeer>,
+    random: Random,
+    /// When the file of known peers may be written again.
+    save_at: Instant,
+    saving: bool,
+    changed: bool,
+    has_file: bool,
+}
+
+impl Network {
+    pub(super) fn new(config: &Config, random: &mut Random, now: Instant) -> Result<Self, StartError> {
+        let peers_config = PeersConfig {
+            max_outbound: config.max_outbound,
+            book_limit: config.max_known,
+            ..PeersConfig::default()
+        };
+        let mut network = Self {
+            peers: Peers::new(peers_config, random.fork()),
+            own: Vec::new(),
+            named: Vec::new(),
+            random: random.fork(),
+            save_at: now + SAVE_INTERVAL,
+            saving: false,
+            changed: false,
+            has_file: config.known_peers.is_some(),
+        };
+        for text in &config.peers {
+            match parse(text)? {
+                HostPort::Address(addr) => network.peers.handle_learned(addr, Source::Static, now),
+                target @ HostPort::Name { .. } => network.named.push(NamedPeer {
+                    target,
+                    due: Some(now),
+                    backoff: Backoff::new(RESOLVE_FIRST, RESOLVE_MOST),
+                }),
+            }
+        }
+        Ok(network)
+    }
+
+    pub(super) fn is_saving(&self) -> bool {
+        self.saving
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let names = self.named.iter().filter_map(|peer| peer.due).min();
+        let save = (self.changed && !self.saving).then_some(self.save_at);
+        soonest(soonest(self.peers.poll_timeout(), names), save)
+    }
+
+    /// An outbound connection is gone.
+    pub(super) fn handle_lost(&mut self, peer: SocketAddr, closed_by_us: bool, now: Instant) {
+        let by = if closed_by_us { ClosedBy::Us } else { ClosedBy::Them };
+        self.peers.handle_closed(peer, by, now);
+    }
+}
+
+pub(super) fn parse(text: &str) -> Result<HostPort, StartError> {
+    HostPort::parse(text).map_err(|why| StartError::BadAddress { text: text.to_owned(), why })
+}
+
+impl Node {
+    /// Asks for the file of known peers.
+    pub(super) fn begin_network(&mut self) {
+        if let Some(path) = self.config.known_peers.clone() {
+            self.jobs.push_back(Job::Load { path });
+        }
+    }
+
+    /// This address is the node itself. An unspecified one stands for loopback too, the only one of the machine's
+    /// addresses that is known without asking the operating system.
+    pub(super) fn learn_own(&mut self, addr: SocketAddr) {
+        let port = addr.port();
+        let loopback = |ip: IpAddr| SocketAddr::new(ip, port);
+        let all: Vec<SocketAddr> = if addr.ip().is_unspecified() {
+            vec![loopback(Ipv4Addr::LOCALHOST.into()), loopback(Ipv6Addr::LOCALHOST.into())]
+        } else {
+            vec![addr]
+        };
+        for addr in all {
+            if self.network.own.len() < OWN_LIMIT && !self.network.own.contains(&addr) {
+                self.network.own.push(addr);
+            }
+        }
+        self.network.peers.set_own(&self.network.own);
+    }
+
+    pub(super) fn handle_known_loaded(&mut self, outcome: io::Result<String>, now: Instant) {
+        match outcome {
+            Ok(text) => {
+                for addr in
+                    text.lines().filter_map(|line| line.trim().parse().ok()).take(self.config.max_known)
+                {
+                    self.network.peers.handle_learned(addr, Source::File, now);
+                }
+                self.network.peers.take_changed();
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                self.notes.push(Level::Warn, || format!("the known peers could not be read: {error}"));
+            }
+        }
+    }
+
+    pub(super) fn handle_known_saved(&mut self, outcome: io::Result<()>) {
+        self.network.saving = false;
+        if let Err(error) = outcome {
+            self.notes.push(Level::Warn, || format!("the known peers could not be saved: {error}"));
+        }
+    }
+
+    /// Writes the file of known peers, if it would be another one.
+    pub(super) fn save_known(&mut self) {
+        self.network.changed |= self.network.peers.take_changed();
+        let Some(path) = self.config.known_peers.clone() else { return };
+        if self.network.changed && !self.network.saving {
+            self.network.changed = false;
+            self.network.saving = true;
+            let text = self.network.peers.known().map(|addr| format!("{addr}\n")).collect();
+            self.jobs.push_back(Job::Save { path, text });
+        }
+    }
+
+    pub(super) fn advance_network(&mut self, now: Instant) {
+        if self.is_leaving() {
+            return;
+        }
+        self.network.peers.handle_timeout(now);
+        let mut names = VecDeque::new();
+        for (place, peer) in self.network.named.iter_mut().enumerate() {
+            if peer.due.is_some_and(|due| due <= now) {
+                peer.due = None;
+                names.push_back((place, peer.target.clone()));
+            }
+        }
+        for (place, target) in names {
+            self.begin_attempt(Purpose::StaticPeer(place), &target, now);
+        }
+        while self.has_place()
+            && let Some(addr) = self.network.peers.poll_dial()
+        {
+            self.begin_attempt(Purpose::Network(addr), &HostPort::Address(addr), now);
+        }
+        if self.network.has_file {
+            self.network.changed |= self.network.peers.take_changed();
+            if self.network.changed && now >= self.network.save_at {
+                self.network.save_at = now + SAVE_INTERVAL;
+                self.save_known();
+            }
+        }
+    }
+
+    pub(super) fn handle_static_resolved(&mut self, place: usize, addresses: &[SocketAddr], now: Instant) {
+        // One address is enough: all of a name are one peer, and each would get a connection of its own.
+        match addresses.first() {
+            Some(&addr) => self.network.peers.handle_learned(addr, Source::Static, now),
+            None => self.handle_static_failed(place, &FailReason::NoAddress("the name has none".into()), now),
+        }
+    }
+
+    pub(super) fn handle_static_failed(&mut self, place: usize, why: &FailReason, now: Instant) {
+        let network = &mut self.network;
+        if let Some(peer) = network.named.get_mut(place) {
+            let wait = peer.backoff.next(&mut network.random);
+            peer.due = Some(now + wait);
+            let target = &peer.target;
+            self.notes.push(Level::Warn, || format!("peer {target}: {why}; tried again in {wait:.0?}"));
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The rendezvous servers of a node: a client for each, its stream, and what it tells.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use log::Level;
+
+use super::Node;
+use super::attempts::Purpose;
+use super::network::parse;
+use crate::config::{Config, NodeType};
+use crate::error::{FailReason, StartError};
+use crate::event::{Event, RendezvousNews, ServerFault, ServerKind};
+use crate::id::ConId;
+use crate::node::streams::StreamFacts;
+use crate::proto::peers::Source;
+use crate::proto::rendezvous::client::{
+    self, Advert, AdvertKind, Client, ClientAction, ClientConfig, ClientEvent,
+};
+use crate::random::Random;
+use crate::time::{Instant, soonest};
+use crate::wire::address::HostPort;
+use crate::wire::rendezvous::Listed;
+
+#[derive(Debug)]
+struct Server {
+    name: Arc<str>,
+    target: HostPort,
+    client: Client,
+    /// The attempt to connect that is under way.
+    attempt: Option<u64>,
+    stream: Option<ConId>,
+    /// Its address, while or since it was connected.
+    ip: Option<IpAddr>,
+    has_left: bool,
+}
+
+/// The servers in the order of the configuration.
+#[derive(Debug)]
+pub(super) struct Servers(Vec<Server>);
+
+impl Servers {
+    pub(super) fn new(config: &Config, random: &mut Random) -> Result<Self, StartError> {
+        let client_config = ClientConfig {
+            bootstrap_every: config.bootstrap_interval,
+            advertise_every: config.advertise_interval,
+            answer_within: config.answer_timeout,
+            ..ClientConfig::default()
+        };
+        let server = |name: &String| {
+            Ok(Server {
+                name: name.as_str().into(),
+                target: parse(name)?,
+                client: Client::new(client_config.clone(), random.fork()),
+                attempt: None,
+                stream: None,
+                ip: None,
+                has_left: false,
+            })
+        };
+        Ok(Self(config.rendezvous.iter().map(server).collect::<Result<_, _>>()?))
+    }
+
+    pub(super) fn have_left(&self) -> bool {
+        self.0.iter().all(|server| server.has_left)
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.0.iter().fold(None, |earliest, server| soonest(earliest, server.client.poll_timeout()))
+    }
+}
+
+impl Node {
+    /// Asks all servers for nodes now.
+    pub(crate) fn bootstrap(&mut self, now: Instant) {
+        for server in &mut self.servers.0 {
+            server.client.bootstrap(now);
+        }
+    }
+
+    /// Registers with all servers now.
+    pub(crate) fn advertise(&mut self, now: Instant) {
+        let advert = self.advert();
+        for server in &mut self.servers.0 {
+            server.client.set_advert(advert, now);
+            server.client.advertise(now);
+        }
+    }
+
+    /// Says to all servers what there is to register by itself.
+    pub(super) fn set_adverts(&mut self, now: Instant) {
+        let advert = self.advert().filter(|_| self.config.advertise);
+        for server in &mut self.servers.0 {
+            server.client.set_advert(advert, now);
+        }
+    }
+
+    /// Takes back all registrations.
+    pub(super) fn leave_servers(&mut self, now: Instant) {
+        for server in &mut self.servers.0 {
+            server.client.leave(now);
+        }
+    }
+
+    pub(super) fn advance_servers(&mut self, now: Instant) {
+        let wanted = if self.config.bootstrap { self.network.peers.wanted() } else { 0 };
+        for place in 0..self.servers.0.len() {
+            let client = &mut self.servers.0[place].client;
+            client.set_wanted(wanted, now);
+            client.handle_timeout(now);
+            self.advance_server(place, now);
+        }
+    }
+
+    pub(super) fn handle_server_connected(
+        &mut self,
+        place: usize,
+        id: ConId,
+        facts: StreamFacts,
+        now: Instant,
+    ) {
+        let Some(server) = self.servers.0.get_mut(place) else { return };
+        server.attempt = None;
+        server.stream = Some(id);
+        server.ip = Some(facts.peer.ip());
+        // A dial that succeeded has a local end; were it unknown, the client would only ask with a useless port.
+        server.client.handle_connected(facts.local.unwrap_or(facts.peer), now);
+        self.advance_server(place, now);
+    }
+
+    pub(super) fn handle_server_unreached(&mut self, place: usize, why: &FailReason, now: Instant) {
+        let Some(server) = self.servers.0.get_mut(place) else { return };
+        server.attempt = None;
+        let name = &server.name;
+        self.notes.push(Level::Debug, || format!("rendezvous server {name}: {why}"));
+        server.client.handle_disconnected(now);
+        self.advance_server(place, now);
+    }
+
+    pub(super) fn handle_server_lines(&mut self, place: usize, id: ConId, now: Instant) {
+        while let Some(line) = self.streams.next_line(id) {
+            // A server that was hung up on has nothing to say any more.
+            if let Some(server) = self.servers.0.get_mut(place).filter(|server| server.stream == Some(id)) {
+                server.client.handle_line(&line, now);
+                self.advance_server(place, now);
+            }
+        }
+    }
+
+    pub(super) fn handle_server_gone(&mut self, place: usize, id: ConId, now: Instant) {
+        let Some(server) = self.servers.0.get_mut(place) else { return };
+        if server.stream == Some(id) {
+            server.stream = None;
+            server.client.handle_disconnected(now);
+            self.advance_server(place, now);
+        }
+    }
+
+    /// Carries out what a client wants and passes on what it tells.
+    fn advance_server(&mut self, place: usize, now: Instant) {
+        while let Some(action) = self.servers.0[place].client.poll_action() {
+            self.act_for_server(place, action, now);
+        }
+        while let Some(event) = self.servers.0[place].client.poll_event() {
+            self.handle_server_event(place, event, now);
+        }
+    }
+
+    fn act_for_server(&mut self, place: usize, action: ClientAction, now: Instant) {
+        let server = &mut self.servers.0[place];
+        match action {
+            ClientAction::Dial => {
+                let target = server.target.clone();
+                let serial = self.begin_attempt(Purpose::Server(place), &target, now);
+                // It may have failed on the spot; then the client knows already.
+                if self.is_under_way(serial) {
+                    self.servers.0[place].attempt = Some(serial);
+                }
+            }
+            ClientAction::Send(bytes) => {
+                if let Some(id) = server.stream
+                    && let Err(why) = self.streams.queue_raw(id, &bytes)
+                {
+                    let name = &server.name;
+                    self.notes.push(Level::Warn, || format!("rendezvous server {name}: {why}"));
+                }
+            }
+            ClientAction::Hangup => {
+                let attempt = server.attempt.take();
+                if let Some(id) = server.stream.take() {
+                    self.streams.close(id, now);
+                }
+                if let Some(serial) = attempt {
+                    self.drop_attempt(serial);
+                }
+            }
+        }
+    }
+
+    fn handle_server_event(&mut self, place: usize, event: ClientEvent, now: Instant) {
+        let news = match event {
+            ClientEvent::Up { kind, seen } => {
+                self.learn_seen(seen);
+                let kind = match kind {
+                    client::ServerKind::P2poll => ServerKind::P2poll,
+                    client::ServerKind::Pyp2p => ServerKind::Pyp2p,
+                };
+                RendezvousNews::Up { kind, seen }
+            }
+            ClientEvent::Nodes(nodes) => RendezvousNews::Nodes(self.learn_nodes(place, &nodes, now)),
+            ClientEvent::Advertised => RendezvousNews::Advertised,
+            ClientEvent::Refused => RendezvousNews::Refused,
+            ClientEvent::Down { why, retry_in } => RendezvousNews::Down { why: fault(why), retry_in },
+            ClientEvent::Left => {
+                self.servers.0[place].has_left = true;
+                return;
+            }
+            // Punching is not built yet: nobody asks for these, and what comes unasked is left alone.
+            ClientEvent::Remote { .. }
+            | ClientEvent::PredictionSet
+            | ClientEvent::Challenge { .. }
+            | ClientEvent::Fight { .. }
+            | ClientEvent::Reconnect => return,
+        };
+        let server = Arc::clone(&self.servers.0[place].name);
+        self.notes.push(Level::Info, || format!("rendezvous server {server}: {}", describe(&news)));
+        self.events.push(Event::Rendezvous { server, news });
+    }
+
+    /// The server sees us at this address: with our listening port it is ours, and no peer's.
+    fn learn_seen(&mut self, seen: Option<SocketAddr>) {
+        if let (Some(seen), Some(listening)) = (seen, self.listening) {
+            self.learn_own(SocketAddr::new(seen.ip(), listening.port()));
+        }
+    }
+
+    fn learn_nodes(&mut self, place: usize, nodes: &[Listed], now: Instant) -> usize {
+        let Some(server) = self.servers.0[place].ip else { return 0 };
+        for node in nodes {
+            let source = Source::Rendezvous { newer: node.newer, server };
+            self.network.peers.handle_learned(node.addr, source, now);
+        }
+        nodes.len()
+    }
+
+    fn advert(&self) -> Option<Advert> {
+        let port = self.listening.filter(|_| self.config.node_type == NodeType::Passive)?.port();
+        let max_inbound = u32::try_from(self.config.max_inbound).unwrap_or(u32::MAX);
+        Some(Advert { kind: AdvertKind::Passive, port, max_inbound })
+    }
+}
+
+fn fault(why: client::DownWhy) -> ServerFault {
+    match why {
+        client::DownWhy::Unreachable => ServerFault::Unreachable,
+        client::DownWhy::Closed => ServerFault::HungUp,
+        client::DownWhy::Slow => ServerFault::Slow,
+        client::DownWhy::Nonsense => ServerFault::Nonsense,
+    }
+}
+
+fn describe(news: &RendezvousNews) -> String {
+    match news {
+        RendezvousNews::Up { kind, seen: Some(seen) } => format!("up, speaks {kind}, sees us at {seen}"),
+        RendezvousNews::Up { kind, seen: None } => format!("up, speaks {kind}"),
+        RendezvousNews::Nodes(count) => format!("told of {count} nodes"),
+        RendezvousNews::Advertised => "lists us".into(),
+        RendezvousNews::Refused => "has no room for us".into(),
+        RendezvousNews::Down { why, retry_in } => format!("{why}; tried again in {retry_in:.0?}"),
+    }
+}

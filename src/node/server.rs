@@ -1,0 +1,193 @@
+//! The server behind [`Rendezvous`](crate::Rendezvous): the rendezvous machine on streams of lines.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use log::Level;
+
+use crate::config::RendezvousConfig;
+use crate::id::ConId;
+use crate::node::streams::Streams;
+use crate::node::{Action, Host};
+use crate::note::Notes;
+use crate::proto::rendezvous::server::{ClientId, CloseWhy, Limits, Server, ServerAction};
+use crate::random::Random;
+use crate::time::{Instant, soonest};
+
+/// Answers are collected up to this before they are queued on the stream.
+const BATCH: usize = 16 << 10;
+
+/// A rendezvous server.
+#[derive(Debug)]
+pub(crate) struct ServerNode {
+    streams: Streams<()>,
+    server: Server,
+    notes: Notes,
+    /// Answers on their way to a stream.
+    answers: Vec<u8>,
+    /// Clients with requests that wait until they have read earlier answers.
+    waiting: Vec<ConId>,
+}
+
+impl ServerNode {
+    pub(crate) fn new(config: &RendezvousConfig, net: u32, random: Random, wall_at_origin: Duration) -> Self {
+        let limits = Limits {
+            clients: config.max_clients,
+            clients_per_address: config.max_clients_per_address,
+            nodes: config.max_nodes,
+            nodes_per_address: config.max_nodes_per_address,
+            idle: config.idle_timeout,
+            ..Limits::default()
+        };
+        Self {
+            streams: Streams::new(net, config.streams),
+            server: Server::new(limits, random, wall_at_origin),
+            notes: Notes::default(),
+            answers: Vec::new(),
+            waiting: Vec::new(),
+        }
+    }
+
+    /// Clients that are connected.
+    pub(crate) fn clients(&self) -> usize {
+        self.server.clients()
+    }
+
+    /// Nodes that are listed.
+    pub(crate) fn nodes(&self) -> usize {
+        self.server.nodes()
+    }
+
+    /// Answers what a client asked, as long as it reads the answers.
+    fn answer(&mut self, id: ConId, now: Instant) {
+        while self.has_room(id) {
+            let mut more = true;
+            while self.answers.len() < BATCH && more {
+                match self.streams.next_line(id) {
+                    Some(line) => self.server.handle_line(client(id), &line, now, &mut self.answers),
+                    None => more = false,
+                }
+            }
+            // A stream with room takes a batch; one that was closed meanwhile needs no answer.
+            let _ = self.streams.queue_raw(id, &self.answers);
+            self.answers.clear();
+            if !more {
+                return;
+            }
+        }
+        if !self.waiting.contains(&id) && self.streams.tag(id).is_some() {
+            self.waiting.push(id);
+        }
+    }
+
+    /// Half of what a stream may hold, so that the answer to a request always fits.
+    fn has_room(&self, id: ConId) -> bool {
+        self.streams.is_open(id) && self.streams.queued(id) < self.streams.limits().max_queued / 2
+    }
+
+    fn answer_waiting(&mut self, now: Instant) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        for id in std::mem::take(&mut self.waiting) {
+            if self.streams.is_open(id) {
+                self.answer(id, now);
+            }
+        }
+    }
+
+    fn act(&mut self, action: ServerAction, now: Instant) {
+        match action {
+            ServerAction::Send { client, text } => {
+                if let Some(id) = self.id_of(client)
+                    && let Err(why) = self.streams.queue_raw(id, &text)
+                {
+                    self.notes.push(Level::Debug, || format!("client {id} misses a line: {why}"));
+                }
+            }
+            ServerAction::Close { client, why } => {
+                let Some(id) = self.id_of(client) else { return };
+                let level = if why == CloseWhy::Quit { Level::Debug } else { Level::Info };
+                let peer = self.streams.facts(id).map(|facts| facts.peer);
+                self.notes.push(level, || match peer {
+                    Some(peer) => format!("client {id} at {peer} is disconnected: {why:?}"),
+                    None => format!("client {id} is disconnected: {why:?}"),
+                });
+                self.streams.close(id, now);
+            }
+        }
+    }
+
+    fn id_of(&self, client: ClientId) -> Option<ConId> {
+        self.streams.id_at(usize::try_from(client.0).ok()?)
+    }
+}
+
+/// A client is known by its stream's slot: the machine forgets a client before its slot is used again.
+fn client(id: ConId) -> ClientId {
+    ClientId(id.slot() as u64)
+}
+
+impl Host for ServerNode {
+    type Tag = ();
+
+    fn streams(&mut self) -> &mut Streams<()> {
+        &mut self.streams
+    }
+
+    fn notes(&mut self) -> &mut Notes {
+        &mut self.notes
+    }
+
+    fn has_work(&self) -> bool {
+        self.waiting.iter().any(|&id| self.has_room(id))
+    }
+
+    fn handle_accepted(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<ConId> {
+        let id = self.streams.accept(peer, local, (), now);
+        self.server.handle_connected(client(id), peer, now);
+        Some(id)
+    }
+
+    /// It dials nobody.
+    fn handle_connected(&mut self, _slot: usize, _local: SocketAddr, _now: Instant) {}
+
+    fn handle_connect_failed(&mut self, _slot: usize, _kind: io::ErrorKind, _now: Instant) {}
+
+    fn handle_received(&mut self, slot: usize, len: usize, now: Instant) {
+        self.streams.handle_received(slot, len);
+        if let Some(id) = self.streams.id_at(slot) {
+            self.answer(id, now);
+        }
+    }
+
+    /// It looks nothing up and has no files.
+    fn handle_resolved(&mut self, _query: u64, _outcome: Result<Vec<SocketAddr>, String>, _now: Instant) {}
+
+    fn handle_loaded(&mut self, _outcome: io::Result<String>, _now: Instant) {}
+
+    fn handle_saved(&mut self, _outcome: io::Result<()>, _now: Instant) {}
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.answer_waiting(now);
+        self.server.handle_timeout(now);
+        while let Some(action) = self.server.poll_action() {
+            self.act(action, now);
+        }
+        // What a client sent before it went away was answered when it came; there is no walk to wait for.
+        self.streams.handle_walk();
+        self.streams.handle_timeout(now);
+        while let Some(dropped) = self.streams.poll_dropped() {
+            self.server.handle_closed(client(dropped.id), now);
+        }
+    }
+
+    fn poll_timeout(&mut self) -> Option<Instant> {
+        soonest(self.streams.poll_timeout(), self.server.poll_timeout())
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.streams.poll_action().map(Action::Socket)
+    }
+}

@@ -1,0 +1,516 @@
+//! The streams of a node: which there are, which have something to read or to send, and which are to be closed.
+//!
+//! A driver (sockets in `net`, virtual links in `sim`) keeps a stream of its own under the same slot. A slot is free
+//! for another stream only after the driver was told to close the old one, in one queue of actions, so the two never
+//! disagree about whose slot it is.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+
+use crate::config::StreamLimits;
+use crate::error::{CloseReason, SendError};
+use crate::id::ConId;
+use crate::proto::link::chunks::Chunks;
+use crate::proto::link::{Counters, End, Link, SpareBuffers, Step};
+use crate::time::Instant;
+
+/// What the driver is to do with a stream's socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SocketAction {
+    Dial { slot: usize, to: SocketAddr, from: Option<IpAddr> },
+    ShutdownWrite { slot: usize },
+    Close { slot: usize },
+}
+
+/// A stream that is over.
+#[derive(Debug)]
+pub(crate) struct Dropped<T> {
+    pub(crate) id: ConId,
+    pub(crate) tag: T,
+    pub(crate) why: CloseReason,
+}
+
+/// What is known of a stream from outside.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StreamFacts {
+    pub(crate) counters: Counters,
+    pub(crate) opened: Instant,
+    pub(crate) peer: SocketAddr,
+    pub(crate) local: Option<SocketAddr>,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    serial: u64,
+    link: Link,
+    tag: T,
+    peer: SocketAddr,
+    local: Option<SocketAddr>,
+    /// When this stream wants `settle_ended`; the same as in `deadlines`.
+    deadline: Option<Instant>,
+    connected: bool,
+    /// Stands in `unsent`.
+    dirty: bool,
+    /// Stands in `ready`.
+    ready: bool,
+    /// The driver was refused room to receive into and waits to be told.
+    parked: bool,
+    /// Stands in `touched`.
+    touched: bool,
+}
+
+/// All streams of a node. `T` is what the node knows of each.
+#[derive(Debug)]
+pub(crate) struct Streams<T> {
+    net: u32,
+    limits: StreamLimits,
+    slots: Vec<Option<Entry<T>>>,
+    free: Vec<usize>,
+    serials: u64,
+    chunks: Chunks,
+    spare: SpareBuffers,
+    actions: VecDeque<SocketAction>,
+    /// Streams on which something was queued since they were last offered to the driver.
+    unsent: Vec<usize>,
+    /// Streams that had something to read when they were put here.
+    ready: Vec<ConId>,
+    /// Parked streams that have room again.
+    resumed: Vec<usize>,
+    /// Streams whose state may ask for a step.
+    touched: Vec<usize>,
+    deadlines: BTreeSet<(Instant, usize)>,
+    dropped: VecDeque<Dropped<T>>,
+    /// How many walks over its connections the application has finished.
+    walks: u64,
+}
+
+impl<T> Streams<T> {
+    pub(crate) fn new(net: u32, limits: StreamLimits) -> Self {
+        Self {
+            net,
+            limits,
+            slots: Vec::new(),
+            free: Vec::new(),
+            serials: 0,
+            chunks: Chunks::default(),
+            spare: SpareBuffers::default(),
+            actions: VecDeque::new(),
+            unsent: Vec::new(),
+            ready: Vec::new(),
+            resumed: Vec::new(),
+            touched: Vec::new(),
+            deadlines: BTreeSet::new(),
+            dropped: VecDeque::new(),
+            walks: 0,
+        }
+    }
+
+    pub(crate) fn limits(&self) -> &StreamLimits {
+        &self.limits
+    }
+
+    /// Takes in a stream that a peer opened.
+    pub(crate) fn accept(&mut self, peer: SocketAddr, local: SocketAddr, tag: T, now: Instant) -> ConId {
+        let id = self.insert(peer, tag, now);
+        if let Some(entry) = self.slots[id.slot()].as_mut() {
+            entry.connected = true;
+            entry.local = Some(local);
+        }
+        id
+    }
+
+    /// Begins to open a stream; [`handle_connected`](Self::handle_connected) or
+    /// [`abandon`](Self::abandon) follows.
+    pub(crate) fn dial(&mut self, to: SocketAddr, from: Option<IpAddr>, tag: T, now: Instant) -> ConId {
+        let id = self.insert(to, tag, now);
+        self.actions.push_back(SocketAction::Dial { slot: id.slot(), to, from });
+        id
+    }
+
+    /// The stream that was dialled is open from now on.
+    pub(crate) fn handle_connected(&mut self, slot: usize, local: SocketAddr, now: Instant) -> Option<ConId> {
+        let net = self.net;
+        let entry = self.entry_at(slot)?;
+        entry.connected = true;
+        entry.local = Some(local);
+        entry.link = Link::new(now);
+        Some(ConId::new(net, slot as u32, entry.serial))
+    }
+
+    /// Forgets a stream without ceremony: a dial that failed, or lost a race.
+    pub(crate) fn abandon(&mut self, id: ConId) -> Option<T> {
+        self.entry(id)?;
+        self.remove(id.slot()).map(|entry| entry.tag)
+    }
+
+    /// Room to read the stream into, unless the application has enough to read from it.
+    pub(crate) fn space(&mut self, slot: usize) -> Option<&mut [u8]> {
+        let entry = self.slots.get_mut(slot)?.as_mut()?;
+        let space = entry.link.space(&self.limits, &mut self.chunks);
+        entry.parked = space.is_none();
+        space
+    }
+
+    /// Takes over what was read into [`space`](Self::space).
+    pub(crate) fn handle_received(&mut self, slot: usize, len: usize) {
+        let Some(entry) = self.slots.get_mut(slot).and_then(Option::as_mut) else { return };
+        entry.link.handle_received(&mut self.chunks, len, &self.limits);
+        if entry.link.unread() > 0 {
+            if !entry.ready {
+                entry.ready = true;
+                self.ready.push(ConId::new(self.net, slot as u32, entry.serial));
+            }
+        } else {
+            self.touch(slot);
+        }
+    }
+
+    /// The peer's side of the stream ended.
+    pub(crate) fn handle_end(&mut self, slot: usize, end: End, now: Instant) {
+        let walks = self.walks;
+        if let Some(entry) = self.entry_at(slot) {
+            entry.link.handle_end(end, walks, now);
+            self.touch(slot);
+        }
+    }
+
+    /// What is to be sent on the stream next.
+    pub(crate) fn unsent(&self, slot: usize) -> &[u8] {
+        match self.slots.get(slot) {
+            Some(Some(entry)) if entry.connected => entry.link.unsent(),
+            _ => &[],
+        }
+    }
+
+    /// The network took `len` bytes of [`unsent`](Self::unsent).
+    pub(crate) fn handle_sent(&mut self, slot: usize, len: usize) {
+        let Some(entry) = self.slots.get_mut(slot).and_then(Option::as_mut) else { return };
+        entry.link.handle_sent(len, &mut self.spare);
+        if !entry.link.is_open() {
+            self.touch(slot);
+        }
+    }
+
+    /// The next stream on which something was queued.
+    pub(crate) fn poll_unsent(&mut self) -> Option<usize> {
+        let slot = self.unsent.pop()?;
+        if let Some(entry) = self.entry_at(slot) {
+            entry.dirty = false;
+        }
+        Some(slot)
+    }
+
+    /// The next stream that was refused room to receive into and has some again.
+    pub(crate) fn poll_resumed(&mut self) -> Option<usize> {
+        self.resumed.pop()
+    }
+
+    pub(crate) fn poll_action(&mut self) -> Option<SocketAction> {
+        self.actions.pop_front()
+    }
+
+    /// The next stream that is over.
+    pub(crate) fn poll_dropped(&mut self) -> Option<Dropped<T>> {
+        self.dropped.pop_front()
+    }
+
+    /// Lets streams that are ending go on ending.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        while let Some(&(deadline, slot)) = self.deadlines.first()
+            && deadline <= now
+        {
+            self.deadlines.pop_first();
+            if let Some(entry) = self.entry_at(slot) {
+                entry.deadline = None;
+            }
+            self.touch(slot);
+        }
+        while let Some(slot) = self.touched.pop() {
+            self.settle_ended(slot, now);
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        if !self.touched.is_empty() {
+            return Some(Instant::ZERO);
+        }
+        self.deadlines.first().map(|&(deadline, _)| deadline)
+    }
+
+    /// Whether the driver has something to carry out.
+    pub(crate) fn is_busy(&self) -> bool {
+        !(self.actions.is_empty()
+            && self.unsent.is_empty()
+            && self.resumed.is_empty()
+            && self.dropped.is_empty())
+    }
+
+    /// The application has finished a walk over its connections.
+    pub(crate) fn handle_walk(&mut self) {
+        self.walks += 1;
+    }
+
+    /// Drops from the ready streams those that were read meanwhile, before more are read from the network.
+    pub(crate) fn settle_ready(&mut self) {
+        let mut ready = std::mem::take(&mut self.ready);
+        ready.retain(|&id| match self.entry(id) {
+            Some(entry) if entry.link.unread() > 0 => {
+                entry.link.settle();
+                true
+            }
+            Some(entry) => {
+                entry.ready = false;
+                false
+            }
+            None => false,
+        });
+        self.ready = ready;
+    }
+
+    /// Streams with whole lines to read, as of the last time that something was received.
+    pub(crate) fn ready(&self) -> &[ConId] {
+        &self.ready
+    }
+
+    /// Whether any stream has a whole line to read.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.ready.iter().any(|&id| self.get(id).is_some_and(|entry| entry.link.unread() > 0))
+    }
+
+    pub(crate) fn queue_line(&mut self, id: ConId, line: &[u8]) -> Result<(), SendError> {
+        let entry = lookup(&mut self.slots, self.net, id).ok_or(SendError::Closed)?;
+        entry.link.queue_line(line, &self.limits, &mut self.spare)?;
+        mark_unsent(entry, id.slot(), &mut self.unsent);
+        Ok(())
+    }
+
+    pub(crate) fn queue_raw(&mut self, id: ConId, bytes: &[u8]) -> Result<(), SendError> {
+        let entry = lookup(&mut self.slots, self.net, id).ok_or(SendError::Closed)?;
+        entry.link.queue_raw(bytes, &self.limits, &mut self.spare)?;
+        mark_unsent(entry, id.slot(), &mut self.unsent);
+        Ok(())
+    }
+
+    /// The next whole line that arrived on a stream.
+    pub(crate) fn next_line(&mut self, id: ConId) -> Option<Bytes> {
+        let entry = lookup(&mut self.slots, self.net, id)?;
+        let line = entry.link.next_line(&self.limits);
+        if entry.parked && entry.link.unread() < self.limits.max_unread {
+            entry.parked = false;
+            self.resumed.push(id.slot());
+        }
+        if entry.link.unread() == 0 && !entry.touched && entry.link.wants_step() {
+            entry.touched = true;
+            self.touched.push(id.slot());
+        }
+        line
+    }
+
+    /// Closes a stream from this side: what is queued still goes out.
+    pub(crate) fn close(&mut self, id: ConId, now: Instant) -> bool {
+        let limits = self.limits;
+        let Some(entry) = self.entry(id).filter(|entry| entry.link.is_ours()) else { return false };
+        entry.link.close(CloseReason::Local, &limits, now);
+        if std::mem::take(&mut entry.parked) {
+            self.resumed.push(id.slot());
+        }
+        self.touch(id.slot());
+        true
+    }
+
+    /// Whether the id names a stream that this side has not closed.
+    pub(crate) fn is_open(&self, id: ConId) -> bool {
+        self.get(id).is_some_and(|entry| entry.connected && entry.link.is_ours())
+    }
+
+    pub(crate) fn queued(&self, id: ConId) -> usize {
+        self.get(id).map_or(0, |entry| entry.link.queued())
+    }
+
+    pub(crate) fn facts(&self, id: ConId) -> Option<StreamFacts> {
+        self.get(id).map(|entry| StreamFacts {
+            counters: entry.link.counters(),
+            opened: entry.link.opened(),
+            peer: entry.peer,
+            local: entry.local,
+        })
+    }
+
+    pub(crate) fn tag(&self, id: ConId) -> Option<&T> {
+        self.get(id).map(|entry| &entry.tag)
+    }
+
+    pub(crate) fn tag_mut(&mut self, id: ConId) -> Option<&mut T> {
+        self.entry(id).map(|entry| &mut entry.tag)
+    }
+
+    /// The stream that has this slot now.
+    pub(crate) fn id_at(&self, slot: usize) -> Option<ConId> {
+        let entry = self.slots.get(slot)?.as_ref()?;
+        Some(ConId::new(self.net, slot as u32, entry.serial))
+    }
+
+    /// Every stream, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConId, &T)> {
+        let ids = self.slots.iter().enumerate();
+        ids.filter_map(|(slot, entry)| {
+            entry.as_ref().map(|entry| (ConId::new(self.net, slot as u32, entry.serial), &entry.tag))
+        })
+    }
+
+    /// How many streams there are, in whatever state.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    fn insert(&mut self, peer: SocketAddr, tag: T, now: Instant) -> ConId {
+        self.serials += 1;
+        let entry = Entry {
+            serial: self.serials,
+            link: Link::new(now),
+            tag,
+            peer,
+            local: None,
+            deadline: None,
+            connected: false,
+            dirty: false,
+            ready: false,
+            parked: false,
+            touched: false,
+        };
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.slots[slot] = Some(entry);
+        ConId::new(self.net, slot as u32, self.serials)
+    }
+
+    fn remove(&mut self, slot: usize) -> Option<Entry<T>> {
+        let entry = self.slots.get_mut(slot)?.take()?;
+        if let Some(deadline) = entry.deadline {
+            self.deadlines.remove(&(deadline, slot));
+        }
+        self.actions.push_back(SocketAction::Close { slot });
+        self.free.push(slot);
+        Some(entry)
+    }
+
+    fn touch(&mut self, slot: usize) {
+        if let Some(entry) = self.slots.get_mut(slot).and_then(Option::as_mut)
+            && !entry.touched
+        {
+            entry.touched = true;
+            self.touched.push(slot);
+        }
+    }
+
+    /// Does what the link asks for, and notes when it wants to be asked again.
+    fn settle_ended(&mut self, slot: usize, now: Instant) {
+        let (limits, walks) = (self.limits, self.walks);
+        let Some(entry) = self.entry_at(slot) else { return };
+        entry.touched = false;
+        let step = entry.link.poll_step(&limits, walks, now);
+        let before = std::mem::replace(&mut entry.deadline, entry.link.poll_timeout());
+        let after = entry.deadline;
+        if before != after {
+            self.deadlines.extend(after.map(|deadline| (deadline, slot)));
+            before.map(|deadline| self.deadlines.remove(&(deadline, slot)));
+        }
+        match step {
+            None => {}
+            Some(Step::ShutdownWrite) => self.actions.push_back(SocketAction::ShutdownWrite { slot }),
+            Some(Step::Drop(why)) => {
+                if let (Some(id), Some(entry)) = (self.id_at(slot), self.remove(slot)) {
+                    self.dropped.push_back(Dropped { id, tag: entry.tag, why });
+                }
+            }
+        }
+    }
+
+    fn entry(&mut self, id: ConId) -> Option<&mut Entry<T>> {
+        lookup(&mut self.slots, self.net, id)
+    }
+
+    fn entry_at(&mut self, slot: usize) -> Option<&mut Entry<T>> {
+        self.slots.get_mut(slot)?.as_mut()
+    }
+
+    fn get(&self, id: ConId) -> Option<&Entry<T>> {
+        let entry = self.slots.get(id.slot())?.as_ref()?;
+        (entry.serial == id.number() && self.net == id.net()).then_some(entry)
+    }
+}
+
+fn lookup<T>(slots: &mut [Option<Entry<T>>], net: u32, id: ConId) -> Option<&mut Entry<T>> {
+    let entry = slots.get_mut(id.slot())?.as_mut()?;
+    (entry.serial == id.number() && net == id.net()).then_some(entry)
+}
+
+fn mark_unsent<T>(entry: &mut Entry<T>, slot: usize, unsent: &mut Vec<usize>) {
+    if !entry.dirty {
+        entry.dirty = true;
+        unsent.push(slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn streams() -> Streams<u8> {
+        Streams::new(7, StreamLimits::default())
+    }
+
+    fn addr() -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 9))
+    }
+
+    #[test]
+    fn an_id_of_an_ended_stream_names_nothing_even_when_its_slot_is_used_again() {
+        let mut streams = streams();
+        let old = streams.accept(addr(), addr(), 1, Instant::ZERO);
+        streams.handle_end(old.slot(), End::Finished, Instant::ZERO);
+        streams.handle_timeout(Instant::ZERO);
+        assert_eq!(streams.poll_action(), Some(SocketAction::Close { slot: old.slot() }));
+        let dropped = streams.poll_dropped().expect("it is over");
+        assert_eq!((dropped.id, dropped.tag, dropped.why), (old, 1, CloseReason::Peer));
+        let new = streams.accept(addr(), addr(), 2, Instant::ZERO);
+        assert_eq!(new.slot(), old.slot());
+        assert_eq!(streams.tag(old), None);
+        assert_eq!(streams.tag(new), Some(&2));
+        assert_eq!(streams.queue_line(old, b"x"), Err(SendError::Closed));
+    }
+
+    #[test]
+    fn an_id_of_another_net_names_nothing() {
+        let mut streams = streams();
+        let ours = streams.accept(addr(), addr(), 1, Instant::ZERO);
+        let foreign = ConId::new(8, ours.slot() as u32, ours.number());
+        assert_eq!(streams.tag(foreign), None);
+        assert!(!streams.is_open(foreign) && streams.is_open(ours));
+    }
+
+    #[test]
+    fn a_parked_stream_is_resumed_when_it_was_read() {
+        let mut streams = streams();
+        let id = streams.accept(addr(), addr(), 1, Instant::ZERO);
+        let mut fed = 0;
+        while let Some(space) = streams.space(id.slot()) {
+            space.fill(b'\n');
+            let len = space.len();
+            streams.handle_received(id.slot(), len);
+            fed += len;
+        }
+        assert_eq!(streams.ready(), [id]);
+        assert_eq!(streams.poll_resumed(), None);
+        let lines = std::iter::from_fn(|| streams.next_line(id)).count();
+        assert_eq!(lines, fed);
+        assert_eq!(streams.poll_resumed(), Some(id.slot()));
+        assert_eq!(streams.poll_resumed(), None);
+        streams.settle_ready();
+        assert_eq!(streams.ready(), []);
+    }
+}

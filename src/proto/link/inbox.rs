@@ -1,0 +1,232 @@
+//! What has arrived on a stream and has not been read by the application.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use super::chunks::Chunks;
+use crate::wire::line::{self, take_line};
+
+/// An unfinished line up to this length is copied to the front of the chunk that its continuation is read into, so
+/// that it becomes a slice like the others; a longer one collects in memory of its own instead.
+const SMALL_TAIL: usize = 8 << 10;
+
+/// Unread pieces below this are joined: each piece may hold on to a whole chunk, so there must not be many.
+const SMALL_PIECE: usize = 4 << 10;
+
+/// Capacity that an idle stream may keep for its next unfinished line.
+const KEPT_TAIL: usize = 256;
+
+/// Whole lines, as slices of the chunks that they arrived in, and the beginning of the next one.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    /// Each ends with a line end.
+    pieces: VecDeque<Bytes>,
+    /// Bytes in `pieces`.
+    unread: usize,
+    /// A line without its end yet.
+    tail: Vec<u8>,
+    /// A line over the limit came: nothing after it is kept.
+    overflowed: bool,
+}
+
+impl Inbox {
+    /// Bytes of whole lines that wait for the application.
+    pub(crate) fn unread(&self) -> usize {
+        self.unread
+    }
+
+    /// Whether a line over the limit has come, and all before it were read.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.overflowed && self.unread == 0
+    }
+
+    pub(crate) fn has_overflowed(&self) -> bool {
+        self.overflowed
+    }
+
+    /// Room in the shared chunk to read the stream into; then call [`handle_received`](Self::handle_received).
+    pub(crate) fn space<'a>(&self, chunks: &'a mut Chunks) -> &'a mut [u8] {
+        let prefix = self.prefix();
+        let chunk = chunks.with_room(prefix);
+        chunk[..prefix].copy_from_slice(&self.tail[..prefix]);
+        &mut chunk[prefix..]
+    }
+
+    /// Takes over the `len` bytes that were read into [`space`](Self::space).
+    pub(crate) fn handle_received(&mut self, chunks: &mut Chunks, len: usize, max_line: usize) {
+        let chunk = chunks.current();
+        let prefix = self.prefix();
+        let read = (prefix + len).min(chunk.len());
+        let Some(end) = memchr::memrchr(b'\n', &chunk[prefix..read]) else {
+            self.tail.extend_from_slice(&chunk[prefix..read]);
+            self.check_tail(max_line);
+            return;
+        };
+        if prefix < self.tail.len() {
+            self.finish_long_tail(chunk, end);
+        } else {
+            self.push(chunk.split_to(prefix + end + 1).freeze());
+        }
+        let rest = read - (prefix + end + 1);
+        self.tail.clear();
+        if self.tail.capacity() > KEPT_TAIL {
+            self.tail = Vec::new();
+        }
+        self.tail.extend_from_slice(&chunk[..rest]);
+        self.check_tail(max_line);
+    }
+
+    /// The next whole line.
+    pub(crate) fn next_line(&mut self, max_line: usize) -> Option<Bytes> {
+        let piece = self.pieces.front_mut()?;
+        let before = piece.len();
+        // Every piece ends with a line end, so the search can not fail; were it to, the piece would be dropped.
+        let line = take_line(piece).unwrap_or_default();
+        let left = piece.len();
+        if left == 0 {
+            self.pieces.pop_front();
+        }
+        self.unread -= before - left;
+        if line.len() > max_line {
+            self.discard();
+            self.overflowed = true;
+            return None;
+        }
+        Some(line)
+    }
+
+    /// The application did not read these lines although it had its turn: lets go of the chunk that they hold.
+    pub(crate) fn settle(&mut self) {
+        if let Some(piece) = self.pieces.front_mut()
+            && piece.len() < SMALL_PIECE
+        {
+            *piece = Bytes::copy_from_slice(piece);
+        }
+    }
+
+    /// Forgets everything.
+    pub(crate) fn discard(&mut self) {
+        self.pieces = VecDeque::new();
+        self.unread = 0;
+        self.tail = Vec::new();
+    }
+
+    /// How much of the unfinished line goes in front of what is read next.
+    fn prefix(&self) -> usize {
+        if self.tail.len() <= SMALL_TAIL { self.tail.len() } else { 0 }
+    }
+
+    /// The long unfinished line ends within what was read: it becomes a piece of its own memory, and what follows
+    /// it up to the last line end, at `end`, a slice of the chunk.
+    fn finish_long_tail(&mut self, chunk: &mut BytesMut, end: usize) {
+        let mut whole = chunk.split_to(end + 1).freeze();
+        // `end` is a line end, so there is a first one.
+        let first = memchr::memchr(b'\n', &whole).unwrap_or(end);
+        self.tail.extend_from_slice(&whole[..=first]);
+        line::skip(&mut whole, first + 1);
+        let tail = std::mem::take(&mut self.tail);
+        self.push(Bytes::from(tail));
+        self.push(whole);
+    }
+
+    fn push(&mut self, piece: Bytes) {
+        if piece.is_empty() || self.overflowed {
+            return;
+        }
+        self.unread += piece.len();
+        match self.pieces.back_mut() {
+            Some(last) if last.len() < SMALL_PIECE && piece.len() < SMALL_PIECE => {
+                *last = [&last[..], &piece[..]].concat().into();
+            }
+            _ => self.pieces.push_back(piece),
+        }
+    }
+
+    fn check_tail(&mut self, max_line: usize) {
+        // One more than the limit, for a CR that may turn out to belong to the end.
+        if self.tail.len() > max_line + 1 || self.overflowed {
+            self.overflowed = true;
+            self.tail = Vec::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn receive(inbox: &mut Inbox, chunks: &mut Chunks, mut bytes: &[u8], max_line: usize) {
+        while !bytes.is_empty() {
+            let space = inbox.space(chunks);
+            let len = bytes.len().min(space.len());
+            space[..len].copy_from_slice(&bytes[..len]);
+            inbox.handle_received(chunks, len, max_line);
+            bytes = &bytes[len..];
+        }
+    }
+
+    fn read(inbox: &mut Inbox, max_line: usize) -> Vec<Vec<u8>> {
+        std::iter::from_fn(|| inbox.next_line(max_line).map(|line| line.to_vec())).collect()
+    }
+
+    #[test]
+    fn lines_before_one_over_the_limit_are_delivered() {
+        let (mut inbox, mut chunks) = (Inbox::default(), Chunks::default());
+        receive(&mut inbox, &mut chunks, b"one\r\ntwo\n123456", 5);
+        assert!(!inbox.has_overflowed(), "the sixth byte may be a CR");
+        receive(&mut inbox, &mut chunks, b"7", 5);
+        assert!(inbox.has_overflowed() && !inbox.is_stuck());
+        receive(&mut inbox, &mut chunks, b"8\nafter\n", 5);
+        assert_eq!(read(&mut inbox, 5), [b"one", b"two"]);
+        assert!(inbox.is_stuck());
+    }
+
+    #[test]
+    fn a_whole_line_over_the_limit_overflows_when_its_turn_comes() {
+        let (mut inbox, mut chunks) = (Inbox::default(), Chunks::default());
+        receive(&mut inbox, &mut chunks, b"12345\r\n123456\nafter\n", 5);
+        assert_eq!(read(&mut inbox, 5), [b"12345"]);
+        assert!(inbox.is_stuck());
+        assert_eq!(inbox.unread(), 0);
+    }
+
+    #[test]
+    fn unread_trickles_do_not_pile_up_pieces() {
+        let (mut inbox, mut chunks) = (Inbox::default(), Chunks::default());
+        for _ in 0..10_000 {
+            receive(&mut inbox, &mut chunks, b"tick\n", 100);
+        }
+        assert!(inbox.pieces.len() <= 50_000 / SMALL_PIECE + 1, "{} pieces", inbox.pieces.len());
+        assert_eq!(read(&mut inbox, 100).len(), 10_000);
+    }
+
+    proptest! {
+        /// However the stream is cut into reads, the same lines come out, and the count of unread bytes is true.
+        #[test]
+        fn cuts_do_not_matter(
+            lines in prop::collection::vec((0usize..30_000, any::<bool>()), 0..12),
+            cuts in prop::collection::vec(1usize..40_000, 1..20),
+        ) {
+            let mut stream = Vec::new();
+            for &(len, crlf) in &lines {
+                stream.extend((0..len).map(|n| b'a' + (n % 26) as u8));
+                stream.extend_from_slice(if crlf { b"\r\n" } else { b"\n" });
+            }
+            let (mut inbox, mut chunks) = (Inbox::default(), Chunks::default());
+            let mut rest = &stream[..];
+            for &cut in cuts.iter().cycle().take(200) {
+                let (now, later) = rest.split_at(cut.min(rest.len()));
+                receive(&mut inbox, &mut chunks, now, 1 << 20);
+                rest = later;
+            }
+            receive(&mut inbox, &mut chunks, rest, 1 << 20);
+            prop_assert_eq!(inbox.unread(), stream.len());
+            let lengths: Vec<usize> = read(&mut inbox, 1 << 20).iter().map(Vec::len).collect();
+            prop_assert_eq!(lengths, lines.iter().map(|&(len, _)| len).collect::<Vec<_>>());
+            prop_assert_eq!(inbox.unread(), 0);
+        }
+    }
+}

@@ -1,0 +1,481 @@
+//! One stream of lines: what arrived, what is queued, and how it ends.
+//!
+//! A link ends in order whoever ends it: whole lines that arrived are read by the application first, and what is
+//! queued still goes out, bounded by a deadline.
+
+pub(crate) mod chunks;
+mod inbox;
+mod outbox;
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::config::StreamLimits;
+use crate::error::{CloseReason, SendError};
+use crate::time::Instant;
+use crate::wire::line::is_one_line;
+use chunks::Chunks;
+use inbox::Inbox;
+use outbox::Outbox;
+pub(crate) use outbox::SpareBuffers;
+
+/// How long after our last byte the peer may take to close its side, so that its unread data does not turn our close
+/// into a reset that could destroy what it has not read yet (RFC 2525 section 2.17).
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How long whole lines wait for an application that does not read, once their stream has ended.
+const UNREAD_LINGER: Duration = Duration::from_secs(60);
+
+/// The first line of a plain stream must not look like the beginning of a node link.
+const HELLO: &[u8] = b"~hello ";
+
+/// How the peer's side of a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It finished sending; it may still receive.
+    Finished,
+    /// The stream is broken both ways.
+    Broken(io::ErrorKind),
+}
+
+/// What is to be done with the socket now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Finish sending.
+    ShutdownWrite,
+    /// Close it; the link is over.
+    Drop(CloseReason),
+}
+
+/// Bytes and lines that went through a link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    pub(crate) bytes_received: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) lines_received: u64,
+    pub(crate) lines_sent: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// The peer is done; what it sent is still being read by the application. `broken`: nothing can be sent either.
+    Ended {
+        why: CloseReason,
+        broken: bool,
+        patience: Instant,
+        walk: u64,
+    },
+    /// This side is done; what is queued is still going out.
+    Closing {
+        why: CloseReason,
+        deadline: Instant,
+    },
+    /// All is sent and the peer was told; its side is awaited for a moment.
+    Lingering {
+        why: CloseReason,
+        deadline: Instant,
+    },
+}
+
+#[derive(Debug)]
+pub(crate) struct Link {
+    inbox: Inbox,
+    outbox: Outbox,
+    phase: Phase,
+    /// The peer finished sending.
+    finished: bool,
+    counters: Counters,
+    opened: Instant,
+}
+
+impl Link {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            inbox: Inbox::default(),
+            outbox: Outbox::default(),
+            phase: Phase::Open,
+            finished: false,
+            counters: Counters::default(),
+            opened: now,
+        }
+    }
+
+    /// Queues one line, its end added.
+    pub(crate) fn queue_line(
+        &mut self,
+        line: &[u8],
+        limits: &StreamLimits,
+        spare: &mut SpareBuffers,
+    ) -> Result<(), SendError> {
+        let end = limits.line_end.as_bytes();
+        if !is_one_line(line, end) || self.is_false_hello(line) {
+            return Err(SendError::BadLine);
+        }
+        self.check_room(line.len() + end.len(), limits)?;
+        let tail = self.outbox.tail(spare);
+        tail.extend_from_slice(line);
+        tail.extend_from_slice(end);
+        self.counters.lines_sent += 1;
+        Ok(())
+    }
+
+    /// Queues bytes as they are.
+    pub(crate) fn queue_raw(
+        &mut self,
+        bytes: &[u8],
+        limits: &StreamLimits,
+        spare: &mut SpareBuffers,
+    ) -> Result<(), SendError> {
+        if self.is_false_hello(bytes) {
+            return Err(SendError::BadLine);
+        }
+        self.check_room(bytes.len(), limits)?;
+        self.outbox.tail(spare).extend_from_slice(bytes);
+        self.counters.lines_sent += memchr::memchr_iter(b'\n', bytes).count() as u64;
+        Ok(())
+    }
+
+    /// The next whole line that arrived.
+    pub(crate) fn next_line(&mut self, limits: &StreamLimits) -> Option<Bytes> {
+        let line = self.inbox.next_line(limits.max_line)?;
+        self.counters.lines_received += 1;
+        Some(line)
+    }
+
+    /// Ends the link from this side: what arrived is forgotten, what is queued goes out.
+    pub(crate) fn close(&mut self, why: CloseReason, limits: &StreamLimits, now: Instant) {
+        if !matches!(self.phase, Phase::Closing { .. } | Phase::Lingering { .. }) {
+            self.inbox.discard();
+            self.phase = match self.phase {
+                Phase::Ended { broken: true, .. } => Phase::Lingering { why, deadline: now },
+                _ => Phase::Closing { why, deadline: now + limits.close_deadline },
+            };
+        }
+    }
+
+    /// Room to receive into, unless enough waits to be read.
+    pub(crate) fn space<'a>(&self, limits: &StreamLimits, chunks: &'a mut Chunks) -> Option<&'a mut [u8]> {
+        let wanted = match self.phase {
+            Phase::Open => self.inbox.unread() < limits.max_unread && !self.inbox.has_overflowed(),
+            Phase::Ended { .. } => false,
+            Phase::Closing { .. } | Phase::Lingering { .. } => true,
+        };
+        wanted.then(|| self.inbox.space(chunks))
+    }
+
+    /// Takes over the `len` bytes that were read into [`space`](Self::space).
+    pub(crate) fn handle_received(&mut self, chunks: &mut Chunks, len: usize, limits: &StreamLimits) {
+        self.counters.bytes_received += len as u64;
+        if self.phase == Phase::Open {
+            self.inbox.handle_received(chunks, len, limits.max_line);
+        }
+    }
+
+    /// The peer's side ended. `walk` counts the application's walks over its connections: it must have had a turn to
+    /// read before what it did not read is dropped.
+    pub(crate) fn handle_end(&mut self, end: End, walk: u64, now: Instant) {
+        self.finished = true;
+        let (why, broken) = match end {
+            End::Finished => (CloseReason::Peer, false),
+            End::Broken(kind) => (reason_of(kind), true),
+        };
+        self.phase = match self.phase {
+            // A link that finished sending can still break.
+            Phase::Open | Phase::Ended { broken: false, .. } => {
+                Phase::Ended { why, broken, patience: now + UNREAD_LINGER, walk }
+            }
+            Phase::Closing { why, .. } if broken => {
+                let why = if self.outbox.is_empty() { why } else { CloseReason::LocalTimeout };
+                Phase::Lingering { why, deadline: now }
+            }
+            Phase::Lingering { why, .. } => Phase::Lingering { why, deadline: now },
+            phase => phase,
+        };
+    }
+
+    /// The network took `len` bytes of [`unsent`](Self::unsent).
+    pub(crate) fn handle_sent(&mut self, len: usize, spare: &mut SpareBuffers) {
+        self.counters.bytes_sent += len as u64;
+        self.outbox.handle_sent(len, spare);
+    }
+
+    /// What goes out next; nothing where nothing can.
+    pub(crate) fn unsent(&self) -> &[u8] {
+        match self.phase {
+            Phase::Ended { broken: true, .. } => &[],
+            _ => self.outbox.unsent(),
+        }
+    }
+
+    /// What is to be done with the socket, at this moment and after this many walks of the application.
+    pub(crate) fn poll_step(&mut self, limits: &StreamLimits, walks: u64, now: Instant) -> Option<Step> {
+        if self.inbox.is_stuck() && self.phase == Phase::Open {
+            self.phase =
+                Phase::Closing { why: CloseReason::LineTooLong, deadline: now + limits.close_deadline };
+        }
+        match self.phase {
+            Phase::Open => None,
+            Phase::Ended { why, broken, patience, walk } => {
+                let patient = now < patience || walks <= walk;
+                if self.inbox.unread() > 0 && patient {
+                    None
+                } else if broken {
+                    Some(Step::Drop(why))
+                } else {
+                    self.phase = Phase::Closing { why, deadline: now + limits.close_deadline };
+                    self.poll_step(limits, walks, now)
+                }
+            }
+            Phase::Closing { why, deadline } => {
+                if self.outbox.is_empty() {
+                    let linger = if self.finished { Duration::ZERO } else { LINGER };
+                    self.phase = Phase::Lingering { why, deadline: now + linger };
+                    Some(if self.finished { Step::Drop(why) } else { Step::ShutdownWrite })
+                } else if now >= deadline {
+                    Some(Step::Drop(if why == CloseReason::Local { CloseReason::LocalTimeout } else { why }))
+                } else {
+                    None
+                }
+            }
+            Phase::Lingering { why, deadline } => (now >= deadline).then_some(Step::Drop(why)),
+        }
+    }
+
+    /// When [`poll_step`](Self::poll_step) wants to be asked again although nothing happened.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Open => None,
+            Phase::Ended { patience, .. } => Some(patience),
+            Phase::Closing { deadline, .. } | Phase::Lingering { deadline, .. } => Some(deadline),
+        }
+    }
+
+    /// Lets go of memory that unread lines hold beyond their own length.
+    pub(crate) fn settle(&mut self) {
+        self.inbox.settle();
+    }
+
+    /// Bytes of whole lines that wait for the application.
+    pub(crate) fn unread(&self) -> usize {
+        self.inbox.unread()
+    }
+
+    /// Bytes that wait for the network.
+    pub(crate) fn queued(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// Whether neither side has ended it.
+    pub(crate) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    /// Whether the end may have come now that the application has read everything.
+    pub(crate) fn wants_step(&self) -> bool {
+        !self.is_open() || self.inbox.is_stuck()
+    }
+
+    /// Whether this side has not closed it.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Ended { .. })
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    pub(crate) fn opened(&self) -> Instant {
+        self.opened
+    }
+
+    fn is_false_hello(&self, bytes: &[u8]) -> bool {
+        self.counters.bytes_sent == 0 && self.outbox.is_empty() && bytes.starts_with(HELLO)
+    }
+
+    fn check_room(&self, len: usize, limits: &StreamLimits) -> Result<(), SendError> {
+        match self.phase {
+            Phase::Open | Phase::Ended { broken: false, .. } => {}
+            _ => return Err(SendError::Closed),
+        }
+        if len > limits.max_queued {
+            Err(SendError::TooLong)
+        } else if len > limits.max_queued - self.outbox.len().min(limits.max_queued) {
+            Err(SendError::Full)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn reason_of(kind: io::ErrorKind) -> CloseReason {
+    match kind {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
+            CloseReason::Reset
+        }
+        io::ErrorKind::TimedOut => CloseReason::Vanished,
+        kind => CloseReason::Failed(kind),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Rig {
+        link: Link,
+        chunks: Chunks,
+        spare: SpareBuffers,
+        limits: StreamLimits,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let limits = StreamLimits { max_queued: 100, max_unread: 50, max_line: 40, ..Default::default() };
+            Self { link: Link::new(at(0)), chunks: Chunks::default(), spare: SpareBuffers::default(), limits }
+        }
+
+        fn receive(&mut self, bytes: &[u8]) {
+            let space = self.link.space(&self.limits, &mut self.chunks).expect("it wants to read");
+            space[..bytes.len()].copy_from_slice(bytes);
+            self.link.handle_received(&mut self.chunks, bytes.len(), &self.limits);
+        }
+
+        fn line(&mut self) -> Option<Bytes> {
+            self.link.next_line(&self.limits)
+        }
+
+        fn send(&mut self, line: &str) -> Result<(), SendError> {
+            self.link.queue_line(line.as_bytes(), &self.limits, &mut self.spare)
+        }
+
+        fn step(&mut self, seconds: u64) -> Option<Step> {
+            self.link.poll_step(&self.limits, seconds, at(seconds))
+        }
+    }
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn lines_go_both_ways() {
+        let mut rig = Rig::new();
+        rig.receive(b"hello\r\nwor");
+        rig.receive(b"ld\n");
+        assert_eq!(rig.line().expect("first"), "hello");
+        assert_eq!(rig.line().expect("second"), "world");
+        assert_eq!(rig.line(), None);
+        rig.send("hi").expect("there is room");
+        assert_eq!(rig.link.unsent(), b"hi\r\n");
+    }
+
+    #[test]
+    fn nothing_of_a_refused_line_is_sent() {
+        let mut rig = Rig::new();
+        assert_eq!(rig.send("a\nb"), Err(SendError::BadLine));
+        assert_eq!(rig.send("~hello {}"), Err(SendError::BadLine));
+        assert_eq!(rig.send(&"x".repeat(99)), Err(SendError::TooLong));
+        rig.send(&"x".repeat(90)).expect("there is room");
+        assert_eq!(rig.send("0123456789"), Err(SendError::Full));
+        assert_eq!(rig.link.queued(), 92);
+        rig.send("~hello!").expect_err("full comes first or not, nothing is sent");
+        rig.link.handle_sent(92, &mut rig.spare);
+        rig.send("~hello {}").expect("only the first line must not look like a hello");
+    }
+
+    #[test]
+    fn a_stream_that_is_not_read_by_the_application_is_not_read_from_the_network() {
+        let mut rig = Rig::new();
+        rig.receive(&b"0123456789\n".repeat(5));
+        assert!(rig.link.space(&rig.limits, &mut rig.chunks).is_none());
+        rig.line();
+        assert!(rig.link.space(&rig.limits, &mut rig.chunks).is_some());
+    }
+
+    #[test]
+    fn lines_are_read_before_the_peers_end_closes() {
+        let mut rig = Rig::new();
+        rig.receive(b"last words\npartial");
+        rig.link.handle_end(End::Finished, 1, at(1));
+        assert_eq!(rig.step(1), None);
+        rig.send("an answer to a half-closed peer").expect("it may still receive");
+        assert_eq!(rig.line().expect("it arrived whole"), "last words");
+        assert_eq!(rig.step(2), None, "the answer is still queued");
+        rig.link.handle_sent(33, &mut rig.spare);
+        assert_eq!(rig.step(2), Some(Step::Drop(CloseReason::Peer)));
+    }
+
+    #[test]
+    fn lines_are_read_before_a_reset_closes() {
+        let mut rig = Rig::new();
+        rig.receive(b"last words\n");
+        rig.send("lost").expect("open");
+        rig.link.handle_end(End::Broken(io::ErrorKind::ConnectionReset), 1, at(1));
+        assert_eq!(rig.step(1), None);
+        assert_eq!(rig.send("no"), Err(SendError::Closed));
+        assert_eq!(rig.link.unsent(), b"");
+        rig.line();
+        assert_eq!(rig.step(1), Some(Step::Drop(CloseReason::Reset)));
+    }
+
+    #[test]
+    fn an_application_that_never_reads_does_not_keep_ended_streams() {
+        let mut rig = Rig::new();
+        rig.receive(b"unheard\n");
+        rig.link.handle_end(End::Broken(io::ErrorKind::TimedOut), 1, at(1));
+        assert_eq!(rig.step(60), None);
+        assert_eq!(rig.link.poll_timeout(), Some(at(61)));
+        assert_eq!(rig.link.poll_step(&rig.limits, 1, at(100)), None, "it had no turn to read yet");
+        assert_eq!(rig.step(61), Some(Step::Drop(CloseReason::Vanished)));
+    }
+
+    #[test]
+    fn closing_sends_what_is_queued_and_awaits_the_peer_for_a_moment() {
+        let mut rig = Rig::new();
+        rig.receive(b"ignored\n");
+        rig.send("bye").expect("open");
+        rig.link.close(CloseReason::Local, &rig.limits, at(10));
+        assert_eq!(rig.line(), None);
+        assert_eq!(rig.send("more"), Err(SendError::Closed));
+        assert_eq!(rig.step(10), None);
+        rig.link.handle_sent(5, &mut rig.spare);
+        assert_eq!(rig.step(11), Some(Step::ShutdownWrite));
+        assert_eq!(rig.step(11), None);
+        rig.receive(b"what the peer still says is dropped\n");
+        assert_eq!(rig.link.unread(), 0);
+        assert_eq!(rig.step(12), Some(Step::Drop(CloseReason::Local)));
+    }
+
+    #[test]
+    fn closing_does_not_wait_for_a_peer_that_does_not_read() {
+        let mut rig = Rig::new();
+        rig.send("never taken").expect("open");
+        rig.link.close(CloseReason::Local, &rig.limits, at(10));
+        assert_eq!(rig.step(14), None);
+        assert_eq!(rig.link.poll_timeout(), Some(at(15)));
+        assert_eq!(rig.step(15), Some(Step::Drop(CloseReason::LocalTimeout)));
+    }
+
+    #[test]
+    fn a_line_over_the_limit_closes_after_the_lines_before_it() {
+        let mut rig = Rig::new();
+        rig.receive(b"fine\n");
+        rig.receive(&[b'x'; 45]);
+        assert_eq!(rig.step(1), None);
+        assert_eq!(rig.line().expect("it came before"), "fine");
+        assert_eq!(rig.step(1), Some(Step::ShutdownWrite));
+        assert_eq!(rig.step(2), Some(Step::Drop(CloseReason::LineTooLong)));
+    }
+
+    #[test]
+    fn a_peer_that_answers_our_close_is_dropped_at_once() {
+        let mut rig = Rig::new();
+        rig.link.close(CloseReason::Local, &rig.limits, at(1));
+        assert_eq!(rig.step(1), Some(Step::ShutdownWrite));
+        rig.link.handle_end(End::Finished, 1, at(1));
+        assert_eq!(rig.step(1), Some(Step::Drop(CloseReason::Local)));
+    }
+}

@@ -1,0 +1,1155 @@
+//! A client of one rendezvous server: registers, asks for nodes, and comes back on pyp2p's schedule.
+//!
+//! The first lines of a connection are `HELLO` and `SOURCE`. A server of ours answers both; an old one only the second,
+//! and so shows what it is. With ours the connection is kept, which keeps the registration; with an old one it is
+//! ended once everything is answered, unless the node waits to be punched.
+//!
+//! A server that is away, slow or talks nonsense costs a `Down` event and a growing pause, nothing else.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::session::{Answer, Session};
+use crate::random::Random;
+use crate::time::{Instant, soonest};
+use crate::wire::rendezvous::{Features, Listed, MAX_NODES, Ntp, Ports, Reply, Request, Token};
+
+/// When a client does what. The defaults are pyp2p's where it has them.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientConfig {
+    /// Extensions that are offered; with none there is no `HELLO`. Default: all.
+    pub(crate) features: Features,
+    /// Ask for nodes so often, while some are wanted. Default 30 min.
+    pub(crate) bootstrap_every: Duration,
+    /// Ask again so soon after more came to be wanted, then after twice as long, up to `bootstrap_every`. Default
+    /// 10 s: the first two nodes of a network find each other at once, and a lonely one is no burden.
+    pub(crate) bootstrap_soonest: Duration,
+    /// Register anew so often. Default 12 h.
+    pub(crate) advertise_every: Duration,
+    /// A dial, or an answer, that takes longer is given up. Default 10 s.
+    pub(crate) answer_within: Duration,
+    /// Ask a kept connection for a sign of life so often. Default 60 s: most NATs forget a silent one after minutes.
+    pub(crate) ping_every: Duration,
+    /// The sign of life must come in this time. Default 10 s.
+    pub(crate) ping_within: Duration,
+    /// The pause after the first failure; each further one doubles it. Default 1 s.
+    pub(crate) backoff_first: Duration,
+    /// The longest pause. Default 5 min.
+    pub(crate) backoff_most: Duration,
+    /// So many lines of a connection may make no sense. Default 8.
+    pub(crate) patience: usize,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            features: Features::ALL,
+            bootstrap_every: seconds(30 * 60),
+            bootstrap_soonest: seconds(10),
+            advertise_every: seconds(12 * 3600),
+            answer_within: seconds(10),
+            ping_every: seconds(60),
+            ping_within: seconds(10),
+            backoff_first: seconds(1),
+            backoff_most: seconds(5 * 60),
+            patience: 8,
+        }
+    }
+}
+
+/// What a node registers as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Advert {
+    pub(crate) kind: AdvertKind,
+    /// Where it listens; pyp2p says 0 for `Simultaneous`.
+    pub(crate) port: u16,
+    pub(crate) max_inbound: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AdvertKind {
+    /// It can be dialled.
+    Passive,
+    /// It can be punched, and keeps its connection for that.
+    Simultaneous,
+}
+
+/// Which server it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ServerKind {
+    P2poll,
+    Pyp2p,
+}
+
+/// What the holder of the socket is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ClientAction {
+    /// Connect to the server, and report by `handle_connected` or `handle_disconnected`.
+    Dial,
+    Send(Vec<u8>),
+    /// Close (or stop dialling), and report no `handle_disconnected` for it.
+    Hangup,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ClientEvent {
+    /// The server answers. `seen` is our address as it sees it, where it can tell.
+    Up {
+        kind: ServerKind,
+        seen: Option<SocketAddr>,
+    },
+    /// The answer to a bootstrap; empty when it knows nobody.
+    Nodes(Vec<Listed>),
+    /// The server has read our registration.
+    Advertised,
+    /// The server has no room for us; tried again later.
+    Refused,
+    /// The answer to `source`.
+    Remote {
+        port: u16,
+    },
+    /// The candidate is noted.
+    PredictionSet,
+    Challenge {
+        ip: IpAddr,
+        ports: Ports,
+    },
+    Fight {
+        ip: IpAddr,
+        ports: Ports,
+        ntp: Ntp,
+    },
+    /// Predict again, then `advertise`.
+    Reconnect,
+    /// No connection, or no more. The next attempt is made after `retry_in`, if there is something to do then.
+    Down {
+        why: DownWhy,
+        retry_in: Duration,
+    },
+    /// The end that `leave` asked for.
+    Left,
+}
+
+/// Why there is no session with the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DownWhy {
+    /// It could not be dialled.
+    Unreachable,
+    /// It closed the connection, or that broke.
+    Closed,
+    /// It did not answer in time.
+    Slow,
+    /// It does not speak the protocol.
+    Nonsense,
+}
+
+/// The client's state. See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Client {
+    config: ClientConfig,
+    random: Random,
+    state: State,
+    advert: Option<Advert>,
+    /// When to register; none while an answer to that is awaited.
+    advertise_at: Option<Instant>,
+    /// What the server may hold of us.
+    registered: Option<Advert>,
+    /// The server may hold what we no longer want.
+    stale: bool,
+    pace: Pace,
+    /// The last server was one of ours: its connection is worth keeping.
+    stays: bool,
+    /// Requests of the user's that wait for a session.
+    asked: VecDeque<Request>,
+    failures: u32,
+    leaving: bool,
+    dial: bool,
+    out: Vec<u8>,
+    hangup: bool,
+    events: VecDeque<ClientEvent>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// No connection, and no need of one before the next deadline.
+    Idle,
+    /// No new attempt before then.
+    Resting(Instant),
+    Dialing(Instant),
+    Open(Session),
+    /// `QUIT` is sent; the server closes, so that it has surely read all, and the port's aftermath is its own.
+    Quitting(Instant),
+    Left,
+}
+
+/// When to ask for nodes, and for how many.
+#[derive(Debug)]
+struct Pace {
+    wanted: usize,
+    /// The user asked for it now, wanted or not.
+    forced: bool,
+    at: Instant,
+    last: Option<Instant>,
+    gap: Duration,
+}
+
+/// What the user may have under way at a time, and events that wait to be taken. More than any use needs.
+const MAX_ASKED: usize = 16;
+const MAX_EVENTS: usize = 64;
+
+/// The user's own calls for nodes are no closer than this: one in each frame of a game must not become a flood.
+const BOOTSTRAP_GAP: Duration = Duration::from_secs(1);
+
+/// Asked for when nothing is wanted but the user insists: pyp2p's outbound slots.
+const BOOTSTRAP_COUNT: usize = 10;
+
+impl Client {
+    /// A client that does nothing until it is told what to want or to advertise.
+    pub(crate) fn new(config: ClientConfig, random: Random) -> Self {
+        Self {
+            pace: Pace::new(config.bootstrap_soonest),
+            config,
+            random,
+            state: State::Idle,
+            advert: None,
+            advertise_at: None,
+            registered: None,
+            stale: false,
+            stays: false,
+            asked: VecDeque::new(),
+            failures: 0,
+            leaving: false,
+            dial: false,
+            out: Vec::new(),
+            hangup: false,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// The dial succeeded.
+    pub(crate) fn handle_connected(&mut self, local: SocketAddr, now: Instant) {
+        if !matches!(self.state, State::Dialing(_)) {
+            return;
+        }
+        let mut session = Session::new(local, now + self.config.ping_every);
+        if !self.leaving {
+            if self.config.features != Features::NONE {
+                Request::Hello(self.config.features).write(&mut self.out);
+            }
+            session.ask_source(Answer::Greeting, now + self.config.answer_within, &mut self.out);
+        }
+        self.state = State::Open(session);
+        self.work(now);
+    }
+
+    /// A line came, without its end.
+    pub(crate) fn handle_line(&mut self, line: &[u8], now: Instant) {
+        let State::Open(session) = &mut self.state else { return };
+        let Some(reply) = Reply::parse(line) else {
+            session.strikes += 1;
+            if Reply::knows_verb(line) || session.strikes > self.config.patience {
+                self.fail(DownWhy::Nonsense, true, now);
+            }
+            return;
+        };
+        match session.answered(&reply) {
+            Some(answer) => self.answer(answer, reply, now),
+            None => self.notice(reply, now),
+        }
+        self.work(now);
+    }
+
+    /// The connection is gone, or the dial failed.
+    pub(crate) fn handle_disconnected(&mut self, now: Instant) {
+        match &self.state {
+            State::Dialing(_) => self.fail(DownWhy::Unreachable, false, now),
+            State::Open(session) => {
+                let stranger = session.kind.is_none() && session.strikes > 0;
+                let why = if stranger { DownWhy::Nonsense } else { DownWhy::Closed };
+                self.fail(why, false, now);
+            }
+            State::Quitting(_) => self.ended(now),
+            State::Idle | State::Resting(_) | State::Left => {}
+        }
+    }
+
+    /// Time passed.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        match &self.state {
+            State::Resting(until) if *until <= now => self.state = State::Idle,
+            State::Dialing(until) if *until <= now => self.fail(DownWhy::Slow, true, now),
+            State::Open(session) if session.deadline().is_some_and(|at| at <= now) => {
+                self.fail(DownWhy::Slow, true, now);
+            }
+            State::Quitting(until) if *until <= now => {
+                self.hangup = true;
+                self.ended(now);
+            }
+            _ => {}
+        }
+        self.work(now);
+    }
+
+    /// When `handle_timeout` is due. Earlier calls do nothing.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        match &self.state {
+            State::Idle => soonest(self.advertise_at, self.pace.due()),
+            State::Resting(until) | State::Dialing(until) | State::Quitting(until) => Some(*until),
+            State::Open(session) => soonest(session.deadline(), self.next_task(session)),
+            State::Left => None,
+        }
+    }
+
+    /// What is to be done next; to be asked until there is nothing.
+    pub(crate) fn poll_action(&mut self) -> Option<ClientAction> {
+        if !self.out.is_empty() {
+            return Some(ClientAction::Send(std::mem::take(&mut self.out)));
+        }
+        if std::mem::take(&mut self.hangup) {
+            return Some(ClientAction::Hangup);
+        }
+        std::mem::take(&mut self.dial).then_some(ClientAction::Dial)
+    }
+
+    /// What happened. The oldest go first when they are not taken.
+    pub(crate) fn poll_event(&mut self) -> Option<ClientEvent> {
+        self.events.pop_front()
+    }
+
+    /// Asks for nodes now instead of by schedule (after a pause that is going on, and not twice in a second).
+    pub(crate) fn bootstrap(&mut self, now: Instant) {
+        let under_way =
+            self.session().is_some_and(|session| session.awaits(|answer| answer == Answer::Nodes));
+        if !self.leaving && !under_way {
+            self.pace.force(now);
+        }
+        self.work(now);
+    }
+
+    /// Registers now instead of by schedule.
+    pub(crate) fn advertise(&mut self, now: Instant) {
+        let under_way = self.session().is_some_and(Session::awaits_registration);
+        if self.advert.is_some() && !under_way {
+            self.advertise_at = Some(now);
+        }
+        self.work(now);
+    }
+
+    /// What to register as; None: nothing, and what was registered is cleared.
+    pub(crate) fn set_advert(&mut self, advert: Option<Advert>, now: Instant) {
+        if self.leaving || advert == self.advert {
+            return;
+        }
+        self.advert = advert;
+        self.advertise_at = advert.map(|_| now);
+        self.stale |= self.registered.is_some() && self.registered != advert;
+        self.work(now);
+    }
+
+    /// How many nodes to ask for; 0: none now. When it grows, the next bootstrap is soon.
+    pub(crate) fn set_wanted(&mut self, wanted: usize, now: Instant) {
+        if self.leaving {
+            return;
+        }
+        if wanted > self.pace.wanted {
+            let soon = self.random.jitter(self.config.bootstrap_soonest);
+            self.pace.hurry(soon, self.config.bootstrap_soonest);
+        }
+        self.pace.wanted = wanted;
+        self.work(now);
+    }
+
+    /// Clears what is registered, and ends with `Left`: at once, or when the server has read it or is too slow.
+    pub(crate) fn leave(&mut self, now: Instant) {
+        if self.leaving {
+            return;
+        }
+        self.leaving = true;
+        self.advert = None;
+        self.advertise_at = None;
+        self.pace.wanted = 0;
+        self.pace.forced = false;
+        self.asked.clear();
+        match &self.state {
+            State::Dialing(_) if self.registered.is_none() => {
+                // Nothing to stop when the dial has not been taken yet.
+                self.hangup = !std::mem::take(&mut self.dial);
+                self.left();
+            }
+            // Once more, without the pause: it is the last time.
+            State::Resting(_) => self.state = State::Idle,
+            _ => {}
+        }
+        self.work(now);
+    }
+
+    fn session(&self) -> Option<&Session> {
+        match &self.state {
+            State::Open(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    fn waits_for_punch(&self) -> bool {
+        self.registered.is_some_and(|advert| advert.kind == AdvertKind::Simultaneous)
+    }
+
+    fn emit(&mut self, event: ClientEvent) {
+        if self.events.len() >= MAX_EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+
+    fn answer(&mut self, answer: Answer, reply: Reply, now: Instant) {
+        match (answer, reply) {
+            (Answer::Greeting, _) => self.greeted(now),
+            (Answer::Seen, Reply::Seen(addr)) => self.up(Some(addr)),
+            (Answer::Listed, Reply::Full) => self.refused(now),
+            (Answer::Listed | Answer::Registered, _) => self.advertised(now),
+            (Answer::Nodes, Reply::Nodes(nodes)) => self.nodes(nodes, now),
+            (Answer::Source, Reply::Remote { port }) => self.emit(ClientEvent::Remote { port }),
+            // A session that lived that long was a good one.
+            (Answer::Pong(_) | Answer::Alive, _) => self.failures = 0,
+            // `Answer::fits` lets no other pair through.
+            _ => {}
+        }
+    }
+
+    /// A reply that nothing asked for, at least not now.
+    fn notice(&mut self, reply: Reply, now: Instant) {
+        let waits = self.waits_for_punch();
+        let State::Open(session) = &mut self.state else { return };
+        let event = match reply {
+            Reply::Hello(features) if self.config.features != Features::NONE && session.kind.is_none() => {
+                return self.hello(features, now);
+            }
+            Reply::Challenge { ip, ports } if waits => ClientEvent::Challenge { ip, ports },
+            Reply::Reconnect if waits => ClientEvent::Reconnect,
+            Reply::PredictionSet if session.punching.is_some() => ClientEvent::PredictionSet,
+            Reply::Fight { ip, ports, ntp } if session.punching.is_some() => {
+                ClientEvent::Fight { ip, ports, ntp }
+            }
+            _ => {
+                session.strikes += 1;
+                if session.strikes > self.config.patience {
+                    self.fail(DownWhy::Nonsense, true, now);
+                }
+                return;
+            }
+        };
+        self.emit(event);
+    }
+
+    fn hello(&mut self, features: Features, now: Instant) {
+        let until = now + self.config.answer_within;
+        let State::Open(session) = &mut self.state else { return };
+        session.kind = Some(ServerKind::P2poll);
+        session.features = features.and(self.config.features);
+        self.stays = true;
+        if session.features.has(Features::SEEN) {
+            session.ask(&Request::Whoami, Answer::Seen, until, &mut self.out);
+        }
+    }
+
+    /// Whoever has not said `HELLO` before this answer does not know it.
+    fn greeted(&mut self, now: Instant) {
+        let State::Open(session) = &mut self.state else { return };
+        if session.kind.is_none() {
+            session.kind = Some(ServerKind::Pyp2p);
+            self.stays = false;
+        }
+        if !session.features.has(Features::SEEN) {
+            self.up(None);
+        }
+        self.work(now);
+    }
+
+    fn up(&mut self, seen: Option<SocketAddr>) {
+        let State::Open(session) = &mut self.state else { return };
+        session.seen = seen;
+        if let Some(kind) = session.kind {
+            self.emit(ClientEvent::Up { kind, seen });
+        }
+    }
+
+    fn advertised(&mut self, now: Instant) {
+        // Unless something else is to be registered meanwhile.
+        if self.advertise_at.is_none() && self.advert.is_some() {
+            self.advertise_at = Some(now + self.config.advertise_every);
+        }
+        self.emit(ClientEvent::Advertised);
+    }
+
+    fn refused(&mut self, now: Instant) {
+        self.registered = None;
+        if self.advertise_at.is_none() && self.advert.is_some() {
+            self.advertise_at = Some(now + self.random.jitter(self.config.bootstrap_every));
+        }
+        self.emit(ClientEvent::Refused);
+    }
+
+    fn nodes(&mut self, mut nodes: Vec<Listed>, now: Instant) {
+        let State::Open(session) = &self.state else { return };
+        let own = self.registered.map(|advert| advert.port);
+        nodes.retain(|node| session.plausible(node, own));
+        let gap = self.random.jitter(self.pace.gap);
+        self.pace.answered(now + gap, self.config.bootstrap_every);
+        self.emit(ClientEvent::Nodes(nodes));
+    }
+
+    /// Does whatever is due. Called after everything that could make it so.
+    fn work(&mut self, now: Instant) {
+        match &self.state {
+            State::Idle if self.leaving && self.registered.is_none() => self.left(),
+            State::Idle if self.leaving || self.has_work(now) => self.start_dial(now),
+            State::Open(_) if self.leaving => self.quit(now),
+            State::Open(session) if session.kind.is_some() => self.converse(now),
+            _ => {}
+        }
+    }
+
+    fn has_work(&self, now: Instant) -> bool {
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let stays = self.stays && (self.advert.is_some() || self.pace.wanted > 0);
+        stays || self.stale || !self.asked.is_empty() || due(self.advertise_at) || due(self.pace.due())
+    }
+
+    fn start_dial(&mut self, now: Instant) {
+        self.state = State::Dialing(now + self.config.answer_within);
+        self.dial = true;
+    }
+
+    /// Registers before it asks, so that of two nodes that come at once, the later hears of the earlier.
+    fn converse(&mut self, now: Instant) {
+        let State::Open(session) = &mut self.state else { return };
+        let until = now + self.config.answer_within;
+        if std::mem::take(&mut self.stale) {
+            Request::Clear.write(&mut self.out);
+            self.registered = None;
+        }
+        if let (Some(advert), true) = (self.advert, self.advertise_at.is_some_and(|at| at <= now)) {
+            self.advertise_at = None;
+            self.registered = Some(advert);
+            session.register(advert, until, &mut self.out);
+        }
+        if self.pace.due().is_some_and(|at| at <= now) && !session.awaits(|answer| answer == Answer::Nodes) {
+            let request = Request::Bootstrap { count: self.pace.ask(now) };
+            session.ask(&request, Answer::Nodes, until, &mut self.out);
+        }
+        while let Some(request) = self.asked.pop_front() {
+            session.pass_on(&request, now, until, &mut self.out);
+        }
+        if session.ping_at <= now {
+            session.ping_at = now + self.config.ping_every;
+            let token = Token::from_number(self.random.next_u64());
+            session.ask_alive(token, now + self.config.ping_within, &mut self.out);
+        }
+        if self.is_done(now) {
+            self.quit(now);
+        }
+    }
+
+    /// With an old server there is no reason to stay but to be punched.
+    fn is_done(&self, now: Instant) -> bool {
+        let Some(session) = self.session() else { return false };
+        let punching = session.punching.is_some_and(|until| until > now);
+        session.kind == Some(ServerKind::Pyp2p) && session.owed() == 0 && !punching && !self.waits_for_punch()
+    }
+
+    /// The next thing to do by schedule in a session.
+    fn next_task(&self, session: &Session) -> Option<Instant> {
+        session.kind?;
+        let asking = session.awaits(|answer| answer == Answer::Nodes);
+        let bootstrap = self.pace.due().filter(|_| !asking);
+        let done = session.punching.filter(|_| {
+            session.kind == Some(ServerKind::Pyp2p) && session.owed() == 0 && !self.waits_for_punch()
+        });
+        let tasks = soonest(self.advertise_at, bootstrap);
+        soonest(soonest(tasks, done), Some(session.ping_at))
+    }
+
+    fn quit(&mut self, now: Instant) {
+        if self.leaving && self.registered.take().is_some() {
+            Request::Clear.write(&mut self.out);
+        }
+        Request::Quit.write(&mut self.out);
+        self.session_over();
+        self.state = State::Quitting(now + self.config.answer_within);
+    }
+
+    /// A session ended as it should.
+    fn ended(&mut self, now: Instant) {
+        self.failures = 0;
+        self.out.clear();
+        self.state = State::Idle;
+        self.work(now);
+    }
+
+    fn fail(&mut self, why: DownWhy, hangup: bool, now: Instant) {
+        self.session_over();
+        // Whatever it held of us it may have lost.
+        self.advertise_at = self.advert.map(|_| now);
+        self.asked.clear();
+        self.out.clear();
+        self.dial = false;
+        self.hangup = hangup;
+        if self.leaving {
+            return self.left();
+        }
+        let doubled = self.config.backoff_first.saturating_mul(1 << self.failures.min(16));
+        let retry_in = self.random.jitter(doubled.min(self.config.backoff_most));
+        self.failures = self.failures.saturating_add(1);
+        self.state = State::Resting(now + retry_in);
+        self.emit(ClientEvent::Down { why, retry_in });
+    }
+
+    /// What lasts by the connection is gone with it.
+    fn session_over(&mut self) {
+        let Some(session) = self.session() else { return };
+        if session.features.has(Features::LISTED) || self.waits_for_punch() {
+            self.registered = None;
+            self.stale = false;
+        }
+    }
+
+    fn left(&mut self) {
+        if !matches!(self.state, State::Left) {
+            self.state = State::Left;
+            self.emit(ClientEvent::Left);
+        }
+    }
+}
+
+impl Session {
+    fn awaits_registration(&self) -> bool {
+        self.awaits(|answer| matches!(answer, Answer::Listed | Answer::Registered))
+    }
+
+    fn register(&mut self, advert: Advert, until: Instant, out: &mut Vec<u8>) {
+        let Advert { kind, port, max_inbound } = advert;
+        let request = match kind {
+            AdvertKind::Passive => Request::Passive { port, max_inbound },
+            AdvertKind::Simultaneous => Request::Simultaneous { port, max_inbound },
+        };
+        if self.features.has(Features::LISTED) {
+            self.ask(&request, Answer::Listed, until, out);
+        } else {
+            request.write(out);
+            self.ask_source(Answer::Registered, until, out);
+        }
+    }
+
+    fn pass_on(&mut self, request: &Request, now: Instant, until: Instant, out: &mut Vec<u8>) {
+        match request {
+            Request::Source { .. } => self.ask(request, Answer::Source, until, out),
+            Request::Candidate { .. } => {
+                self.punching(now);
+                request.write(out);
+            }
+            _ => request.write(out),
+        }
+    }
+}
+
+/// Punching, by way of the server.
+#[cfg_attr(not(test), expect(dead_code, reason = "punching, which asks for this, is not built yet"))]
+impl Client {
+    /// Asks to punch to the node at `ip`. False when too much is under way.
+    pub(crate) fn candidate(&mut self, ip: IpAddr, ports: Ports, now: Instant) -> bool {
+        self.ask(Request::Candidate { ip, ports }, now)
+    }
+
+    /// Accepts the candidate at `ip`. False when this node does not wait to be punched.
+    pub(crate) fn accept(&mut self, ip: IpAddr, ports: Ports, ntp: Ntp, now: Instant) -> bool {
+        let ready = self.session().is_some_and(|session| session.kind.is_some());
+        ready && self.waits_for_punch() && self.ask(Request::Accept { ip, ports, ntp }, now)
+    }
+
+    /// Asks which port the server sees, which [`ClientEvent::Remote`] answers. False when too much is under way.
+    pub(crate) fn source(&mut self, port: u16, now: Instant) -> bool {
+        self.ask(Request::Source { port: Some(port) }, now)
+    }
+
+    fn ask(&mut self, request: Request, now: Instant) -> bool {
+        /// What may wait for the socket: a driver that takes no actions must not make us grow.
+        const MAX_OUT: usize = 64 * 1024;
+        let owed = self.session().map_or(0, Session::owed);
+        if self.leaving || self.asked.len() + owed >= MAX_ASKED || self.out.len() > MAX_OUT {
+            return false;
+        }
+        self.asked.push_back(request);
+        self.work(now);
+        true
+    }
+}
+
+impl Pace {
+    const fn new(gap: Duration) -> Self {
+        Self { wanted: 0, forced: false, at: Instant::ZERO, last: None, gap }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        (self.wanted > 0 || self.forced).then_some(self.at)
+    }
+
+    fn force(&mut self, now: Instant) {
+        let earliest = self.last.map_or(now, |last| now.max(last + BOOTSTRAP_GAP));
+        self.at = self.at.min(earliest);
+        self.forced = true;
+    }
+
+    /// More is wanted: begin again with short gaps.
+    fn hurry(&mut self, soon: Duration, gap: Duration) {
+        self.gap = gap;
+        if let Some(last) = self.last {
+            self.at = self.at.min(last + soon);
+        }
+    }
+
+    /// Asks: how many, from 1 to what the protocol allows.
+    fn ask(&mut self, now: Instant) -> u8 {
+        self.last = Some(now);
+        self.forced = false;
+        let count = if self.wanted == 0 { BOOTSTRAP_COUNT } else { self.wanted };
+        count.min(MAX_NODES) as u8
+    }
+
+    fn answered(&mut self, next: Instant, most: Duration) {
+        self.at = next;
+        self.gap = self.gap.saturating_mul(2).min(most);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PASSIVE: Advert = Advert { kind: AdvertKind::Passive, port: 50500, max_inbound: 10 };
+    const PUNCHED: Advert = Advert { kind: AdvertKind::Simultaneous, port: 0, max_inbound: 0 };
+    const HELLO: &str = "HELLO p2poll 1 peers seen ping listed";
+
+    /// A client at a time, with its server played by hand.
+    struct Node {
+        client: Client,
+        now: Instant,
+    }
+
+    impl Node {
+        fn new() -> Self {
+            Self { client: Client::new(ClientConfig::default(), Random::from_number(1)), now: Instant::ZERO }
+        }
+
+        /// Milliseconds since the start.
+        fn at(&mut self, millis: u64) -> &mut Self {
+            self.now = Instant::ZERO + Duration::from_millis(millis);
+            while self.client.poll_timeout().is_some_and(|due| due <= self.now) {
+                self.client.handle_timeout(self.now);
+            }
+            self
+        }
+
+        /// Lets time pass until the next deadline.
+        fn wait(&mut self) -> &mut Self {
+            let due = self.client.poll_timeout().unwrap();
+            self.at(due.since_origin().as_millis() as u64 + 1)
+        }
+
+        fn advert(&mut self, advert: Option<Advert>) -> &mut Self {
+            self.client.set_advert(advert, self.now);
+            self
+        }
+
+        fn want(&mut self, wanted: usize) -> &mut Self {
+            self.client.set_wanted(wanted, self.now);
+            self
+        }
+
+        fn connected(&mut self) -> &mut Self {
+            self.client.handle_connected("192.168.0.2:4001".parse().unwrap(), self.now);
+            self
+        }
+
+        fn disconnected(&mut self) -> &mut Self {
+            self.client.handle_disconnected(self.now);
+            self
+        }
+
+        fn hear(&mut self, line: &str) -> &mut Self {
+            self.client.handle_line(line.as_bytes(), self.now);
+            self
+        }
+
+        fn actions(&mut self) -> String {
+            let actions = std::iter::from_fn(|| self.client.poll_action());
+            let names = actions.map(|action| match action {
+                ClientAction::Send(text) => String::from_utf8(text).unwrap().replace("\r\n", "|"),
+                other => format!("{other:?}|"),
+            });
+            names.collect()
+        }
+
+        fn does(&mut self, expected: &str) -> &mut Self {
+            assert_eq!(self.actions(), expected);
+            self
+        }
+
+        fn events(&mut self) -> Vec<ClientEvent> {
+            std::iter::from_fn(|| self.client.poll_event()).collect()
+        }
+
+        fn downs(&mut self) -> Vec<DownWhy> {
+            let events = self.events().into_iter();
+            let downs = events.filter_map(|event| match event {
+                ClientEvent::Down { why, .. } => Some(why),
+                _ => None,
+            });
+            downs.collect()
+        }
+
+        /// Connected to an old server that answered the greeting.
+        fn on_old_server(&mut self) -> &mut Self {
+            self.does("Dial|").connected().does(&format!("{HELLO}|SOURCE TCP 4001|")).hear("REMOTE TCP 4001")
+        }
+
+        /// Connected to a server of ours that answered the greeting.
+        fn on_new_server(&mut self) -> &mut Self {
+            self.does("Dial|").connected().actions();
+            self.hear(HELLO).hear("REMOTE TCP 4001").hear("SEEN 203.0.113.7 9")
+        }
+    }
+
+    fn listed(addr: &str) -> Listed {
+        Listed { addr: addr.parse().unwrap(), newer: false }
+    }
+
+    #[test]
+    fn who_wants_nothing_dials_nobody() {
+        let mut node = Node::new();
+        node.at(1_000_000).does("");
+        assert_eq!((node.client.poll_timeout(), node.events()), (None, vec![]));
+    }
+
+    #[test]
+    fn an_old_server_is_used_and_left() {
+        let mut node = Node::new();
+        node.advert(Some(PASSIVE)).want(3).on_old_server();
+        node.does("PASSIVE READY 50500 10|SOURCE TCP 4001|BOOTSTRAP 3|");
+        node.hear("REMOTE TCP 4001").hear("NODES p:203.0.113.7:44444 ").does("QUIT|").disconnected().does("");
+        let nodes = vec![listed("203.0.113.7:44444")];
+        let up = ClientEvent::Up { kind: ServerKind::Pyp2p, seen: None };
+        assert_eq!(node.events(), [up, ClientEvent::Advertised, ClientEvent::Nodes(nodes)]);
+    }
+
+    #[test]
+    fn an_old_server_is_asked_again_for_nodes_soon_then_every_half_hour_and_told_again_after_12_hours() {
+        let mut node = Node::new();
+        node.advert(Some(PASSIVE)).want(1);
+        let (mut asked, mut told) = (Vec::new(), Vec::new());
+        while node.now < Instant::ZERO + Duration::from_secs(13 * 3600) {
+            node.on_old_server();
+            let sent = node.actions();
+            let now = node.now.since_origin().as_secs();
+            if sent.contains("PASSIVE") {
+                told.push(now);
+                node.hear("REMOTE TCP 4001");
+            }
+            if sent.contains("BOOTSTRAP") {
+                asked.push(now);
+                node.hear("NODES EMPTY");
+            }
+            node.does("QUIT|").disconnected().wait();
+        }
+        let gaps: Vec<u64> = asked.windows(2).map(|two| two[1] - two[0]).collect();
+        for (gap, expected) in gaps.iter().zip([10, 20, 40, 80, 160, 320, 640, 1280, 1800, 1800]) {
+            assert!((expected * 3 / 4..=expected * 5 / 4 + 1).contains(gap), "{gaps:?}");
+        }
+        assert_eq!(told.len(), 2);
+        assert!((12 * 3600..12 * 3600 + 2).contains(&told[1]), "{told:?}");
+    }
+
+    #[test]
+    fn a_server_of_ours_is_kept() {
+        let mut node = Node::new();
+        node.advert(Some(PASSIVE)).want(200).does("Dial|").connected();
+        node.does(&format!("{HELLO}|SOURCE TCP 4001|"));
+        node.hear(HELLO).does("WHOAMI|PASSIVE READY 50500 10|BOOTSTRAP 100|");
+        node.hear("REMOTE TCP 4001").hear("SEEN 203.0.113.7 9").hear("LISTED 50500");
+        node.hear("NODES p+:[2001:db8::1]:1 p:203.0.113.7:50500 p:203.0.113.7:50501 ").does("");
+        let seen = Some("203.0.113.7:9".parse().unwrap());
+        let newer = Listed { newer: true, ..listed("[2001:db8::1]:1") };
+        let up = ClientEvent::Up { kind: ServerKind::P2poll, seen };
+        let nodes = ClientEvent::Nodes(vec![newer, listed("203.0.113.7:50501")]);
+        assert_eq!(node.events(), [up, ClientEvent::Advertised, nodes]);
+    }
+
+    #[test]
+    fn a_kept_server_is_pinged_each_minute_and_given_up_ten_seconds_later() {
+        let mut node = Node::new();
+        node.advert(Some(PASSIVE)).on_new_server().hear("LISTED 50500").actions();
+        let sent = node.at(60_000).actions();
+        let token = sent.strip_prefix("PING ").unwrap().trim_end_matches('|');
+        node.at(69_999).hear(&format!("PONG {token}")).at(119_999).does("").at(120_000);
+        assert!(node.actions().starts_with("PING "));
+        node.at(129_999).does("").at(130_000).does("Hangup|");
+        assert_eq!(node.downs(), [DownWhy::Slow]);
+        node.wait().does("Dial|");
+    }
+
+    #[test]
+    fn what_no_node_can_have_is_dropped() {
+        let mut node = Node::new();
+        node.want(9).on_new_server().actions();
+        node.hear("NODES p:0.0.0.0:1 p:224.0.0.1:1 p:1.2.3.4:0 p:255.255.255.255:1 p:127.0.0.1:1 p:[::]:1 p:1.2.3.4:5 ");
+        assert_eq!(node.events().pop(), Some(ClientEvent::Nodes(vec![listed("1.2.3.4:5")])));
+    }
+
+    #[test]
+    fn a_server_that_is_away_is_tried_after_growing_pauses() {
+        let mut node = Node::new();
+        node.want(1);
+        for expected in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+            node.does("Dial|").disconnected();
+            let Some(ClientEvent::Down { why, retry_in }) = node.events().pop() else { panic!("not down") };
+            assert_eq!(why, DownWhy::Unreachable);
+            let (least, most) =
+                (Duration::from_secs(expected) * 3 / 4, Duration::from_secs(expected) * 5 / 4);
+            assert!((least..=most).contains(&retry_in), "{expected}: {retry_in:?}");
+            node.does("").wait();
+        }
+        node.on_old_server().hear("NODES EMPTY").disconnected().events();
+        node.wait().does("Dial|").disconnected();
+        let retry = node.events().pop();
+        assert!(
+            matches!(retry, Some(ClientEvent::Down { retry_in, .. }) if retry_in < Duration::from_secs(2))
+        );
+    }
+
+    #[test]
+    fn a_server_that_says_nothing_is_slow() {
+        let mut node = Node::new();
+        node.want(1).does("Dial|").at(10_000).does("Hangup|");
+        node.wait().does("Dial|").connected().actions();
+        node.wait().does("Hangup|");
+        assert_eq!(node.downs(), [DownWhy::Slow, DownWhy::Slow]);
+    }
+
+    #[test]
+    fn a_server_of_another_kind_is_nonsense() {
+        for lines in [vec!["NODES what"], vec!["HTTP/1.1 400"; 9], vec!["PONG 1"; 9], vec!["HELLO sailor"]] {
+            let mut node = Node::new();
+            node.want(1).does("Dial|").connected().actions();
+            for line in lines {
+                node.hear(line);
+            }
+            node.does("Hangup|");
+            assert_eq!(node.downs(), [DownWhy::Nonsense]);
+        }
+        let mut node = Node::new();
+        node.want(1).does("Dial|").connected().hear("220 mail ESMTP").disconnected();
+        assert_eq!(node.downs(), [DownWhy::Nonsense]);
+    }
+
+    #[test]
+    fn leaving_clears_what_is_registered() {
+        let mut node = Node::new();
+        node.advert(Some(PASSIVE)).on_new_server().hear("LISTED 50500").actions();
+        node.client.leave(node.now);
+        node.does("CLEAR|QUIT|").events();
+        node.disconnected().does("");
+        assert_eq!((node.events(), node.client.poll_timeout()), (vec![ClientEvent::Left], None));
+    }
+
+    #[test]
+    fn leaving_goes_back_to_an_old_server_to_clear() {
+        let mut node = Node::new();
+        node.advert(Some(PASSIVE)).on_old_server().hear("REMOTE TCP 4001").actions();
+        node.disconnected().events();
+        node.at(5_000);
+        node.client.leave(node.now);
+        node.does("Dial|").connected().does("CLEAR|QUIT|");
+        assert_eq!(node.events(), []);
+        node.at(15_000).does("Hangup|");
+        assert_eq!(node.events(), [ClientEvent::Left]);
+    }
+
+    #[test]
+    fn leaving_without_anything_to_clear_is_at_once() {
+        let mut node = Node::new();
+        node.client.leave(node.now);
+        assert_eq!(node.events(), [ClientEvent::Left]);
+        let mut node = Node::new();
+        node.want(1).does("Dial|").client.leave(Instant::ZERO);
+        node.does("Hangup|");
+        assert_eq!(node.events(), [ClientEvent::Left]);
+        let mut node = Node::new();
+        node.advert(Some(PASSIVE)).does("Dial|").disconnected().client.leave(Instant::ZERO);
+        assert_eq!(node.does("").events().pop(), Some(ClientEvent::Left));
+    }
+
+    #[test]
+    fn another_port_replaces_the_first() {
+        let mut node = Node::new();
+        node.advert(Some(PASSIVE)).on_new_server().hear("LISTED 50500").actions();
+        node.advert(Some(Advert { port: 7, ..PASSIVE })).does("CLEAR|PASSIVE READY 7 10|").hear("LISTED 7");
+        node.advert(None).does("CLEAR|");
+    }
+
+    #[test]
+    fn a_full_server_is_asked_again_later() {
+        let mut node = Node::new();
+        node.advert(Some(PASSIVE)).on_new_server().hear("FULL").actions();
+        assert_eq!(node.events().pop(), Some(ClientEvent::Refused));
+        assert!(node.client.advertise_at.is_some_and(|at| at > Instant::ZERO + Duration::from_secs(1000)));
+    }
+
+    #[test]
+    fn who_waits_to_be_punched_stays_with_an_old_server() {
+        let mut node = Node::new();
+        node.advert(Some(PUNCHED)).on_old_server();
+        node.does("SIMULTANEOUS READY 0 0|SOURCE TCP 4001|").hear("REMOTE TCP 4001").does("").events();
+        node.hear("CHALLENGE 198.51.100.1 4000 TCP").hear("RECONNECT");
+        let (ip, ports) = ([198, 51, 100, 1].into(), Ports::new([4000]).unwrap());
+        let challenge = ClientEvent::Challenge { ip, ports: ports.clone() };
+        assert_eq!(node.events(), [challenge, ClientEvent::Reconnect]);
+        let ntp = Ntp::from_unix(Duration::from_millis(1500));
+        assert!(node.client.accept(ip, ports, ntp, node.now));
+        node.does("ACCEPT 198.51.100.1 4000 TCP 1.5|");
+        node.client.advertise(node.now);
+        node.does("SIMULTANEOUS READY 0 0|SOURCE TCP 4001|").hear("REMOTE TCP 4001");
+        node.at(60_000).does("SOURCE TCP 4001|").hear("REMOTE TCP 4001").at(119_000).does("");
+        node.disconnected().wait().on_old_server().does("SIMULTANEOUS READY 0 0|SOURCE TCP 4001|");
+    }
+
+    #[test]
+    fn a_candidate_stays_for_its_meeting() {
+        let mut node = Node::new();
+        let (ip, ports) = ([198, 51, 100, 1].into(), Ports::new([4000]).unwrap());
+        assert!(!node.client.accept(ip, ports.clone(), Ntp::from_unix(Duration::ZERO), node.now));
+        assert!(node.client.candidate(ip, ports.clone(), node.now));
+        node.on_old_server().does("CANDIDATE 198.51.100.1 TCP 4000|").hear("PREDICTION SET").events();
+        node.hear("FIGHT 198.51.100.1 4000 TCP 7");
+        let fight = ClientEvent::Fight { ip, ports, ntp: Ntp::from_unix(Duration::from_secs(7)) };
+        assert_eq!(node.events(), [fight]);
+        node.at(60_000).hear("REMOTE TCP 1").actions();
+        node.at(119_999).does("").at(120_000);
+        assert!(node.actions().contains("SOURCE"), "the ping of that minute");
+        node.hear("REMOTE TCP 1").does("QUIT|");
+    }
+
+    #[test]
+    fn calls_in_each_frame_do_not_become_a_flood() {
+        let mut node = Node::new();
+        node.client.bootstrap(node.now);
+        node.on_new_server().does("WHOAMI|BOOTSTRAP 10|").hear("NODES EMPTY");
+        let mut asked = 0;
+        for frame in 0..600 {
+            node.at(frame * 16);
+            node.client.bootstrap(node.now);
+            node.client.source(1, node.now);
+            let sent = node.actions();
+            asked += sent.matches("BOOTSTRAP").count();
+            for line in sent.split('|') {
+                match line.split(' ').next() {
+                    Some("BOOTSTRAP") => node.hear("NODES EMPTY"),
+                    Some("SOURCE") => node.hear("REMOTE TCP 1"),
+                    _ => &mut node,
+                };
+            }
+        }
+        assert!(asked <= 10, "{asked}");
+        assert!(node.events().len() <= MAX_EVENTS);
+        assert_eq!((0..100).filter(|_| node.client.source(1, node.now)).count(), MAX_ASKED);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Connected,
+        Disconnected,
+        Wait(u64),
+        Hear(usize),
+        Advert(usize),
+        Want(usize),
+        Bootstrap,
+        Advertise,
+        Source,
+        Leave,
+        Drain,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            4 => Just(Step::Connected),
+            1 => Just(Step::Disconnected),
+            3 => (0..100_000u64).prop_map(Step::Wait),
+            8 => (0..LINES.len()).prop_map(Step::Hear),
+            2 => (0..3usize).prop_map(Step::Advert),
+            2 => (0..3usize).prop_map(Step::Want),
+            1 => Just(Step::Bootstrap),
+            1 => Just(Step::Advertise),
+            1 => Just(Step::Source),
+            1 => Just(Step::Leave),
+            4 => Just(Step::Drain),
+        ];
+        proptest::collection::vec(step, 0..120)
+    }
+
+    const LINES: [&str; 10] = [
+        HELLO,
+        "REMOTE TCP 4001",
+        "REMOTE TCP 4001",
+        "SEEN 203.0.113.7 9",
+        "LISTED 50500",
+        "NODES EMPTY",
+        "NODES p:1.2.3.4:5 ",
+        "RECONNECT",
+        "FULL",
+        "what",
+    ];
+
+    proptest! {
+        #[test]
+        fn whatever_comes_time_moves_on_and_nothing_piles_up(steps in steps(), seed: u64) {
+            let mut node = Node::new();
+            node.client.random = Random::from_number(seed);
+            let mut left = 0;
+            for step in steps {
+                let now = node.now;
+                match step {
+                    Step::Connected => { node.connected(); }
+                    Step::Disconnected => { node.disconnected(); }
+                    Step::Wait(millis) => {
+                        node.now = now + Duration::from_millis(millis);
+                        let now = node.now;
+                        // One call may only lead to the next state; that one's deadline is in the future.
+                        node.client.handle_timeout(now);
+                        node.client.handle_timeout(now);
+                        prop_assert!(node.client.poll_timeout().is_none_or(|due| due > now));
+                    }
+                    Step::Hear(line) => { node.hear(LINES[line]); }
+                    Step::Advert(which) => { node.advert([None, Some(PASSIVE), Some(PUNCHED)][which]); }
+                    Step::Want(wanted) => { node.want(wanted); }
+                    Step::Bootstrap => node.client.bootstrap(now),
+                    Step::Advertise => node.client.advertise(now),
+                    Step::Source => drop(node.client.source(1, now)),
+                    Step::Leave => node.client.leave(now),
+                    Step::Drain => drop(node.actions()),
+                }
+                prop_assert!(node.client.asked.len() <= MAX_ASKED && node.client.events.len() <= MAX_EVENTS);
+                prop_assert!(node.client.session().map_or(0, Session::owed) <= MAX_ASKED + 5);
+                left += node.events().iter().filter(|event| **event == ClientEvent::Left).count();
+            }
+            prop_assert!(left <= 1);
+            node.client.leave(node.now);
+            for _ in 0..4 {
+                node.at(node.now.since_origin().as_millis() as u64 + 10_000);
+            }
+            left += node.events().iter().filter(|event| **event == ClientEvent::Left).count();
+            prop_assert_eq!(left, 1);
+        }
+    }
+}

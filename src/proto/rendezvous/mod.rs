@@ -1,0 +1,33 @@
+//! Rendezvous: how nodes that know nobody find each other through a server that everybody knows.
+//!
+//! [`server::Server`] and [`client::Client`] are machines without sockets; the lines between them are
+//! `wire::rendezvous`. The server is made of two tables: [`registry`] holds who listens and can be dialled,
+//! [`meetings`] who can only be punched, and who wants to.
+
+pub(crate) mod client;
+mod deadlines;
+mod meetings;
+mod registry;
+pub(crate) mod server;
+mod session;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+
+/// Whether someone at `asker` may be told of a node at `node`: a loopback address means another machine elsewhere.
+fn reaches(asker: IpAddr, node: IpAddr) -> bool {
+    asker.is_loopback() || !node.is_loopback()
+}
+
+/// The first and last address that one subscriber is taken to hold: an IPv4 address, or an IPv6 /64 (RFC 6177: the
+/// least that a site gets), so that who has 2^64 addresses counts once.
+fn household(ip: IpAddr) -> (IpAddr, IpAddr) {
+    match ip {
+        IpAddr::V4(_) => (ip, ip),
+        IpAddr::V6(v6) => {
+            let net = u128::from(v6) >> 64 << 64;
+            (IpAddr::V6(net.into()), IpAddr::V6((net | u128::from(u64::MAX)).into()))
+        }
+    }
+}
