@@ -70,7 +70,6 @@ fn child(task: &[&str]) -> Result<()> {
         ["idle", name, many] => measure::idle::child(name, many),
         ["dial", to] => measure::idle::dial(to),
         ["canned"] => measure::rendezvous::canned(),
-        #[cfg(feature = "p2poll")]
         ["rendezvous"] => measure::rendezvous::serve(),
         _ => Err(format!("no such task: {task:?}").into()),
     }

@@ -3,7 +3,6 @@
 mod hand_written;
 mod lines_codec;
 mod message_io;
-#[cfg(feature = "p2poll")]
 mod p2poll;
 
 use crate::Result;
@@ -75,7 +74,6 @@ pub const ALL: &[&dyn Contestant] = &[
     &hand_written::HandWritten,
     &lines_codec::Lines,
     &message_io::MessageIo,
-    #[cfg(feature = "p2poll")]
     &p2poll::P2poll,
 ];
 

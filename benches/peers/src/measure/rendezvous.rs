@@ -72,7 +72,7 @@ fn start(options: &Options, notes: &mut Vec<String>) -> Result<Vec<Server>> {
         Ok(process) => servers.push(Server::new(PYP2P, process)?),
         Err(reason) => notes.push(format!("pyp2p is left out: {reason}.")),
     }
-    if cfg!(feature = "p2poll") && options.contestant(P2POLL) {
+    if options.contestant(P2POLL) {
         servers.push(Server::new(P2POLL, Child::of_ourselves(&["rendezvous"])?)?);
     }
     for server in servers.iter().filter(|server| server.name != CANNED) {
@@ -97,7 +97,6 @@ fn pyp2p() -> Result<Child> {
 }
 
 /// The process that hosts p2poll's server.
-#[cfg(feature = "p2poll")]
 pub fn serve() -> Result<()> {
     let mut server = p2poll::RendezvousConfig::new().listen("127.0.0.1:0").start()?;
     println!("{}", server.local_addrs().into_iter().next().ok_or("it listens nowhere")?);
