@@ -111,13 +111,23 @@ pub struct Laps {
     until: Instant,
     sent: Instant,
     times: Vec<f64>,
+    /// What this thread had allocated before the first lap that counts, and after the last.
+    allocations: Option<(u64, u64)>,
 }
 
 impl Laps {
     pub fn new(wanted: usize, warm_up: usize, limit: Duration) -> Self {
         let now = Instant::now();
         let warm_until = now + limit / 5;
-        Self { wanted, warm_up, warm_until, until: now + limit, sent: now, times: Vec::with_capacity(wanted) }
+        Self {
+            wanted,
+            warm_up,
+            warm_until,
+            until: now + limit,
+            sent: now,
+            times: Vec::with_capacity(wanted),
+            allocations: None,
+        }
     }
 
     /// The line is about to be sent.
@@ -131,9 +141,17 @@ impl Laps {
         if self.warm_up > 0 && now < self.warm_until {
             self.warm_up -= 1;
         } else {
+            let count = allocations::of_this_thread();
+            self.allocations = Some((self.allocations.map_or(count, |(first, _)| first), count));
             self.times.push((now - self.sent).as_nanos() as f64 / 1000.0);
         }
         self.times.len() < self.wanted && now < self.until
+    }
+
+    /// How often the asking end allocated, for each lap but the first.
+    pub fn allocations_per_lap(&self) -> f64 {
+        let (first, last) = self.allocations.unwrap_or_default();
+        (last - first) as f64 / (self.times.len().max(2) - 1) as f64
     }
 
     /// Microseconds.

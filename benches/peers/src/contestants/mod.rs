@@ -70,12 +70,8 @@ impl Stop<'_> {
     }
 }
 
-pub const ALL: &[&dyn Contestant] = &[
-    &hand_written::HandWritten,
-    &lines_codec::Lines,
-    &message_io::MessageIo,
-    &p2poll::P2poll,
-];
+pub const ALL: &[&dyn Contestant] =
+    &[&hand_written::HandWritten, &lines_codec::Lines, &message_io::MessageIo, &p2poll::P2poll];
 
 pub fn by_name(name: &str) -> Result<&'static dyn Contestant> {
     match ALL.iter().find(|contestant| contestant.name() == name) {

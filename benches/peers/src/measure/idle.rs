@@ -35,7 +35,7 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
         "with many, ns",
         "ratio",
         "walk, ns/connection",
-        "walk asking for lines",
+        "with replies().next()",
     ];
     let mut table = Table::new(title, &columns);
     for name in ALL.iter().map(|contestant| contestant.name()).filter(|name| all.contains_key(name)) {

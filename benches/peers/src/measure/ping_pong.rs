@@ -29,7 +29,7 @@ fn table(options: &Options, report: &mut Report, cores: Cores, title: &str) -> O
     let all = round_robin(options, "ping-pong", MANY_ROUNDS, |contestant| one(contestant, laps, cores));
     let median = |name| all.get(name).map(|samples| pick(samples, |lap: &Lap| lap.median).median());
     let loops = median(HAND_WRITTEN);
-    let columns = ["", "median", "min..max", "x hand-written", "p99", "min..max"];
+    let columns = ["", "median", "min..max", "x hand-written", "p99", "min..max", "allocations/lap"];
     let mut table =
         Table::new(format!("Ping-pong: one 64-byte line there and back, microseconds; {title}"), &columns);
     for (name, samples) in ALL.iter().filter_map(|contestant| all.get_key_value(contestant.name())) {
@@ -43,6 +43,7 @@ fn table(options: &Options, report: &mut Report, cores: Cores, title: &str) -> O
             ratio(loops.map(|loops| middle.median() / loops)),
             short(tail.median()),
             format!("{}..{}", short(tail.min()), short(tail.max())),
+            format!("{:.2}", pick(samples, |lap| lap.allocations).median()),
         ]);
     }
     table.note(
@@ -70,6 +71,8 @@ impl Cores {
 struct Lap {
     median: f64,
     p99: f64,
+    /// Of the asking end.
+    allocations: f64,
 }
 
 /// Some take 40 ms a lap: then it is fewer laps.
@@ -89,5 +92,5 @@ fn one(contestant: &dyn Contestant, wanted: usize, cores: Cores) -> Result<Lap> 
     })?;
     let mut times = Rounds::default();
     laps.times().iter().for_each(|&time| times.push(time));
-    Ok(Lap { median: times.median(), p99: times.quantile(0.99) })
+    Ok(Lap { median: times.median(), p99: times.quantile(0.99), allocations: laps.allocations_per_lap() })
 }
