@@ -99,7 +99,7 @@ fn pyp2p() -> Result<Child> {
 /// The process that hosts p2poll's server.
 pub fn serve() -> Result<()> {
     let mut server = p2poll::RendezvousConfig::new().listen("127.0.0.1:0").start()?;
-    println!("{}", server.local_addrs().into_iter().next().ok_or("it listens nowhere")?);
+    println!("{}", server.local_addrs().first().ok_or("it listens nowhere")?);
     loop {
         server.poll(Some(Duration::from_secs(1)))?;
     }
