@@ -161,7 +161,7 @@ impl Node {
 
     /// Changes whenever something happened that the application may want to see.
     pub(crate) fn progress(&self) -> u64 {
-        self.events.pushed() + self.streams.relieved()
+        self.events.pushed()
     }
 
     fn is_leaving(&self) -> bool {
@@ -239,7 +239,7 @@ impl Host for Node {
     }
 
     fn has_work(&self) -> bool {
-        self.has_unread()
+        self.has_unread() || self.streams.is_relieved()
     }
 
     fn handle_accepted(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<ConId> {

@@ -51,8 +51,7 @@ impl Contestant for P2poll {
             if closed(&net) {
                 return Ok(());
             }
-            // It has more to say, so it does not sleep.
-            net.poll(Some(Duration::ZERO))?;
+            net.poll(Some(WAIT))?;
         }
     }
 
