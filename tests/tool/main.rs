@@ -141,6 +141,23 @@ fn what_a_pipe_says_is_kept_for_the_first_peer_and_delivered_before_the_end() {
 }
 
 #[test]
+fn a_long_input_arrives_whole() {
+    let (_server, rendezvous) = server();
+    let mut bob = chat(rendezvous, &["--json"]);
+    advertised(&mut bob);
+    let mut script = chat(rendezvous, &[]);
+    // Several times what anything on the way holds.
+    const LINES: usize = 12_000;
+    let padding = "x".repeat(500);
+    script.write((0..LINES).map(|n| format!("{n} {padding}\n")).collect::<String>().as_bytes());
+    script.end_input();
+    for n in 0..LINES {
+        bob.hear(&format!("{n} {padding}"));
+    }
+    assert_eq!(script.status(), Some(0));
+}
+
+#[test]
 fn a_pipe_gets_the_received_lines_alone_as_they_came() {
     let mut chat = Process::start(&["chat", "--bind", "127.0.0.1", "--stay"]);
     chat.end_input();

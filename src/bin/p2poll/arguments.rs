@@ -123,7 +123,8 @@ another. While nobody is there, input waits for the first who comes. No line tha
 slowest peer sets the pace, and one that takes nothing for two minutes counts as gone.
 
 Received lines alone go to standard output, byte for byte; on a terminal, control characters are shown as
-\\u{1b} and the like, so that no peer takes the terminal over. Who comes and goes is told on standard error.
+\\u{1b} and the like, so that no peer takes the terminal over. While nobody reads standard output, the peers wait,
+too. Who comes and goes is told on standard error.
 
 The end of input (Ctrl-D, or the end of a pipe or file) leaves, once what was read has been delivered; typed at a
 terminal while nobody is there, Ctrl-D leaves at once. Answers are not waited for: --stay goes on listening.

@@ -23,13 +23,19 @@ pub(crate) fn run(options: &ChatOptions) -> Result<(), Failure> {
     waiting.add(&mut net)?;
     let output = if options.json { Output::json() } else { Output::plain(options.names, options.quiet) };
     let input = Input::start(waiting.waker())?;
-    let mut chat = Chat { net, input, output, peers: 0, congested: false, missed: 0, told: Told::default() };
+    let mut chat = Chat { net, input, output, peers: 0, congested: false, missed: 0, told_alone: false };
     chat.introduce(options)?;
-    while !waiting.wants_to_leave() && !chat.is_over(options.stay) {
+    loop {
         chat.turn()?;
+        if waiting.wants_to_leave() {
+            return chat.leave(&mut waiting);
+        }
+        if !options.stay && chat.is_over() {
+            chat.output.tell(|| "standard input has ended; --stay goes on listening".into());
+            return chat.leave(&mut waiting);
+        }
         waiting.wait(chat.next_wakeup())?;
     }
-    chat.leave(&mut waiting)
 }
 
 fn config(options: &ChatOptions) -> Config {
@@ -56,14 +62,8 @@ struct Chat {
     congested: bool,
     /// Lines that could not be sent to somebody.
     missed: u64,
-    told: Told,
-}
-
-/// What a person needs to be told only once.
-#[derive(Default)]
-struct Told {
-    alone: bool,
-    ended: bool,
+    /// Who types has been told that nobody is there.
+    told_alone: bool,
 }
 
 impl Chat {
@@ -89,12 +89,9 @@ impl Chat {
             self.speak();
         } else if self.peers == 0
             && self.input.waiting() > 0
-            && !std::mem::replace(&mut self.told.alone, true)
+            && !std::mem::replace(&mut self.told_alone, true)
         {
             self.output.tell(|| "nobody is there yet: what is said is kept for the first who comes".into());
-        }
-        if self.input.has_ended() && !std::mem::replace(&mut self.told.ended, true) {
-            self.output.tell(|| "standard input has ended".into());
         }
         self.tell_events()?;
         Ok(self.output.flush()?)
@@ -144,15 +141,15 @@ impl Chat {
     }
 
     /// The input has ended and was delivered, or nobody is there whom a person would wait for.
-    fn is_over(&self, stay: bool) -> bool {
+    fn is_over(&self) -> bool {
         let delivered = self.input.is_over() && self.net.connections().all(|con| con.queued() == 0);
         let alone = self.input.has_ended() && self.input.is_interactive() && self.peers == 0;
-        !stay && (delivered || alone)
+        delivered || alone
     }
 
     fn next_wakeup(&self) -> Option<Duration> {
         // What the end of the last walk sent may have made room for more, and nothing else would tell.
-        let more = self.input.waiting() > 0 && self.peers > 0;
+        let more = self.peers > 0 && self.input.has_work();
         let room = || self.net.connections().all(|con| con.queued() <= PACE);
         if more && room() { Some(Duration::ZERO) } else { self.net.next_wakeup() }
     }

@@ -22,6 +22,8 @@ pub(crate) struct Input {
     chunks: Receiver<Vec<u8>>,
     splitter: Splitter,
     ended: bool,
+    /// The reader may have more than there was room for; it will not wake anybody for that again.
+    more: bool,
     /// A person types.
     interactive: bool,
 }
@@ -38,7 +40,7 @@ impl Input {
             let _ = waker.wake();
         })?;
         let interactive = io::stdin().is_terminal();
-        Ok(Self { chunks, splitter: Splitter::default(), ended: false, interactive })
+        Ok(Self { chunks, splitter: Splitter::default(), ended: false, more: false, interactive })
     }
 
     pub(crate) fn is_interactive(&self) -> bool {
@@ -47,7 +49,12 @@ impl Input {
 
     /// Takes what the reader has, as far as there is room.
     pub(crate) fn take(&mut self) {
-        while !self.ended && self.splitter.held < MAX_HELD {
+        self.more = false;
+        while !self.ended {
+            if self.splitter.held >= MAX_HELD {
+                self.more = true;
+                return;
+            }
             match self.chunks.try_recv() {
                 Ok(chunk) => self.splitter.handle(&chunk),
                 Err(TryRecvError::Empty) => return,
@@ -57,6 +64,11 @@ impl Input {
                 }
             }
         }
+    }
+
+    /// Whether to go on without sleeping, as soon as lines can be sent.
+    pub(crate) fn has_work(&self) -> bool {
+        self.more || self.waiting() > 0
     }
 
     /// Lines that wait to be sent.
