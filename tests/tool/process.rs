@@ -69,7 +69,7 @@ impl Process {
     pub(crate) fn line(&mut self) -> Bytes {
         self.stdout.recv_timeout(PATIENCE).unwrap_or_else(|why| {
             let told: Vec<String> = self.stderr.try_iter().map(|line| line.as_text().to_owned()).collect();
-            panic!("{:?} says nothing more ({why}); it told: {told:?}", self.name)
+            panic!("{:?} says nothing more ({why}) after {:?}; it told: {told:?}", self.name, self.events)
         })
     }
 
