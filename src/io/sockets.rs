@@ -148,13 +148,15 @@ impl Sockets {
         for event in &self.events {
             let Token(token) = event.token();
             if let Some(slot) = self.slots.get_mut(token).and_then(Option::as_mut) {
+                // Also while connecting: a peer may have said all and left before its answer was looked at, and the
+                // end is announced only once.
+                slot.closing |= event.is_read_closed() || event.is_error();
                 if slot.connecting {
                     if let Some(progress) = connect_progress(&slot.socket, token) {
                         self.progress.push(progress);
                     }
                     continue;
                 }
-                slot.closing |= event.is_read_closed() || event.is_error();
                 if (event.is_readable() || slot.closing) && !slot.finished {
                     slot.readable = true;
                     if !std::mem::replace(&mut slot.listed, true) {
