@@ -54,7 +54,7 @@ impl<'net> Con<'net> {
     }
 
     /// Queues one line; its end is added ([`Config::line_end`](crate::Config::line_end)). It is sent at the end of the
-    /// walk, or with the next `poll`.
+    /// walk, or with the next `poll`; a queue that grows long is sent from earlier.
     ///
     /// # Errors
     ///
@@ -63,7 +63,11 @@ impl<'net> Con<'net> {
     #[inline]
     pub fn send_line(self, line: impl AsRef<[u8]>) -> Result<(), SendError> {
         let line = line.as_ref();
-        self.net.with(|core| core.host.send_line(self.id, line))
+        self.net.with(|core| {
+            let queued = core.host.send_line(self.id, line)?;
+            core.write_early(self.id, queued);
+            Ok(())
+        })
     }
 
     /// Queues bytes as they are, for programs that frame by themselves. The peer may be reading lines.
@@ -73,7 +77,11 @@ impl<'net> Con<'net> {
     /// As [`send_line`](Con::send_line), but line ends are welcome.
     pub fn send(self, bytes: impl AsRef<[u8]>) -> Result<(), SendError> {
         let bytes = bytes.as_ref();
-        self.net.with(|core| core.host.send_raw(self.id, bytes))
+        self.net.with(|core| {
+            let queued = core.host.send_raw(self.id, bytes)?;
+            core.write_early(self.id, queued);
+            Ok(())
+        })
     }
 
     /// Closes the connection. What is queued still goes out, for

@@ -9,6 +9,7 @@ use log::Level;
 use mio::Registry;
 
 use crate::error::StartError;
+use crate::id::ConId;
 use crate::io::{Clock, Progress, Read, Report, Sockets, Stream, Worker, Write};
 use crate::node::streams::SocketAction;
 use crate::node::{Action, Host, Job};
@@ -18,6 +19,9 @@ use crate::time::Instant;
 /// Rounds of "act, then act on the consequences" in one tick. Two or three happen; the limit is there so that no
 /// mistake in a node can turn a tick into an endless loop. What is left is done in the next tick.
 const ROUNDS: usize = 16;
+
+/// A queue of this length is sent from at once: about what a socket takes at a time.
+const EARLY: usize = 64 << 10;
 
 /// A node `H` on real sockets.
 #[derive(Debug)]
@@ -140,6 +144,15 @@ impl<H: Host> Engine<H> {
             if !self.host.streams().is_busy() && self.host.poll_timeout().is_none_or(|at| at > now) {
                 return;
             }
+        }
+    }
+
+    /// Sends from a queue that has grown long before its walk ends: the memory is still in the processor's cache, and a
+    /// program that sends much is not `Full` because of its own haste.
+    #[inline]
+    pub(crate) fn write_early(&mut self, id: ConId, queued: usize) {
+        if queued >= EARLY {
+            self.write(id.slot());
         }
     }
 

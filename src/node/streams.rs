@@ -316,23 +316,25 @@ impl<T> Streams<T> {
         self.relieved
     }
 
+    /// Returns how much is queued now.
     #[inline]
-    pub(crate) fn queue_line(&mut self, id: ConId, line: &[u8]) -> Result<(), SendError> {
+    pub(crate) fn queue_line(&mut self, id: ConId, line: &[u8]) -> Result<usize, SendError> {
         let entry = lookup(&mut self.slots, self.net, id).ok_or(SendError::Closed)?;
         let queued = entry.link.queue_line(line, &self.limits, &mut self.spare);
         entry.refused |= queued == Err(SendError::Full);
         queued?;
         mark_unsent(entry, id.slot(), &mut self.unsent);
-        Ok(())
+        Ok(entry.link.queued())
     }
 
-    pub(crate) fn queue_raw(&mut self, id: ConId, bytes: &[u8]) -> Result<(), SendError> {
+    /// Returns how much is queued now.
+    pub(crate) fn queue_raw(&mut self, id: ConId, bytes: &[u8]) -> Result<usize, SendError> {
         let entry = lookup(&mut self.slots, self.net, id).ok_or(SendError::Closed)?;
         let queued = entry.link.queue_raw(bytes, &self.limits, &mut self.spare);
         entry.refused |= queued == Err(SendError::Full);
         queued?;
         mark_unsent(entry, id.slot(), &mut self.unsent);
-        Ok(())
+        Ok(entry.link.queued())
     }
 
     /// The next whole line that arrived on a stream.
@@ -488,11 +490,13 @@ impl<T> Streams<T> {
     }
 }
 
+#[inline]
 fn lookup<T>(slots: &mut [Option<Entry<T>>], net: u32, id: ConId) -> Option<&mut Entry<T>> {
     let entry = slots.get_mut(id.slot())?.as_mut()?;
     (entry.serial == id.number() && net == id.net()).then_some(entry)
 }
 
+#[inline]
 fn mark_unsent<T>(entry: &mut Entry<T>, slot: usize, unsent: &mut Vec<usize>) {
     if !entry.dirty {
         entry.dirty = true;

@@ -6,6 +6,8 @@ use std::ops::Deref;
 
 use bytes::{Buf, Bytes};
 
+use crate::config::LineEnd;
+
 /// A received line, without its end.
 ///
 /// It is a reference-counted slice of the chunk that it arrived in: making and cloning it copies and allocates
@@ -129,9 +131,10 @@ pub(crate) fn split_line(chunk: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Whether the bytes would arrive as the one line that they are, when sent with this end.
-pub(crate) fn is_one_line(bytes: &[u8], line_end: &[u8]) -> bool {
+#[inline]
+pub(crate) fn is_one_line(bytes: &[u8], line_end: LineEnd) -> bool {
     // A CR in front of a bare LF would be taken for a part of the line end.
-    let eaten = line_end.len() == 1 && bytes.last() == Some(&b'\r');
+    let eaten = line_end == LineEnd::Lf && bytes.last() == Some(&b'\r');
     !eaten && memchr::memchr(b'\n', bytes).is_none()
 }
 
@@ -174,19 +177,19 @@ mod tests {
 
     #[test]
     fn what_would_not_arrive_as_one_line_is_told() {
-        assert!(is_one_line(b"a\rb\r", b"\r\n"));
-        assert!(!is_one_line(b"a\rb\r", b"\n"));
-        assert!(!is_one_line(b"a\nb", b"\r\n"));
-        assert!(is_one_line(b"", b"\n"));
+        assert!(is_one_line(b"a\rb\r", LineEnd::CrLf));
+        assert!(!is_one_line(b"a\rb\r", LineEnd::Lf));
+        assert!(!is_one_line(b"a\nb", LineEnd::CrLf));
+        assert!(is_one_line(b"", LineEnd::Lf));
     }
 
     proptest! {
         /// Whatever is sent as one line arrives as that line, with either end.
         #[test]
         fn one_line_arrives_as_itself(bytes in prop::collection::vec(any::<u8>(), 0..40), crlf: bool) {
-            let end: &[u8] = if crlf { b"\r\n" } else { b"\n" };
+            let end = if crlf { LineEnd::CrLf } else { LineEnd::Lf };
             let mut sent = bytes.clone();
-            sent.extend_from_slice(end);
+            sent.extend_from_slice(end.as_bytes());
             let mut chunk = Bytes::from(sent.clone());
             let arrived = take_line(&mut chunk).expect("there is an end");
             prop_assert_eq!(arrived == bytes && chunk.is_empty(), is_one_line(&bytes, end));

@@ -16,11 +16,11 @@ use crate::wire::line::Line;
 
 impl Node {
     #[inline]
-    pub(crate) fn send_line(&mut self, id: ConId, line: &[u8]) -> Result<(), SendError> {
+    pub(crate) fn send_line(&mut self, id: ConId, line: &[u8]) -> Result<usize, SendError> {
         self.streams.queue_line(id, line)
     }
 
-    pub(crate) fn send_raw(&mut self, id: ConId, bytes: &[u8]) -> Result<(), SendError> {
+    pub(crate) fn send_raw(&mut self, id: ConId, bytes: &[u8]) -> Result<usize, SendError> {
         self.streams.queue_raw(id, bytes)
     }
 

@@ -111,13 +111,11 @@ impl Link {
         limits: &StreamLimits,
         spare: &mut SpareBuffers,
     ) -> Result<(), SendError> {
-        let end = limits.line_end.as_bytes();
-        if !is_one_line(line, end) || self.is_false_hello(line) {
+        if !is_one_line(line, limits.line_end) || self.is_false_hello(line) {
             return Err(SendError::BadLine);
         }
-        self.check_room(line.len() + end.len(), limits)?;
+        self.check_room(line.len() + limits.line_end.as_bytes().len(), limits)?;
         let tail = self.outbox.tail(spare);
-        tail.reserve(line.len() + end.len());
         tail.extend_from_slice(line);
         // Of a length that the compiler knows: a call to copy two bytes costs more than the two.
         match limits.line_end {
@@ -298,11 +296,21 @@ impl Link {
         self.opened
     }
 
+    #[inline]
     fn is_false_hello(&self, bytes: &[u8]) -> bool {
-        self.counters.bytes_sent == 0 && self.outbox.is_empty() && bytes.starts_with(HELLO)
+        bytes.first() == HELLO.first()
+            && bytes.starts_with(HELLO)
+            && self.counters.bytes_sent == 0
+            && self.outbox.is_empty()
     }
 
+    #[inline]
     fn check_room(&self, len: usize, limits: &StreamLimits) -> Result<(), SendError> {
+        let room = limits.max_queued.saturating_sub(self.outbox.len());
+        if self.phase == Phase::Open && len <= room { Ok(()) } else { self.check_room_in_full(len, limits) }
+    }
+
+    fn check_room_in_full(&self, len: usize, limits: &StreamLimits) -> Result<(), SendError> {
         match self.phase {
             Phase::Open | Phase::Ended { broken: false, .. } => {}
             _ => return Err(SendError::Closed),

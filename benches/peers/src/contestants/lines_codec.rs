@@ -31,6 +31,11 @@ impl Contestant for Lines {
         })
     }
 
+    /// With LF alone.
+    fn sent_length(&self, line: &str) -> usize {
+        line.len() + 1
+    }
+
     fn send(&self, to: SocketAddr, line: &str, stop: &Stop<'_>) -> Result<()> {
         runtime()?.block_on(async {
             let mut framed = connect(to).await?;

@@ -15,6 +15,11 @@ use std::time::Duration;
 pub trait Contestant: Sync {
     fn name(&self) -> &'static str;
 
+    /// How long one line is on the wire when this contestant sends it: with CRLF.
+    fn sent_length(&self, line: &str) -> usize {
+        line.len() + 2
+    }
+
     /// One line as this contestant's receiver expects it.
     fn frame(&self, line: &str) -> Vec<u8> {
         [line.as_bytes(), b"\r\n"].concat()

@@ -32,7 +32,7 @@ impl Contestant for P2poll {
     }
 
     fn send(&self, to: SocketAddr, line: &str, stop: &Stop<'_>) -> Result<()> {
-        let mut net = dialling(to, config()?.max_queued(BUFFER))?;
+        let mut net = dialling(to, config()?)?;
         loop {
             for con in net.connections() {
                 'full: while stop.wants_more() {
@@ -99,9 +99,6 @@ impl Contestant for P2poll {
         Ok(Box::new(Idle { net: listening()? }))
     }
 }
-
-/// The same as the others', instead of the default of 4 MiB, which no cache holds.
-const BUFFER: usize = 64 * 1024;
 
 /// Longer than anything measured here takes: what happens wakes the wait.
 const WAIT: Duration = Duration::from_secs(1);
