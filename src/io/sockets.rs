@@ -149,6 +149,8 @@ impl Sockets {
             let Token(token) = event.token();
             if let Some(slot) = self.slots.get_mut(token).and_then(Option::as_mut) {
                 if slot.connecting {
+                    // A peer may send, finish and be gone before this first look; no further edge tells of it.
+                    slot.closing |= event.is_read_closed() || event.is_error();
                     if let Some(progress) = connect_progress(&slot.socket, token) {
                         self.progress.push(progress);
                     }
