@@ -145,18 +145,23 @@ impl Net {
     pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         // `&mut self` proves that no walk is alive: a count that says otherwise is of one that was leaked.
         self.walks.set(0);
-        let begin = self.with(|core| {
+        let (begin, seen) = self.with(|core| {
+            let before = (core.now(), core.host.progress());
             core.flush();
-            (core.now(), core.host.progress())
+            before
         });
         loop {
-            let left = timeout.map(|timeout| timeout.saturating_sub(self.with(|core| core.now()) - begin.0));
+            let left = self.with(|core| {
+                // What the flush itself brought about, like the end of `stop`, is not slept over.
+                let news = core.host.progress() != seen;
+                if news { Some(Duration::ZERO) } else { timeout.map(|t| t.saturating_sub(core.now() - begin)) }
+            });
             if !self.pump(left)? {
                 return Ok(());
             }
             let news = self.with(|core| {
-                let over = timeout.is_some_and(|timeout| core.now() - begin.0 >= timeout);
-                over || core.host.has_unread() || core.host.progress() != begin.1
+                let over = timeout.is_some_and(|timeout| core.now() - begin >= timeout);
+                over || core.host.has_unread() || core.host.progress() != seen
             });
             if news {
                 return Ok(());
@@ -276,7 +281,10 @@ impl Net {
     /// As [`poll`](Net::poll).
     pub fn finish(self, deadline: Duration) -> io::Result<bool> {
         self.stop();
-        let begin = self.with(|core| core.now());
+        let begin = self.with(|core| {
+            core.flush();
+            core.now()
+        });
         loop {
             let (left, stopped) =
                 self.with(|core| (deadline.saturating_sub(core.now() - begin), core.host.is_stopped()));
