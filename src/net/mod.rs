@@ -3,6 +3,8 @@
 #[cfg(unix)]
 mod embed;
 pub(crate) mod engine;
+#[cfg(doctest)]
+mod promises;
 mod server;
 mod walk;
 
