@@ -246,7 +246,11 @@ fn who_came_and_went_between_two_polls_was_heard() {
         let mut raw = dial(&net);
         let sent = numbered(10);
         raw.write_all(&joined(&sent)).unwrap();
-        if ends_in_reset { reset(raw) } else { drop(raw) }
+        if ends_in_reset {
+            reset(raw)
+        } else {
+            drop(raw)
+        }
         let mut heard = Vec::new();
         let why = until(&mut net, |net| {
             for con in net.connections() {

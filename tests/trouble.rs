@@ -176,7 +176,10 @@ fn out_of_file_descriptors() {
         return without_descriptors();
     }
     let output = std::process::Command::new("sh")
-        .args(["-c", "ulimit -n 64 && exec \"$0\" --exact out_of_file_descriptors --nocapture --test-threads=1"])
+        .args([
+            "-c",
+            "ulimit -n 64 && exec \"$0\" --exact out_of_file_descriptors --nocapture --test-threads=1",
+        ])
         .arg(std::env::current_exe().unwrap())
         .env(NAME, "1")
         .output()
@@ -365,7 +368,8 @@ fn an_address_of_another_machine_is_an_error_that_says_what_to_do() {
 
 #[test]
 fn what_is_no_address_is_an_error_that_says_what_to_do() {
-    for bad in ["example.org", "example.org:", ":80", "example.org:0", "::1:80", "ex ample:80", "a:70000", ""] {
+    for bad in ["example.org", "example.org:", ":80", "example.org:0", "::1:80", "ex ample:80", "a:70000", ""]
+    {
         for error in [config().rendezvous(bad).start(), config().peer(bad).start()] {
             let error = error.map(|_| bad).unwrap_err();
             assert!(matches!(&error, StartError::BadAddress { text, .. } if text == bad), "{bad}: {error:?}");
@@ -373,7 +377,9 @@ fn what_is_no_address_is_an_error_that_says_what_to_do() {
             assert!(text.contains(&format!("{bad:?}")) && text.contains("write HOST:PORT"), "{text}");
         }
         let error = start().connect_addr(bad).unwrap_err();
-        assert!(matches!(error, ConnectError::BadAddress(_)) && error.to_string().contains("write HOST:PORT"));
+        assert!(
+            matches!(error, ConnectError::BadAddress(_)) && error.to_string().contains("write HOST:PORT")
+        );
     }
     let text = RendezvousConfig::new().listen("localhost:80").start().unwrap_err().to_string();
     assert!(text.contains("\"localhost:80\"") && text.contains("IP:PORT"), "{text}");
@@ -381,7 +387,9 @@ fn what_is_no_address_is_an_error_that_says_what_to_do() {
 
 #[test]
 fn a_configuration_that_contradicts_itself_is_an_error() {
-    for bad in [config().max_line(0), config().max_queued(0), config().max_events(0), config().max_attempts(0)] {
+    for bad in
+        [config().max_line(0), config().max_queued(0), config().max_events(0), config().max_attempts(0)]
+    {
         let error = bad.start().unwrap_err();
         assert!(matches!(error, StartError::BadConfig(_)), "{error:?}");
         assert!(error.to_string().contains("at least 1"), "{error}");

@@ -156,7 +156,11 @@ impl Net {
             let left = self.with(|core| {
                 // What the flush itself brought about, like the end of `stop`, is not slept over.
                 let news = core.host.progress() != seen;
-                if news { Some(Duration::ZERO) } else { timeout.map(|t| t.saturating_sub(core.now() - begin)) }
+                if news {
+                    Some(Duration::ZERO)
+                } else {
+                    timeout.map(|t| t.saturating_sub(core.now() - begin))
+                }
             });
             if !self.pump(left)? {
                 return Ok(());
