@@ -97,7 +97,7 @@ fn one_line(text: &[u8]) -> &[u8] {
 /// first byte of a line chooses who speaks and what happens before.
 pub fn rendezvous_server(data: &[u8]) {
     let limits = Limits { clients: 4, nodes: 3, candidates_in_all: 3, ..Limits::default() };
-    let mut server = Server::new(limits, Random::from_number(1), Duration::from_secs(1_000_000));
+    let mut server = Server::new(limits, Random::from_seed([1; 32]), Duration::from_secs(1_000_000));
     let mut places: [Option<u64>; 6] = [None; 6];
     let (mut now, mut ids) = (Instant::ZERO, 0);
     for line in data.split(|&byte| byte == b'\n') {
@@ -149,7 +149,7 @@ fn take_server_actions(server: &mut Server, places: &mut [Option<u64>]) {
 
 /// A server may say what it likes: the client stays within its limits, and comes back.
 pub fn rendezvous_client(data: &[u8]) {
-    let mut client = Client::new(ClientConfig::default(), Random::from_number(1));
+    let mut client = Client::new(ClientConfig::default(), Random::from_seed([1; 32]));
     let mut now = Instant::ZERO;
     client.set_advert(Some(Advert { kind: AdvertKind::Passive, port: 5, max_inbound: 10 }), now);
     client.set_wanted(10, now);

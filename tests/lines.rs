@@ -309,7 +309,8 @@ fn a_broadcast_reaches_all_but_one() {
     let first = peers[0].1;
     assert_eq!(net.broadcast("to two", first), 2);
     assert_eq!(net.broadcast("to two", con(&net, first)), 2);
-    assert_eq!(net.broadcast("to two", &net.con(first).unwrap()), 2);
+    let borrowed = &con(&net, first);
+    assert_eq!(net.broadcast("to two", borrowed), 2);
     assert_eq!(net.broadcast("to two", net.con(first)), 2);
     assert_eq!(net.broadcast("to all", None), 3);
     net.poll(Some(Duration::ZERO)).unwrap();
