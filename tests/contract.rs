@@ -300,6 +300,19 @@ fn the_next_wakeup_is_that_of_the_next_deadline() {
     drop(raw);
 }
 
+#[test]
+fn what_one_tick_left_unread_in_the_socket_is_due_at_once() {
+    let mut net = config().read_per_tick(1).start().unwrap();
+    let (mut raw, id) = netcat(&mut net);
+    assert_ne!(net.next_wakeup(), Some(Duration::ZERO));
+    raw.write_all(&vec![b'x'; 200 << 10]).unwrap(); // no line end, and more than one read
+    until(&mut net, |net| {
+        let received = net.con(id)?.stats()?.bytes_received;
+        assert!(received == 0 || received >= 200 << 10 || net.next_wakeup() == Some(Duration::ZERO));
+        (received == 200 << 10).then_some(())
+    });
+}
+
 #[cfg(unix)]
 #[test]
 fn a_foreign_loop_is_woken() {

@@ -307,6 +307,9 @@ fn a_server_that_talks_nonsense_is_told_and_tried_again() {
         server.write_all(&nonsense).unwrap();
         assert_eq!(down(&mut net).0, ServerFault::Nonsense);
     }
+    // Nor is one line of it, even from a server that then hangs up.
+    accept_from(&mut net, &listener).write_all(b"220 mail.example.org ESMTP\r\n").unwrap();
+    assert_eq!(down(&mut net).0, ServerFault::Nonsense);
     // A line without end is no answer either, and takes no memory for ever.
     let mut server = accept_from(&mut net, &listener);
     server.set_nonblocking(true).unwrap();
