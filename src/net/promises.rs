@@ -105,7 +105,7 @@
 //! # use p2poll::Net;
 //! fn leave(net: Net) {
 //!     let first = net.connections().next();
-//!     net.finish(std::time::Duration::ZERO).unwrap();
+//!     drop(net);
 //!     first.unwrap().close();
 //! }
 //! ```
@@ -114,7 +114,7 @@
 //! fn leave(net: Net) {
 //!     let first = net.connections().next();
 //!     first.unwrap().close();
-//!     net.finish(std::time::Duration::ZERO).unwrap();
+//!     drop(net);
 //! }
 //! ```
 //!
