@@ -100,6 +100,11 @@ mod con;
 mod config;
 mod error;
 mod event;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
+#[cfg(all(test, not(fuzzing)))]
+mod fuzz;
 mod id;
 mod io;
 mod net;

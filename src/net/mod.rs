@@ -3,6 +3,8 @@
 #[cfg(unix)]
 mod embed;
 pub(crate) mod engine;
+#[cfg(doctest)]
+mod promises;
 mod server;
 mod walk;
 
@@ -150,9 +152,12 @@ impl Net {
     pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         // `&mut self` proves that no walk is alive: a count that says otherwise is of one that was leaked.
         self.walks.set(0);
-        let (begin, progress) = self.with(|core| (core.flush(), core.host.progress()));
-        let relieved = self.with(|core| core.host.take_relieved());
-        let mut left = if relieved { Some(Duration::ZERO) } else { timeout };
+        let progress = self.with(|core| core.host.progress());
+        let begin = self.with(Engine::flush);
+        let (relieved, news) =
+            self.with(|core| (core.host.take_relieved(), core.host.progress() != progress));
+        // What the flush itself brought about, like the end of `stop`, is not slept over.
+        let mut left = if relieved || news { Some(Duration::ZERO) } else { timeout };
         loop {
             if !self.pump(left)? {
                 return Ok(());
@@ -293,7 +298,7 @@ impl Net {
         let begin = self.with(|core| {
             // Nobody is left to be told.
             core.host.take_relieved();
-            core.now()
+            core.flush()
         });
         loop {
             let (left, stopped) =
