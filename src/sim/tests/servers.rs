@@ -260,5 +260,9 @@ fn a_stop_takes_bounded_time_whatever_the_server_does() {
         world.stop(nodes[0]);
         assert!(world.run_until(secs(8), |world| world.node(nodes[0]).is_stopped()));
         assert_eq!(world.events(nodes[0]).last(), Some(&Event::Stopped));
+        world.run_for(secs(60));
+        let turns = world.turns(nodes[0]);
+        world.run_for(secs(600));
+        assert_eq!(world.turns(nodes[0]), turns, "a stopped node does nothing");
     });
 }
