@@ -223,9 +223,12 @@ impl Node {
         }
     }
 
-    /// Gives up everything that is under way.
+    /// Gives up everything that is under way, but for the servers: their clients know whether there is something left
+    /// to tell them.
     pub(super) fn cancel_all(&mut self) {
-        let serials: Vec<u64> = self.attempts.open.keys().copied().collect();
+        let attempts = self.attempts.open.iter();
+        let ours = attempts.filter(|(_, attempt)| !matches!(attempt.purpose, Purpose::Server(_)));
+        let serials: Vec<u64> = ours.map(|(&serial, _)| serial).collect();
         for serial in serials {
             let id = self.attempts.id(serial);
             if let Some(Purpose::Application) = self.drop_attempt(serial) {

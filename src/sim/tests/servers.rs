@@ -246,6 +246,27 @@ fn who_stops_is_cleared_at_an_old_server() {
 }
 
 #[test]
+fn a_stop_during_the_dial_of_an_old_server_still_clears_the_registration() {
+    with_seeds(3, |seed| {
+        let mut world = World::new(seed);
+        let computer = world.computer("198.51.100.1");
+        let (behaviour, listed) = old_server();
+        let server = world.script(computer, Some(8000), behaviour);
+        let id = nodes(&mut world, 1, |_| config())[0];
+        world.run_for(secs(5));
+        assert_eq!(listed.borrow().len(), 1);
+        // Far away, so that the next dial is seen under way.
+        world.computer_mut(computer).delay = millis(500);
+        world.act(id, |node, now| node.bootstrap(now));
+        world.run_for(millis(100));
+        let before = world.heard(server).len();
+        world.stop(id);
+        assert!(world.run_until(secs(8), |world| world.node(id).is_stopped()));
+        assert_eq!(*listed.borrow(), [], "{:?}", &world.heard(server)[before..]);
+    });
+}
+
+#[test]
 fn a_stop_takes_bounded_time_whatever_the_server_does() {
     with_seeds(6, |seed| {
         let (mut world, computer, server) = with_server(seed);
