@@ -202,7 +202,7 @@ const MAX_EVENTS: usize = 64;
 /// The user's own calls for nodes are no closer than this: one in each frame of a game must not become a flood.
 const BOOTSTRAP_GAP: Duration = Duration::from_secs(1);
 
-/// Asked for when nothing is wanted but the user insists: pyp2p's outbound slots.
+/// Asked for at least, pyp2p's outbound slots: of a random few, most may be known already, or gone.
 const BOOTSTRAP_COUNT: usize = 10;
 
 impl Client {
@@ -713,8 +713,7 @@ impl Pace {
     fn ask(&mut self, now: Instant) -> u8 {
         self.last = Some(now);
         self.forced = false;
-        let count = if self.wanted == 0 { BOOTSTRAP_COUNT } else { self.wanted };
-        count.min(MAX_NODES) as u8
+        self.wanted.clamp(BOOTSTRAP_COUNT, MAX_NODES) as u8
     }
 
     fn answered(&mut self, next: Instant, most: Duration) {
@@ -838,7 +837,7 @@ mod tests {
     fn an_old_server_is_used_and_left() {
         let mut node = Node::new();
         node.advert(Some(PASSIVE)).want(3).on_old_server();
-        node.does("PASSIVE READY 50500 10|SOURCE TCP 4001|BOOTSTRAP 3|");
+        node.does("PASSIVE READY 50500 10|SOURCE TCP 4001|BOOTSTRAP 10|");
         node.hear("REMOTE TCP 4001").hear("NODES p:203.0.113.7:44444 ").does("QUIT|").disconnected().does("");
         let nodes = vec![listed("203.0.113.7:44444")];
         let up = ClientEvent::Up { kind: ServerKind::Pyp2p, seen: None };

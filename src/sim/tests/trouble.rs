@@ -4,6 +4,29 @@ use super::*;
 use crate::sim::world::deaf;
 
 #[test]
+fn a_lost_peer_is_replaced() {
+    with_seeds(10, |seed| {
+        let (mut world, ..) = with_server(seed);
+        let others = nodes(&mut world, 4, |_| config().max_outbound(0));
+        let computer = world.computer("192.0.2.7");
+        let a = world.peer(computer, config().max_outbound(2).advertise(false));
+        assert!(world.run_until(secs(30), |world| world.count(a) == 2));
+        for _ in 0..2 {
+            let links = world.links();
+            let &(lost, _) = links.keys().find(|(_, b)| *b == a).unwrap();
+            world.crash(lost);
+            let replaced = |world: &mut World| {
+                let links = world.links();
+                let linked =
+                    links.keys().filter(|(other, b)| *b == a && *other != lost && others.contains(other));
+                linked.count() == 2
+            };
+            assert!(world.run_until(secs(30), replaced), "{:?}", world.events(a));
+        }
+    });
+}
+
+#[test]
 fn a_peer_that_vanishes_is_gone_after_its_last_lines() {
     with_seeds(10, |seed| {
         let (mut world, [a, b], computers) = pair(seed, alone().dead_after(secs(60)), reader(), alone());
