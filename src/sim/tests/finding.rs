@@ -210,6 +210,30 @@ fn a_name_that_is_never_resolved_holds_up_nobody_else() {
 }
 
 #[test]
+fn known_peers_bring_a_node_back_when_no_server_answers() {
+    with_seeds(10, |seed| {
+        let (mut world, server_computer, _) = with_server(seed);
+        let computers = [world.computer(&ip(0)), world.computer(&ip(1)), world.computer(&ip(2))];
+        let ours = || config().known_peers("known");
+        let a = world.peer(computers[0], ours());
+        world.peer(computers[1], config());
+        world.peer(computers[2], config());
+        assert!(world.run_until(secs(60), |world| world.count(a) == 2));
+        world.run_for(secs(120));
+        world.stop(a);
+        assert!(world.run_until(secs(10), |world| world.node(a).is_stopped()));
+        assert!(!world.around.files.is_empty(), "the file was written");
+        world.crash(a);
+        world.power_off(server_computer);
+        world.run_for(secs(60));
+        let again = world.peer(computers[0], ours());
+        let back = world.run_until(secs(60), |world| world.count(again) >= 1);
+        let events = world.events(again);
+        assert!(back, "{:?} {events:?}", world.around.files);
+    });
+}
+
+#[test]
 fn a_file_of_known_peers_with_nonsense_is_no_obstacle() {
     with_seeds(3, |seed| {
         let mut world = World::new(seed);
