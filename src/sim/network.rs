@@ -514,9 +514,11 @@ impl Network {
         }
         let len = space.len().min(end.inbox.len());
         if len > 0 {
-            for (byte, from) in space.iter_mut().zip(end.inbox.drain(..len)) {
-                *byte = from;
-            }
+            let (first, second) = end.inbox.as_slices();
+            let split = len.min(first.len());
+            space[..split].copy_from_slice(&first[..split]);
+            space[split..len].copy_from_slice(&second[..len - split]);
+            end.inbox.drain(..len);
             end.unannounced += len;
             if end.unannounced >= end.window / 4 {
                 let read = std::mem::take(&mut end.unannounced);
@@ -720,7 +722,7 @@ impl Network {
             (State::Gone | State::Connecting, _) => {}
             (State::Open, _) if end.broken.is_some() => {}
             (State::Open, Packet::Data(bytes)) => {
-                end.inbox.extend(bytes);
+                end.inbox.extend(&bytes);
                 self.mark_readable(to);
             }
             (State::Open, Packet::Finished) => {

@@ -262,3 +262,16 @@ fn what_the_application_dials_is_not_dialled_by_the_network_as_well() {
         assert_eq!(world.links().into_values().collect::<Vec<_>>(), [1]);
     });
 }
+
+#[test]
+fn a_game_that_looks_sixty_times_a_second_finds_its_peers_too() {
+    with_seeds(5, |seed| {
+        let (mut world, ..) = with_server(seed);
+        world.set_frame(Duration::from_micros(16_667));
+        let ids = nodes(&mut world, 3, |_| config());
+        assert!(world.run_until(secs(30), |world| world.is_connected(&ids)));
+        world.send(ids[0], "hello");
+        world.run_for(secs(1));
+        assert_eq!(world.lines(ids[1]), ["hello"]);
+    });
+}

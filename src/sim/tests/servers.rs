@@ -287,3 +287,38 @@ fn a_stop_takes_bounded_time_whatever_the_server_does() {
         assert_eq!(world.turns(nodes[0]), turns, "a stopped node does nothing");
     });
 }
+
+#[test]
+fn a_node_that_vanishes_is_soon_told_to_nobody() {
+    with_seeds(5, |seed| {
+        let (mut world, _, server) = with_server(seed);
+        let computers = [world.computer(&ip(0)), world.computer(&ip(1))];
+        let ids = computers.map(|on| world.peer(on, config()));
+        assert!(world.run_until(secs(30), |world| world.server_node(server).nodes() == 2));
+        world.power_off(computers[0]);
+        assert!(world.run_until(secs(360), |world| world.server_node(server).nodes() == 1));
+        assert_eq!(world.server_node(server).clients(), 1);
+        assert_eq!(downs(&mut world, ids[1], SERVER), []);
+    });
+}
+
+#[test]
+fn a_server_full_of_nodes_says_so_and_is_asked_again() {
+    with_seeds(3, |seed| {
+        let (mut world, _, server) = with_server(seed);
+        // More than one household may list.
+        let home = world.computer("192.0.2.7");
+        let ids: Vec<ProgramId> = (1..=34)
+            .map(|port| world.peer(home, Config::new().port(port).rendezvous(SERVER).max_outbound(0)))
+            .collect();
+        world.run_for(secs(60));
+        assert_eq!(world.server_node(server).nodes(), 32);
+        let refused = |world: &mut World, id| news(world, id, SERVER).contains(&RendezvousNews::Refused);
+        let out: Vec<ProgramId> = ids.iter().copied().filter(|&id| refused(&mut world, id)).collect();
+        assert_eq!(out.len(), 2);
+        let inside = ids.iter().copied().find(|id| !out.contains(id)).unwrap();
+        world.stop(inside);
+        assert!(world.run_until(secs(3600), |world| world.server_node(server).nodes() == 32));
+        assert_eq!(downs(&mut world, out[0], SERVER), []);
+    });
+}
