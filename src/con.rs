@@ -60,6 +60,7 @@ impl<'net> Con<'net> {
     ///
     /// [`SendError::Full`] when the peer reads too slowly, [`SendError::BadLine`] when it is not one line,
     /// [`SendError::TooLong`], [`SendError::Closed`]. Then nothing of it is sent.
+    #[inline]
     pub fn send_line(self, line: impl AsRef<[u8]>) -> Result<(), SendError> {
         let line = line.as_ref();
         self.net.with(|core| core.host.send_line(self.id, line))
@@ -157,10 +158,13 @@ pub struct Replies<'net> {
 impl Iterator for Replies<'_> {
     type Item = Line;
 
+    // With all that it calls, down to the chunk: a line that is handed up through these layers by value would be copied
+    // from stack to stack, each time right after it was written, which costs more than finding it.
+    #[inline]
     fn next(&mut self) -> Option<Line> {
         self.con.net.with(|core| {
-            let clock = core.clock();
-            core.host.next_line(self.con.id, || clock.now())
+            let (host, clock) = core.parts();
+            host.next_line(self.con.id, || clock.now())
         })
     }
 }

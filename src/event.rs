@@ -25,6 +25,8 @@ pub enum Event {
         peer: SocketAddr,
         /// The attempt that it is the outcome of, where the application began one.
         attempt: Option<AttemptId>,
+        /// How long it took from the decision to connect; zero for one that was accepted.
+        took: Duration,
     },
     /// A connection has ended. All lines that had arrived whole were delivered before.
     Closed {

@@ -1,4 +1,100 @@
-//! p2poll: peer-to-peer networking for programs that own their loop.
+//! Peer-to-peer networking for programs that own their loop: games, tools, daemons, anything synchronous. No async
+//! runtime, no callbacks from other threads, no call that waits unless you ask it to.
+//!
+//! > **The contract:** call [`connections()`](Net::connections) often, or [`poll`](Net::poll) when you want to sleep;
+//! > nothing else ever waits.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//!
+//! let mut net = p2poll::Config::new().port(44444).rendezvous("rv.example.org:8000").start()?; // returns at once
+//! loop {
+//!     for con in net.connections() {
+//!         for line in con.replies() {
+//!             println!("{line}");
+//!             con.send_line("got it")?;
+//!             net.broadcast("news", con); // to everyone but the one it came from; None: to everyone
+//!         }
+//!     }
+//!     net.poll(Some(Duration::from_millis(16)))?; // a game passes ZERO, or leaves this line out
+//! }
+//! # }
+//! ```
+//!
+//! Those two calls drive everything: accepting, reading, writing, finding peers through rendezvous servers, replacing
+//! lost ones. What a connection carries is lines of text, so everything can be typed into and read from `nc`.
+//!
+//! # Where to look
+//!
+//! - [`Config`]: every setting and limit, with its default and the reason for it; [`Config::start`] makes a [`Net`].
+//! - [`Net`]: the node. [`Net::connections`] and [`Net::ready`] walk over [`Con`]s, [`Con::replies`] over [`Line`]s.
+//! - [`ConId`]: how to remember a connection between walks.
+//! - [`Event`]: what happened, for programs that want to know; the others may ignore it.
+//! - [`Rendezvous`]: the server through which nodes find each other, to host in a loop of your own.
+//!
+//! # Two programs that find each other, in one
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use p2poll::{Config, RendezvousConfig};
+//! use std::time::Duration;
+//!
+//! let mut server = RendezvousConfig::new().listen("127.0.0.1:0").start()?;
+//! let config = Config::new().bind([127, 0, 0, 1].into()).rendezvous(server.local_addrs()[0].to_string());
+//! let mut alice = config.clone().start()?;
+//! let mut bob = config.start()?;
+//!
+//! let tick = Some(Duration::from_millis(5));
+//! let mut heard = None;
+//! for _ in 0..1000 {
+//!     for con in alice.connections() {
+//!         heard = con.replies().next().or(heard);
+//!     }
+//!     bob.broadcast("Hello, Alice!", None);
+//!     server.poll(tick)?;
+//!     alice.poll(tick)?;
+//!     bob.poll(tick)?;
+//!     if heard.is_some() {
+//!         break;
+//!     }
+//! }
+//! assert_eq!(heard.as_deref(), Some("Hello, Alice!"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How it is built
+//!
+//! Folders are layers, and each uses only those before it:
+//!
+//! - *values* (`id`, `time`, `random`, `error`, `event`, `config`, `note`): ids, limits, typed errors. Time and
+//!   randomness are values too.
+//! - `wire`: bytes to values and back: lines, addresses, the rendezvous protocol.
+//! - `proto`: state machines, each with `handle_*(.., now)` in, `poll_*()` out and `poll_timeout()`: a link, a dial, the
+//!   address book of the p2p network, admission, the rendezvous client and server.
+//! - `node`: the machines put together: the peer behind [`Net`], the server behind [`Rendezvous`].
+//! - `io`: the only code that touches the operating system: sockets, clock, randomness, and one worker thread for what
+//!   blocks by nature, host names and a small file.
+//! - `sim` (tests only): drives the same nodes under a virtual clock.
+//! - `net`, `con`: the facade that joins `node` and `io`.
+//!
+//! # What nobody can do to you
+//!
+//! Nothing that a peer or a server sends makes a call wait, loop or panic, or makes memory grow beyond the limits of
+//! [`Config`]. A peer that floods gets a bounded share of each tick; one that does not read fills its own queue and no
+//! other; one that never ends its line is closed. Lines are not encrypted, and nobody proves who they are: treat what
+//! arrives as what a stranger says.
+//!
+//! # Platforms
+//!
+//! Linux is where it is tested. It is written for every unix and for Windows; what differs there:
+//!
+//! - The file descriptor of a [`Net`] (`AsFd`, `AsRawFd`, `mio::event::Source`) exists on unix only. Elsewhere call it
+//!   from your loop with [`Net::poll`] and a timeout.
+//! - A peer that vanishes while data is under way to it is noticed after [`Config::dead_after`] on Linux and Android; on
+//!   other systems it takes as long as they retransmit, up to a quarter of an hour.
+//! - Where the system has no sockets of both families in one, a node that listens at all addresses listens at IPv4's.
 
 mod con;
 mod config;

@@ -148,13 +148,15 @@ impl Sockets {
         for event in &self.events {
             let Token(token) = event.token();
             if let Some(slot) = self.slots.get_mut(token).and_then(Option::as_mut) {
+                // Also while connecting: a peer may have said all and left before its answer was looked at, and the
+                // end is announced only once.
+                slot.closing |= event.is_read_closed() || event.is_error();
                 if slot.connecting {
                     if let Some(progress) = connect_progress(&slot.socket, token) {
                         self.progress.push(progress);
                     }
                     continue;
                 }
-                slot.closing |= event.is_read_closed() || event.is_error();
                 if (event.is_readable() || slot.closing) && !slot.finished {
                     slot.readable = true;
                     if !std::mem::replace(&mut slot.listed, true) {
@@ -412,7 +414,9 @@ fn connect_progress(socket: &TcpStream, slot: usize) -> Option<Progress> {
         Ok(None) => {}
     }
     match socket.peer_addr() {
-        Ok(_) => Some(match socket.local_addr() {
+        Ok(peer) => Some(match socket.local_addr() {
+            // A port that dials itself meets itself (RFC 9293 section 3.5, simultaneous open): nobody listens there.
+            Ok(local) if local == peer => Progress::Failed(slot, io::ErrorKind::ConnectionRefused),
             Ok(local) => Progress::Connected(slot, canonical(local)),
             Err(error) => Progress::Failed(slot, error.kind()),
         }),

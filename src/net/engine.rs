@@ -39,8 +39,10 @@ impl<H: Host> Engine<H> {
         self.clock.now()
     }
 
-    pub(crate) fn clock(&self) -> Clock {
-        self.clock
+    /// The node, and the clock to read while it is borrowed.
+    #[inline]
+    pub(crate) fn parts(&mut self) -> (&mut H, &Clock) {
+        (&mut self.host, &self.clock)
     }
 
     pub(crate) fn registry(&self) -> io::Result<Registry> {
@@ -61,10 +63,10 @@ impl<H: Host> Engine<H> {
 
     /// Waits for the operating system, no longer than the node can, and accepts who waits to be accepted.
     pub(crate) fn collect(&mut self, timeout: Option<Duration>) -> io::Result<Vec<Stream>> {
-        let wakeup = self.next_wakeup();
-        let timeout = match (timeout, wakeup) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
+        let timeout = match timeout {
+            Some(Duration::ZERO) => timeout,
+            Some(timeout) => Some(self.next_wakeup().map_or(timeout, |wakeup| wakeup.min(timeout))),
+            None => self.next_wakeup(),
         };
         self.sockets.wait(timeout.map(whole_milliseconds))?;
         let notes = self.host.notes();
@@ -78,6 +80,9 @@ impl<H: Host> Engine<H> {
 
     /// Offers the accepted connections to the node.
     pub(crate) fn admit(&mut self, streams: Vec<Stream>) {
+        if streams.is_empty() {
+            return;
+        }
         let now = self.now();
         for stream in streams {
             if let Some(id) = self.host.handle_accepted(stream.peer, stream.local, now)
@@ -107,12 +112,17 @@ impl<H: Host> Engine<H> {
                 self.read(slot, now);
             }
         }
-        self.flush();
+        self.flush_at(now);
     }
 
-    /// Does what is due and sends what is queued.
-    pub(crate) fn flush(&mut self) {
+    /// Does what is due and sends what is queued. Returns what time it was.
+    pub(crate) fn flush(&mut self) -> Instant {
         let now = self.now();
+        self.flush_at(now);
+        now
+    }
+
+    fn flush_at(&mut self, now: Instant) {
         for _ in 0..ROUNDS {
             self.host.handle_timeout(now);
             while let Some(action) = self.host.poll_action() {

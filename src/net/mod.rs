@@ -60,6 +60,9 @@ pub struct Net {
     core: RefCell<Engine<Node>>,
     /// How many walks are under way: only the outermost one drives the sockets.
     walks: Cell<u32>,
+    /// `poll` has just returned because there are lines to read: the walk that follows hands them out without asking
+    /// the operating system for more first, which would be one more system call for each answer.
+    fresh: Cell<bool>,
     filter: RefCell<Filter>,
     #[cfg(unix)]
     registry: Registry,
@@ -110,6 +113,7 @@ impl Net {
             registry: engine.registry().map_err(StartError::System)?,
             core: RefCell::new(engine),
             walks: Cell::new(0),
+            fresh: Cell::new(false),
             filter: RefCell::default(),
         })
     }
@@ -135,7 +139,8 @@ impl Net {
 
     /// Sleeps until something happens that the program may want to see, for `timeout` at most; `None`: without limit.
     ///
-    /// Moves what can be moved meanwhile. It returns at once while a connection has unread lines, and early when a
+    /// Moves what can be moved meanwhile. It returns at once while a connection has unread lines, and when one that said
+    /// [`Full`](crate::SendError::Full) has room for half of its queue again, and early when a
     /// signal interrupts it, so that the program can look at its flags. Events that nobody drained do not keep it from
     /// sleeping.
     ///
@@ -145,20 +150,27 @@ impl Net {
     pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         // `&mut self` proves that no walk is alive: a count that says otherwise is of one that was leaked.
         self.walks.set(0);
-        let begin = self.with(|core| {
-            core.flush();
-            (core.now(), core.host.progress())
-        });
+        let (begin, progress) = self.with(|core| (core.flush(), core.host.progress()));
+        let relieved = self.with(|core| core.host.take_relieved());
+        let mut left = if relieved { Some(Duration::ZERO) } else { timeout };
         loop {
-            let left = timeout.map(|timeout| timeout.saturating_sub(self.with(|core| core.now()) - begin.0));
             if !self.pump(left)? {
                 return Ok(());
             }
-            let news = self.with(|core| {
-                let over = timeout.is_some_and(|timeout| core.now() - begin.0 >= timeout);
-                over || core.host.has_unread() || core.host.progress() != begin.1
+            let done = self.with(|core| {
+                let unread = core.host.has_unread();
+                self.fresh.set(unread);
+                if relieved || core.host.take_relieved() || unread || core.host.progress() != progress {
+                    return true;
+                }
+                // The clock is read only where it matters: it costs about as much as all else in here.
+                left = timeout.map(|timeout| match timeout.is_zero() {
+                    true => Duration::ZERO,
+                    false => timeout.saturating_sub(core.now() - begin),
+                });
+                left.is_some_and(|left| left.is_zero())
             });
-            if news {
+            if done {
                 return Ok(());
             }
         }
@@ -195,7 +207,7 @@ impl Net {
     }
 
     /// Begins to connect to an address, `IP:PORT` or `HOST:PORT`. The outcome is
-    /// [`Event::Connected`] or [`Event::Failed`] with this id.
+    /// [`Event::Connected`](crate::Event::Connected) or [`Event::Failed`](crate::Event::Failed) with this id.
     ///
     /// # Errors
     ///
@@ -205,7 +217,7 @@ impl Net {
         self.with(|core| core.host.connect(&text, core.now()))
     }
 
-    /// Gives up an attempt; its outcome is [`Event::Failed`]. `false` when it had ended already.
+    /// Gives up an attempt; its outcome is [`Event::Failed`](crate::Event::Failed). `false` when it had ended already.
     pub fn cancel(&self, attempt: AttemptId) -> bool {
         self.with(|core| core.host.cancel(attempt))
     }
@@ -261,7 +273,7 @@ impl Net {
     }
 
     /// Begins to leave: stops listening and dialling, takes back the registrations, closes all connections; what is
-    /// queued still goes out. [`Event::Stopped`] ends it. Go on polling until then, or call [`finish`](Net::finish).
+    /// queued still goes out. [`Event::Stopped`](crate::Event::Stopped) ends it. Go on polling until then, or call [`finish`](Net::finish).
     pub fn stop(&self) {
         self.with(|core| {
             core.stop_listening();
@@ -276,7 +288,11 @@ impl Net {
     /// As [`poll`](Net::poll).
     pub fn finish(self, deadline: Duration) -> io::Result<bool> {
         self.stop();
-        let begin = self.with(|core| core.now());
+        let begin = self.with(|core| {
+            // Nobody is left to be told.
+            core.host.take_relieved();
+            core.now()
+        });
         loop {
             let (left, stopped) =
                 self.with(|core| (deadline.saturating_sub(core.now() - begin), core.host.is_stopped()));
@@ -289,6 +305,7 @@ impl Net {
     }
 
     /// Borrows, acts, releases; only then is the application's logger called.
+    #[inline]
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Engine<Node>) -> R) -> R {
         act(&mut self.core.borrow_mut())
     }

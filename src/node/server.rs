@@ -18,10 +18,17 @@ use crate::time::{Instant, soonest};
 /// Answers are collected up to this before they are queued on the stream.
 const BATCH: usize = 16 << 10;
 
+/// What is known of a client's stream besides what the machine knows of the client.
+#[derive(Debug, Default)]
+pub(crate) struct ClientRole {
+    /// It stands in `waiting`.
+    waits: bool,
+}
+
 /// A rendezvous server.
 #[derive(Debug)]
 pub(crate) struct ServerNode {
-    streams: Streams<()>,
+    streams: Streams<ClientRole>,
     server: Server,
     notes: Notes,
     /// Answers on their way to a stream.
@@ -76,7 +83,9 @@ impl ServerNode {
                 return;
             }
         }
-        if !self.waiting.contains(&id) && self.streams.tag(id).is_some() {
+        if let Some(role) = self.streams.tag_mut(id)
+            && !std::mem::replace(&mut role.waits, true)
+        {
             self.waiting.push(id);
         }
     }
@@ -90,10 +99,15 @@ impl ServerNode {
         if self.waiting.is_empty() {
             return;
         }
-        for id in std::mem::take(&mut self.waiting) {
-            if self.streams.is_open(id) {
-                self.answer(id, now);
+        let waiting = std::mem::take(&mut self.waiting);
+        let (ready, waiting): (Vec<ConId>, Vec<ConId>) =
+            waiting.into_iter().filter(|&id| self.streams.is_open(id)).partition(|&id| self.has_room(id));
+        self.waiting = waiting;
+        for id in ready {
+            if let Some(role) = self.streams.tag_mut(id) {
+                role.waits = false;
             }
+            self.answer(id, now);
         }
     }
 
@@ -130,9 +144,9 @@ fn client(id: ConId) -> ClientId {
 }
 
 impl Host for ServerNode {
-    type Tag = ();
+    type Tag = ClientRole;
 
-    fn streams(&mut self) -> &mut Streams<()> {
+    fn streams(&mut self) -> &mut Streams<ClientRole> {
         &mut self.streams
     }
 
@@ -145,7 +159,7 @@ impl Host for ServerNode {
     }
 
     fn handle_accepted(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<ConId> {
-        let id = self.streams.accept(peer, local, (), now);
+        let id = self.streams.accept(peer, local, ClientRole::default(), now);
         self.server.handle_connected(client(id), peer, now);
         Some(id)
     }

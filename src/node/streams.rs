@@ -59,6 +59,8 @@ struct Entry<T> {
     parked: bool,
     /// Stands in `touched`.
     touched: bool,
+    /// Something was refused because too much was queued.
+    refused: bool,
 }
 
 /// All streams of a node. `T` is what the node knows of each.
@@ -82,6 +84,8 @@ pub(crate) struct Streams<T> {
     touched: Vec<usize>,
     deadlines: BTreeSet<(Instant, usize)>,
     dropped: VecDeque<Dropped<T>>,
+    /// A stream that refused something has room again, and the application was not told.
+    relieved: bool,
     /// How many walks over its connections the application has finished.
     walks: u64,
 }
@@ -103,6 +107,7 @@ impl<T> Streams<T> {
             touched: Vec::new(),
             deadlines: BTreeSet::new(),
             dropped: VecDeque::new(),
+            relieved: false,
             walks: 0,
         }
     }
@@ -188,6 +193,11 @@ impl<T> Streams<T> {
     pub(crate) fn handle_sent(&mut self, slot: usize, len: usize) {
         let Some(entry) = self.slots.get_mut(slot).and_then(Option::as_mut) else { return };
         entry.link.handle_sent(len, &mut self.spare);
+        // Half of it, so that a sender that fills the queue is not woken for every few bytes.
+        if entry.refused && entry.link.is_ours() && entry.link.queued() <= self.limits.max_queued / 2 {
+            entry.refused = false;
+            self.relieved = true;
+        }
         if !entry.link.is_open() {
             self.touch(slot);
         }
@@ -279,21 +289,37 @@ impl<T> Streams<T> {
         self.ready.iter().any(|&id| self.get(id).is_some_and(|entry| entry.link.unread() > 0))
     }
 
+    /// Whether a stream that refused something has room again. Tells it once.
+    pub(crate) fn take_relieved(&mut self) -> bool {
+        std::mem::take(&mut self.relieved)
+    }
+
+    /// The same, without taking note that it was told.
+    pub(crate) fn is_relieved(&self) -> bool {
+        self.relieved
+    }
+
+    #[inline]
     pub(crate) fn queue_line(&mut self, id: ConId, line: &[u8]) -> Result<(), SendError> {
         let entry = lookup(&mut self.slots, self.net, id).ok_or(SendError::Closed)?;
-        entry.link.queue_line(line, &self.limits, &mut self.spare)?;
+        let queued = entry.link.queue_line(line, &self.limits, &mut self.spare);
+        entry.refused |= queued == Err(SendError::Full);
+        queued?;
         mark_unsent(entry, id.slot(), &mut self.unsent);
         Ok(())
     }
 
     pub(crate) fn queue_raw(&mut self, id: ConId, bytes: &[u8]) -> Result<(), SendError> {
         let entry = lookup(&mut self.slots, self.net, id).ok_or(SendError::Closed)?;
-        entry.link.queue_raw(bytes, &self.limits, &mut self.spare)?;
+        let queued = entry.link.queue_raw(bytes, &self.limits, &mut self.spare);
+        entry.refused |= queued == Err(SendError::Full);
+        queued?;
         mark_unsent(entry, id.slot(), &mut self.unsent);
         Ok(())
     }
 
     /// The next whole line that arrived on a stream.
+    #[inline]
     pub(crate) fn next_line(&mut self, id: ConId) -> Option<Bytes> {
         let entry = lookup(&mut self.slots, self.net, id)?;
         let line = entry.link.next_line(&self.limits);
@@ -379,6 +405,7 @@ impl<T> Streams<T> {
             ready: false,
             parked: false,
             touched: false,
+            refused: false,
         };
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
@@ -491,6 +518,22 @@ mod tests {
         let foreign = ConId::new(8, ours.slot() as u32, ours.number());
         assert_eq!(streams.tag(foreign), None);
         assert!(!streams.is_open(foreign) && streams.is_open(ours));
+    }
+
+    #[test]
+    fn a_stream_that_was_full_tells_once_when_it_has_room_again() {
+        let mut streams = Streams::new(7, StreamLimits { max_queued: 10, ..StreamLimits::default() });
+        let id = streams.accept(addr(), addr(), 1, Instant::ZERO);
+        streams.queue_line(id, b"12345678").expect("it fits");
+        streams.handle_sent(id.slot(), 2);
+        assert!(!streams.take_relieved(), "it was never full");
+        assert_eq!(streams.queue_line(id, b"123"), Err(SendError::Full));
+        streams.handle_sent(id.slot(), 2);
+        assert!(!streams.take_relieved(), "more than half is still queued");
+        streams.handle_sent(id.slot(), 2);
+        assert!(streams.take_relieved());
+        streams.handle_sent(id.slot(), 4);
+        assert!(!streams.take_relieved());
     }
 
     #[test]

@@ -35,11 +35,13 @@ pub struct Line {
 }
 
 impl Line {
+    #[inline]
     pub(crate) fn new(bytes: Bytes) -> Self {
         Self { bytes, lossy: OnceCell::new() }
     }
 
     /// The bytes as they came, without the line end: any byte but LF can be among them.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -111,6 +113,7 @@ impl PartialEq<&str> for Line {
 }
 
 /// Takes the first line from the front of a chunk, without its end (LF, or CR LF); `None` when no LF is there.
+#[inline]
 pub(crate) fn take_line(chunk: &mut Bytes) -> Option<Bytes> {
     let end = memchr::memchr(b'\n', chunk)?;
     let mut line = if end + 1 == chunk.len() { std::mem::take(chunk) } else { chunk.split_to(end + 1) };

@@ -42,6 +42,7 @@ enum Phase {
 struct Attempt {
     purpose: Purpose,
     phase: Phase,
+    began: Instant,
 }
 
 /// The attempts that are under way.
@@ -69,6 +70,13 @@ impl Attempts {
         })
     }
 
+    /// How many have sockets to peers, now or soon. Names to look up and servers are few and counted elsewhere.
+    fn to_peers(&self) -> usize {
+        let is_to_peer =
+            |attempt: &&Attempt| matches!(attempt.purpose, Purpose::Application | Purpose::Network(_));
+        self.open.values().filter(is_to_peer).count()
+    }
+
     fn id(&self, serial: u64) -> AttemptId {
         AttemptId::new(self.net, serial)
     }
@@ -81,7 +89,7 @@ impl Node {
             return Err(ConnectError::Stopping);
         }
         let target = HostPort::parse(text).map_err(ConnectError::BadAddress)?;
-        if self.attempts.open.len() >= self.config.max_attempts {
+        if self.attempts.to_peers() >= self.config.max_attempts {
             return Err(ConnectError::TooMany);
         }
         let serial = self.begin_attempt(Purpose::Application, &target, now);
@@ -102,7 +110,7 @@ impl Node {
 
     /// Whether another attempt may begin by itself: some places are left to the application.
     pub(super) fn has_place(&self) -> bool {
-        self.attempts.open.len() < self.config.max_attempts - self.config.max_attempts / 4
+        self.attempts.to_peers() < self.config.max_attempts - self.config.max_attempts / 4
     }
 
     pub(super) fn is_under_way(&self, serial: u64) -> bool {
@@ -119,7 +127,7 @@ impl Node {
                 Phase::Resolving(now + self.config.connect_timeout)
             }
         };
-        self.attempts.open.insert(serial, Attempt { purpose, phase });
+        self.attempts.open.insert(serial, Attempt { purpose, phase, began: now });
         self.advance_attempt(serial, now);
         serial
     }
@@ -223,12 +231,11 @@ impl Node {
         }
     }
 
-    /// Gives up everything that is under way, but for the servers: their clients know whether there is something left
-    /// to tell them.
+    /// Gives up all that is under way but for the servers, to whom goodbye is said.
     pub(super) fn cancel_all(&mut self) {
-        let attempts = self.attempts.open.iter();
-        let ours = attempts.filter(|(_, attempt)| !matches!(attempt.purpose, Purpose::Server(_)));
-        let serials: Vec<u64> = ours.map(|(&serial, _)| serial).collect();
+        let open = self.attempts.open.iter();
+        let to_peers = open.filter(|(_, attempt)| !matches!(attempt.purpose, Purpose::Server(_)));
+        let serials: Vec<u64> = to_peers.map(|(&serial, _)| serial).collect();
         for serial in serials {
             let id = self.attempts.id(serial);
             if let Some(Purpose::Application) = self.drop_attempt(serial) {
@@ -305,7 +312,8 @@ impl Node {
         }
         self.network.peers.handle_opened(facts.peer, now);
         let application = attempt.purpose == Purpose::Application;
-        self.show(id, role, application.then(|| self.attempts.id(serial)));
+        let id_of_attempt = application.then(|| self.attempts.id(serial));
+        self.show(id, role, id_of_attempt, now - attempt.began);
     }
 
     fn fail_attempt(&mut self, serial: u64, why: FailReason, now: Instant) {

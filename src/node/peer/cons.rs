@@ -15,6 +15,7 @@ use crate::time::Instant;
 use crate::wire::line::Line;
 
 impl Node {
+    #[inline]
     pub(crate) fn send_line(&mut self, id: ConId, line: &[u8]) -> Result<(), SendError> {
         self.streams.queue_line(id, line)
     }
@@ -24,6 +25,7 @@ impl Node {
     }
 
     /// The next line of a connection; `clock` is read only where duplicates are dropped.
+    #[inline]
     pub(crate) fn next_line(&mut self, id: ConId, clock: impl Fn() -> Instant) -> Option<Line> {
         loop {
             let line = self.streams.next_line(id)?;
@@ -105,9 +107,16 @@ impl Node {
         self.streams.has_unread()
     }
 
+    /// Whether a connection that was full has room again, told once.
+    pub(crate) fn take_relieved(&mut self) -> bool {
+        self.streams.take_relieved()
+    }
+
     /// The application has finished a walk over its connections.
     pub(crate) fn handle_walk(&mut self) {
         self.streams.handle_walk();
+        // It had its turn to send.
+        self.streams.take_relieved();
     }
 
     /// How many connections the application sees.

@@ -11,13 +11,14 @@ mod servers;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use log::Level;
 
 use crate::config::Config;
 use crate::error::{CloseReason, StartError};
 use crate::event::{Event, EventQueue, Via};
-use crate::id::ConId;
+use crate::id::{AttemptId, ConId};
 use crate::node::streams::{Dropped, Streams};
 use crate::node::{Action, Host, Job};
 use crate::note::Notes;
@@ -137,8 +138,7 @@ impl Node {
             return;
         }
         // The streams keep their own deadline; the last of them ends a lingering moment after it.
-        self.leaving =
-            Leaving::Until(now + self.config.streams.close_deadline + std::time::Duration::from_secs(2));
+        self.leaving = Leaving::Until(now + self.config.streams.close_deadline + Duration::from_secs(2));
         self.cancel_all();
         self.leave_servers(now);
         self.save_known();
@@ -169,10 +169,10 @@ impl Node {
     }
 
     /// Shows a connection to the application.
-    fn show(&mut self, id: ConId, role: PeerRole, attempt: Option<crate::id::AttemptId>) {
+    fn show(&mut self, id: ConId, role: PeerRole, attempt: Option<AttemptId>, took: Duration) {
         self.shown.push(id);
         self.notes.push(Level::Info, || format!("{id} connected: {} {}", role.via, role.peer));
-        self.events.push(Event::Connected { con: id, via: role.via, peer: role.peer, attempt });
+        self.events.push(Event::Connected { con: id, via: role.via, peer: role.peer, attempt, took });
     }
 
     fn handle_dropped(&mut self, dropped: Dropped<Role>, now: Instant) {
@@ -239,7 +239,7 @@ impl Host for Node {
     }
 
     fn has_work(&self) -> bool {
-        self.has_unread()
+        self.has_unread() || self.streams.is_relieved()
     }
 
     fn handle_accepted(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<ConId> {
@@ -259,7 +259,7 @@ impl Host for Node {
         self.admission.handle_opened(peer.ip());
         self.network.peers.handle_inbound_opened(peer, now);
         self.inbound_ends.insert(peer, id);
-        self.show(id, role, None);
+        self.show(id, role, None, Duration::ZERO);
         Some(id)
     }
 
@@ -320,7 +320,7 @@ impl Host for Node {
             Leaving::No | Leaving::Done => None,
         };
         // Who leaves dials nobody any more: what the network waits for would be due for ever.
-        let network = if self.is_leaving() { None } else { self.network.poll_timeout() };
+        let network = if self.is_leaving() { None } else { self.network.poll_timeout(self.has_place()) };
         [
             self.streams.poll_timeout(),
             self.admission.poll_timeout(),

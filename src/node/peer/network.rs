@@ -86,10 +86,12 @@ impl Network {
         self.saving
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    /// `has_place`: whether it may dial; else it has to wait for an attempt to end, not for a moment.
+    pub(super) fn poll_timeout(&self, has_place: bool) -> Option<Instant> {
         let names = self.named.iter().filter_map(|peer| peer.due).min();
         let save = (self.changed && !self.saving).then_some(self.save_at);
-        soonest(soonest(self.peers.poll_timeout(), names), save)
+        let peers = self.peers.poll_timeout().filter(|_| has_place);
+        soonest(soonest(peers, names), save)
     }
 
     /// An outbound connection is gone.

@@ -78,6 +78,7 @@ impl Inbox {
     }
 
     /// The next whole line.
+    #[inline]
     pub(crate) fn next_line(&mut self, max_line: usize) -> Option<Bytes> {
         let piece = self.pieces.front_mut()?;
         let before = piece.len();

@@ -26,6 +26,7 @@ impl Outbox {
     }
 
     /// The end to append to. A buffer from `spare` is taken where there is none yet.
+    #[inline]
     pub(crate) fn tail(&mut self, spare: &mut SpareBuffers) -> &mut Vec<u8> {
         if self.bytes.capacity() <= KEPT {
             spare.exchange(&mut self.bytes);

@@ -1,0 +1,244 @@
+//! The protocol as text.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn request(text: &str) -> Option<Request> {
+    Request::parse(text.as_bytes())
+}
+
+fn reply(text: &str) -> Option<Reply> {
+    Reply::parse(text.as_bytes())
+}
+
+fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+    let mut out = Vec::new();
+    write(&mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn requests_stand_on_the_wire_as_in_pyp2p() {
+    let same = [
+        "BOOTSTRAP 100",
+        "PASSIVE READY 50500 10",
+        "SIMULTANEOUS READY 0 0",
+        "SOURCE TCP",
+        "SOURCE TCP 4001",
+        "CANDIDATE 203.0.113.7 TCP 4000 4001 4002 4003",
+        "ACCEPT 192.168.0.1 4552 345 TCP 1412137849.288068",
+        "CLEAR",
+        "QUIT",
+        "HELLO p2poll 1 peers seen ping listed",
+        "HELLO p2poll 1",
+        "WHOAMI",
+        "PING a-Token!",
+    ];
+    for text in same {
+        let request = request(text).unwrap_or_else(|| panic!("{text}"));
+        assert_eq!(written(|out| request.write(out)), format!("{text}\r\n"));
+    }
+}
+
+#[test]
+fn replies_stand_on_the_wire_as_in_pyp2p() {
+    let same = [
+        "NODES EMPTY",
+        "NODES p:203.0.113.7:44444 p:198.51.100.1:1 ",
+        "NODES p+:203.0.113.7:44444 p:[::1]:5000 ",
+        "REMOTE TCP 1",
+        "PREDICTION SET",
+        "CHALLENGE 203.0.113.7 4000 4001 TCP",
+        "RECONNECT",
+        "FIGHT 203.0.113.7 4000 TCP 1700000000.5",
+        "HELLO p2poll 1 ping",
+        "SEEN 203.0.113.7 9",
+        "SEEN [2001:db8::1] 9",
+        "PONG 1",
+        "LISTED 50500",
+        "FULL",
+    ];
+    for text in same {
+        let reply = reply(text).unwrap_or_else(|| panic!("{text}"));
+        assert_eq!(written(|out| reply.write(out)), format!("{text}\r\n"));
+        assert!(Reply::knows_verb(text.as_bytes()));
+    }
+}
+
+#[test]
+fn what_a_hand_types_is_read() {
+    assert_eq!(request("BOOTSTRAP  7 \r"), Some(Request::Bootstrap { count: 7 }));
+    assert_eq!(request("SOURCE TCP "), Some(Request::Source { port: None }));
+    assert_eq!(request("HELLO p2poll 2 ping telepathy"), Some(Request::Hello(Features::PING)));
+    let many = request("PASSIVE READY 1 99999999999999999999999");
+    assert_eq!(many, Some(Request::Passive { port: 1, max_inbound: u32::MAX }));
+}
+
+#[test]
+fn what_is_not_in_the_protocol_is_none() {
+    let long = format!("PING {}", "x".repeat(33));
+    let wide = format!("CANDIDATE 1.2.3.4 TCP{}", " 7".repeat(MAX_PORTS + 1));
+    let lines = [
+        "",
+        " ",
+        "bootstrap 1",
+        "BOOTSTRAP",
+        "BOOTSTRAP 0",
+        "BOOTSTRAP 101",
+        "BOOTSTRAP +1",
+        "BOOTSTRAP 1 2",
+        "PASSIVE READY 0 1",
+        "PASSIVE READY 65536 1",
+        "PASSIVE READY 1",
+        "CANDIDATE 1.2.3.4 TCP",
+        "CANDIDATE 1.2.3.4 TCP 0",
+        "CANDIDATE 1.2.3.4 UDP 1",
+        "CANDIDATE 1.2.3 TCP 1",
+        "ACCEPT 1.2.3.4 1 TCP",
+        "ACCEPT 1.2.3.4 1 TCP 1.",
+        "ACCEPT 1.2.3.4 1 TCP -1",
+        "ACCEPT 1.2.3.4 1 TCP 1e9",
+        "ACCEPT 1.2.3.4 1 TCP 99999999999999999999",
+        "ACCEPT 1.2.3.4 TCP 1",
+        "HELLO",
+        "HELLO p2poll",
+        "HELLO p2poll 0",
+        "HELLO other 1",
+        &long,
+        &wide,
+    ];
+    for line in lines {
+        assert_eq!(request(line), None, "{line}");
+    }
+    for line in ["NODES", "NODES x:1.2.3.4:5", "NODES p:1.2.3.4", "NODES p:1.2.3.4:x", "REMOTE TCP 0"] {
+        assert_eq!(reply(line), None, "{line}");
+        assert!(Reply::knows_verb(line.as_bytes()), "{line}");
+    }
+    assert!(!Reply::knows_verb(b"HTTP/1.1 400 Bad Request"));
+}
+
+/// pyp2p's server lists whatever port it is told, so anybody could make its whole answer unreadable.
+#[test]
+fn an_impossible_port_does_not_spoil_the_other_nodes() {
+    let node = Listed { addr: "1.2.3.4:5".parse().unwrap(), newer: false };
+    for bad in ["p:1.2.3.4:0", "p:1.2.3.4:70000", "p+:1.2.3.4:99999999999"] {
+        let text = format!("NODES {bad} p:1.2.3.4:5 ");
+        assert_eq!(reply(&text), Some(Reply::Nodes(vec![node])), "{text}");
+    }
+}
+
+#[test]
+fn an_answer_gives_a_hundred_nodes_at_most() {
+    let text = format!("NODES {}", "p:1.2.3.4:5 ".repeat(1000));
+    assert!(matches!(reply(&text), Some(Reply::Nodes(nodes)) if nodes.len() == MAX_NODES));
+}
+
+#[test]
+fn a_meeting_keeps_its_microseconds() {
+    let ntp = |text: &str| Ntp::parse(text.as_bytes()).map(|ntp| ntp.to_string());
+    assert_eq!(ntp("1412137849.288068").as_deref(), Some("1412137849.288068"));
+    assert_eq!(ntp("1412137849.28806851").as_deref(), Some("1412137849.288068"));
+    assert_eq!(ntp("1412137849.0").as_deref(), Some("1412137849"));
+    assert_eq!(ntp("7.000001").as_deref(), Some("7.000001"));
+    assert_eq!(Ntp(5_500_000).distance(Duration::from_secs(6)), Duration::from_millis(500));
+}
+
+#[test]
+fn ipv4_in_ipv6_is_ipv4() {
+    assert_eq!(reply("SEEN [::ffff:1.2.3.4] 5"), reply("SEEN 1.2.3.4 5"));
+    let mapped = Reply::Seen("[::ffff:1.2.3.4]:5".parse().unwrap());
+    assert_eq!(written(|out| mapped.write(out)), "SEEN 1.2.3.4 5\r\n");
+}
+
+fn ips() -> impl Strategy<Value = IpAddr> {
+    any::<IpAddr>().prop_map(|ip| ip.to_canonical())
+}
+
+fn port_lists() -> impl Strategy<Value = Ports> {
+    proptest::collection::vec(1..=u16::MAX, 1..=MAX_PORTS).prop_map(Ports)
+}
+
+fn tokens() -> impl Strategy<Value = Token> {
+    "[!-~]{1,32}".prop_map(|text| Token::new(text.as_bytes()).unwrap())
+}
+
+fn features() -> impl Strategy<Value = Features> {
+    (0..=Features::ALL.0).prop_map(Features)
+}
+
+fn requests() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        features().prop_map(Request::Hello),
+        Just(Request::Whoami),
+        tokens().prop_map(Request::Ping),
+        (1..=100u8).prop_map(|count| Request::Bootstrap { count }),
+        (1..=u16::MAX, any::<u32>()).prop_map(|(port, max_inbound)| Request::Passive { port, max_inbound }),
+        any::<(u16, u32)>().prop_map(|(port, max_inbound)| Request::Simultaneous { port, max_inbound }),
+        any::<Option<u16>>().prop_map(|port| Request::Source { port }),
+        (ips(), port_lists()).prop_map(|(ip, ports)| Request::Candidate { ip, ports }),
+        (ips(), port_lists(), any::<u64>()).prop_map(|(ip, ports, ntp)| Request::Accept {
+            ip,
+            ports,
+            ntp: Ntp(ntp)
+        }),
+        Just(Request::Clear),
+        Just(Request::Quit),
+    ]
+}
+
+fn nodes() -> impl Strategy<Value = Vec<Listed>> {
+    let node = (ips(), any::<u16>(), any::<bool>());
+    let node = node.prop_map(|(ip, port, newer)| Listed { addr: SocketAddr::new(ip, port), newer });
+    proptest::collection::vec(node, 0..=MAX_NODES)
+}
+
+fn replies() -> impl Strategy<Value = Reply> {
+    prop_oneof![
+        features().prop_map(Reply::Hello),
+        (ips(), 1..=u16::MAX).prop_map(|(ip, port)| Reply::Seen(SocketAddr::new(ip, port))),
+        tokens().prop_map(Reply::Pong),
+        any::<u16>().prop_map(|port| Reply::Listed { port }),
+        Just(Reply::Full),
+        nodes().prop_map(Reply::Nodes),
+        (1..=u16::MAX).prop_map(|port| Reply::Remote { port }),
+        Just(Reply::PredictionSet),
+        (ips(), port_lists()).prop_map(|(ip, ports)| Reply::Challenge { ip, ports }),
+        Just(Reply::Reconnect),
+        (ips(), port_lists(), any::<u64>()).prop_map(|(ip, ports, ntp)| Reply::Fight {
+            ip,
+            ports,
+            ntp: Ntp(ntp)
+        }),
+    ]
+}
+
+/// Words of the protocol in any order: nearer to the edges than random bytes get.
+fn near_misses() -> impl Strategy<Value = Vec<u8>> {
+    let words = "(NODES|EMPTY|p:1\\.2\\.3\\.4:5|p\\+:\\[::1\\]:|BOOTSTRAP|FIGHT|ACCEPT|TCP|1\\.2\\.3\\.4|\\[|[0-9]{1,22}|1\\.|\\.5|HELLO|p2poll|PING|SEEN|READY|PASSIVE|SOURCE| |\r)";
+    proptest::collection::vec(words.prop_map(String::into_bytes), 0..12).prop_map(|words| words.join(&b' '))
+}
+
+proptest! {
+    #[test]
+    fn a_request_survives_the_wire(request in requests()) {
+        let text = written(|out| request.write(out));
+        prop_assert_eq!(Request::parse(text.strip_suffix("\r\n").unwrap().as_bytes()), Some(request));
+    }
+
+    #[test]
+    fn a_reply_survives_the_wire(reply in replies()) {
+        let text = written(|out| reply.write(out));
+        prop_assert_eq!(Reply::parse(text.strip_suffix("\r\n").unwrap().as_bytes()), Some(reply));
+    }
+
+    #[test]
+    fn no_bytes_make_a_parser_panic(line in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = (Request::parse(&line), Reply::parse(&line), Reply::knows_verb(&line));
+    }
+
+    #[test]
+    fn nearly_right_lines_do_not_either(line in near_misses()) {
+        let _ = (Request::parse(&line), Reply::parse(&line), Reply::knows_verb(&line));
+    }
+}

@@ -1,0 +1,140 @@
+//! The words of a line.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{Features, Listed, MAX_NODES, MAX_PORTS, Ports};
+
+/// The words of a line, and what a word can mean.
+pub(super) struct Words<'a>(&'a [u8]);
+
+impl<'a> Words<'a> {
+    pub(super) fn new(line: &'a [u8]) -> Self {
+        // A lone CR before the LF belongs to the line end, whoever cut the line.
+        Self(line.strip_suffix(b"\r").unwrap_or(line))
+    }
+
+    pub(super) fn expect(&mut self, word: &str) -> Option<()> {
+        (self.next()? == word.as_bytes()).then_some(())
+    }
+
+    pub(super) fn end(mut self) -> Option<()> {
+        self.next().is_none().then_some(())
+    }
+
+    pub(super) fn how_many(&mut self) -> Option<u8> {
+        let count = number(self.next()?)?;
+        (1..=MAX_NODES as u64).contains(&count).then_some(count as u8)
+    }
+
+    pub(super) fn port_or_zero(&mut self) -> Option<u16> {
+        u16::try_from(number(self.next()?)?).ok()
+    }
+
+    pub(super) fn port(&mut self) -> Option<u16> {
+        self.port_or_zero().filter(|&port| port != 0)
+    }
+
+    pub(super) fn optional_port(&mut self) -> Option<Option<u16>> {
+        if self.peek().is_none() {
+            return Some(None);
+        }
+        self.port_or_zero().map(Some)
+    }
+
+    /// A number of which only "many" matters above a point.
+    pub(super) fn saturating(&mut self) -> Option<u32> {
+        let word = self.next()?;
+        let digits = word.iter().all(u8::is_ascii_digit);
+        digits.then(|| number(word).and_then(|n| u32::try_from(n).ok()).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn ip(&mut self) -> Option<IpAddr> {
+        parse_ip(self.next()?)
+    }
+
+    pub(super) fn ports(&mut self) -> Option<Ports> {
+        let mut ports = Vec::new();
+        while self.peek().is_some_and(|word| word != b"TCP") {
+            if ports.len() == MAX_PORTS {
+                return None;
+            }
+            ports.push(self.port()?);
+        }
+        Ports::new(ports)
+    }
+
+    /// `IP PORT ... TCP`
+    pub(super) fn meeting(&mut self) -> Option<(IpAddr, Ports)> {
+        let ip = self.ip()?;
+        let ports = self.ports()?;
+        self.expect("TCP")?;
+        Some((ip, ports))
+    }
+
+    /// `p2poll VERSION feature ...`
+    pub(super) fn hello(&mut self) -> Option<Features> {
+        self.expect("p2poll")?;
+        (number(self.next()?)? >= 1).then_some(())?;
+        Some(self.by_ref().fold(Features::NONE, |sum, word| Features(sum.0 | Features::named(word).0)))
+    }
+
+    pub(super) fn nodes(&mut self) -> Option<Vec<Listed>> {
+        let mut nodes = Vec::new();
+        if self.peek()? == b"EMPTY" {
+            self.next();
+            return Some(nodes);
+        }
+        // pyp2p's server lists whatever port it was told, 0 and 70000 too; such an entry does not spoil the others.
+        for word in self.by_ref() {
+            let node = listed(word)?;
+            nodes.extend(node.filter(|_| nodes.len() < MAX_NODES));
+        }
+        Some(nodes)
+    }
+
+    fn peek(&self) -> Option<&'a [u8]> {
+        Self(self.0).next()
+    }
+}
+
+impl<'a> Iterator for Words<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let start = self.0.iter().position(|&byte| byte != b' ').unwrap_or(self.0.len());
+        let rest = &self.0[start..];
+        let len = rest.iter().position(|&byte| byte == b' ').unwrap_or(rest.len());
+        let (word, rest) = rest.split_at(len);
+        self.0 = rest;
+        (!word.is_empty()).then_some(word)
+    }
+}
+
+/// `p:IP:PORT`, `p+:IP:PORT`, `p:[IPV6]:PORT`. `None` for something else, `Some(None)` where nobody can be.
+fn listed(word: &[u8]) -> Option<Option<Listed>> {
+    let (newer, rest) = match word.strip_prefix(b"p+:") {
+        Some(rest) => (true, rest),
+        None => (false, word.strip_prefix(b"p:")?),
+    };
+    let colon = rest.iter().rposition(|&byte| byte == b':')?;
+    let (ip, port) = (parse_ip(&rest[..colon])?, number(&rest[colon + 1..])?);
+    let port = u16::try_from(port).ok().filter(|&port| port != 0);
+    Some(port.map(|port| Listed { addr: SocketAddr::new(ip, port), newer }))
+}
+
+fn parse_ip(word: &[u8]) -> Option<IpAddr> {
+    let bare = word.strip_prefix(b"[").and_then(|word| word.strip_suffix(b"]")).unwrap_or(word);
+    let ip: IpAddr = std::str::from_utf8(bare).ok()?.parse().ok()?;
+    Some(ip.to_canonical())
+}
+
+/// Decimal digits and nothing else; `str::parse` would take a sign too.
+pub(super) fn number(word: &[u8]) -> Option<u64> {
+    if word.is_empty() {
+        return None;
+    }
+    word.iter().try_fold(0u64, |sum, &byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        sum.checked_mul(10)?.checked_add(digit)
+    })
+}
