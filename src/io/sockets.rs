@@ -88,6 +88,8 @@ pub(crate) struct Sockets {
     readable: VecDeque<usize>,
     writable: Vec<usize>,
     progress: Vec<Progress>,
+    /// The operating system had as many events as fit: there may be more.
+    more: bool,
     dead_after: Duration,
 }
 
@@ -106,6 +108,7 @@ impl Sockets {
             readable: VecDeque::new(),
             writable: Vec::new(),
             progress: Vec::new(),
+            more: false,
             dead_after,
         })
     }
@@ -145,7 +148,10 @@ impl Sockets {
     /// Waits until something happens, for this long at most. An interruption by a signal is an error of that kind.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.poll.poll(&mut self.events, timeout)?;
+        self.more = false;
+        let mut taken = 0;
         for event in &self.events {
+            taken += 1;
             let Token(token) = event.token();
             if let Some(slot) = self.slots.get_mut(token).and_then(Option::as_mut) {
                 // Also while connecting: a peer may have said all and left before its answer was looked at, and the
@@ -173,7 +179,13 @@ impl Sockets {
                 self.acceptable.push(listener);
             }
         }
+        self.more = taken >= EVENTS;
         Ok(())
+    }
+
+    /// Whether the operating system may have more events, for which no file descriptor becomes readable again.
+    pub(crate) fn has_more(&self) -> bool {
+        self.more
     }
 
     /// Accepts what waits, up to a limit; tells `refused` of those for whom there was no file descriptor.

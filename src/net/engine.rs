@@ -147,6 +147,7 @@ impl<H: Host> Engine<H> {
     pub(crate) fn next_wakeup(&mut self) -> Option<Duration> {
         let busy = self.sockets.readable() > 0
             || self.sockets.has_acceptable()
+            || self.sockets.has_more()
             || self.worker.has_failed()
             || self.host.streams().is_busy()
             || self.host.has_work();

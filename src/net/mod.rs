@@ -184,7 +184,9 @@ impl Net {
         self.with(Engine::next_wakeup)
     }
 
-    /// The next events, oldest first. The queue is bounded ([`Config::max_events`]); a program may leave it alone.
+    /// The events that nobody drained yet, oldest first. The queue is bounded ([`Config::max_events`]); a program may
+    /// leave it alone. Drained at the beginning of a walk, `Connected` comes before the first line is read; drained
+    /// after it, `Closed` comes after the last.
     pub fn events(&self) -> Events<'_> {
         Events::new(self)
     }
@@ -286,7 +288,7 @@ impl Net {
     /// # Errors
     ///
     /// As [`poll`](Net::poll).
-    pub fn finish(self, deadline: Duration) -> io::Result<bool> {
+    pub fn finish(&mut self, deadline: Duration) -> io::Result<bool> {
         self.stop();
         let begin = self.with(|core| {
             // Nobody is left to be told.

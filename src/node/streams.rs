@@ -16,6 +16,9 @@ use crate::proto::link::chunks::Chunks;
 use crate::proto::link::{Counters, End, Link, SpareBuffers, Step};
 use crate::time::Instant;
 
+/// Streams without a name have numbers above this. (A million streams a second use it up in 300,000 years.)
+const UNNAMED: u64 = 1 << 63;
+
 /// What the driver is to do with a stream's socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SocketAction {
@@ -70,7 +73,10 @@ pub(crate) struct Streams<T> {
     limits: StreamLimits,
     slots: Vec<Option<Entry<T>>>,
     free: Vec<usize>,
+    /// The last number given to a stream that has no name.
     serials: u64,
+    /// The last number given as a name.
+    names: u64,
     chunks: Chunks,
     spare: SpareBuffers,
     actions: VecDeque<SocketAction>,
@@ -97,7 +103,8 @@ impl<T> Streams<T> {
             limits,
             slots: Vec::new(),
             free: Vec::new(),
-            serials: 0,
+            serials: UNNAMED,
+            names: 0,
             chunks: Chunks::default(),
             spare: SpareBuffers::default(),
             actions: VecDeque::new(),
@@ -116,9 +123,10 @@ impl<T> Streams<T> {
         &self.limits
     }
 
-    /// Takes in a stream that a peer opened.
+    /// Takes in a stream that a peer opened, and names it.
     pub(crate) fn accept(&mut self, peer: SocketAddr, local: SocketAddr, tag: T, now: Instant) -> ConId {
         let id = self.insert(peer, tag, now);
+        let id = self.name(id).unwrap_or(id);
         if let Some(entry) = self.slots[id.slot()].as_mut() {
             entry.connected = true;
             entry.local = Some(local);
@@ -142,6 +150,15 @@ impl<T> Streams<T> {
         entry.local = Some(local);
         entry.link = Link::new(now);
         Some(ConId::new(net, slot as u32, entry.serial))
+    }
+
+    /// Gives a stream the id by which the application knows it; the one that it had until now names nothing any more.
+    /// Streams that the application never sees do not use up numbers that it does see.
+    pub(crate) fn name(&mut self, id: ConId) -> Option<ConId> {
+        let serial = self.names + 1;
+        self.entry(id)?.serial = serial;
+        self.names = serial;
+        Some(ConId::new(self.net, id.slot() as u32, serial))
     }
 
     /// Forgets a stream without ceremony: a dial that failed, or lost a race.

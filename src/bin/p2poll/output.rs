@@ -95,9 +95,10 @@ impl Output {
 
 fn to_json(event: &Event) -> Option<Value> {
     Some(match event {
-        Event::Connected { con, via, peer, attempt } => {
+        Event::Connected { con, via, peer, attempt, took } => {
             let mut value = json!({
                 "event": "connected", "con": con.number(), "via": via.to_string(), "peer": peer.to_string(),
+                "ms": took.as_secs_f64() * 1000.0,
             });
             if let Some(attempt) = attempt {
                 value["attempt"] = attempt.number().into();

@@ -312,6 +312,11 @@ impl Peers {
         self.outbound
     }
 
+    /// Whether the user asked for this one.
+    pub(crate) fn is_static(&self, address: SocketAddr) -> bool {
+        self.book.get(&canonical(address)).is_some_and(|entry| entry.origin == Origin::Static)
+    }
+
     /// How many more nodes to ask a rendezvous server for: the free slots that nobody untried is waiting for.
     pub(crate) fn wanted(&self) -> usize {
         self.config.max_outbound.saturating_sub(self.outbound).saturating_sub(self.fresh)
@@ -383,11 +388,12 @@ impl Peers {
     fn expect_call(&mut self, address: SocketAddr) {
         let spread = self.config.newer_hold / 3;
         let until = self.now + self.config.newer_hold + share(&mut self.random, spread);
-        if let Some(entry) = self.book.get_mut(&address) {
-            if !entry.newer && entry.origin != Origin::Static {
-                entry.newer = true;
-                entry.ready = entry.ready.max(until);
-            }
+        if let Some(entry) = self.book.get_mut(&address)
+            && !entry.newer
+            && entry.origin != Origin::Static
+        {
+            entry.newer = true;
+            entry.ready = entry.ready.max(until);
         }
     }
 
