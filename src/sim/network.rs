@@ -616,10 +616,17 @@ impl Network {
         id
     }
 
+    /// As operating systems do, it gives out no port at which somebody listens.
     fn next_port(&mut self, computer: ComputerId) -> u16 {
-        let next = &mut self.computers[computer.0].next_port;
-        *next = if *next >= 60_999 { 32_768 } else { *next + 1 };
-        *next
+        loop {
+            let next = &mut self.computers[computer.0].next_port;
+            *next = if *next >= 60_999 { 32_768 } else { *next + 1 };
+            let port = *next;
+            let taken = |listener: &Listener| listener.computer == computer && listener.port == port;
+            if !self.listeners.iter().any(taken) {
+                return port;
+            }
+        }
     }
 
     fn computer_at(&self, ip: IpAddr, asker: ComputerId) -> Option<ComputerId> {

@@ -269,7 +269,7 @@ fn a_game_that_looks_sixty_times_a_second_finds_its_peers_too() {
         let (mut world, ..) = with_server(seed);
         world.set_frame(Duration::from_micros(16_667));
         let ids = nodes(&mut world, 3, |_| config());
-        assert!(world.run_until(secs(60), |world| world.links().len() == 3));
+        assert!(world.run_until(secs(60), |world| ids.iter().all(|&id| world.count(id) == 2)));
         world.send(ids[0], "hello");
         world.run_for(secs(1));
         assert_eq!(world.lines(ids[1]), ["hello"]);
