@@ -112,6 +112,8 @@ mod node;
 mod note;
 mod proto;
 mod random;
+#[cfg(test)]
+mod sim;
 mod time;
 mod wire;
 

@@ -319,12 +319,14 @@ impl Host for Node {
             Leaving::Until(deadline) => Some(deadline),
             Leaving::No | Leaving::Done => None,
         };
+        // Who leaves dials nobody any more: what the network waits for would be due for ever.
+        let network = if self.is_leaving() { None } else { self.network.poll_timeout(self.has_place()) };
         [
             self.streams.poll_timeout(),
             self.admission.poll_timeout(),
             self.attempts.poll_timeout(),
             self.servers.poll_timeout(),
-            self.network.poll_timeout(self.has_place()),
+            network,
             leaving,
         ]
         .into_iter()

@@ -183,6 +183,7 @@ impl Peers {
         } else if !self.insert(address, origin) {
             return;
         }
+        self.changed |= self.inbound.contains_key(&address.ip());
         if matches!(source, Source::Rendezvous { newer: true, .. }) {
             self.expect_call(address);
         }
@@ -248,6 +249,7 @@ impl Peers {
         self.advance(now);
         let (peer, number) = (canonical(peer), self.next_number());
         self.inbound.entry(peer.ip()).or_default().push(Inbound { peer, number });
+        self.changed = true;
     }
 
     pub(crate) fn handle_inbound_closed(&mut self, peer: SocketAddr, now: Instant) {
@@ -320,9 +322,13 @@ impl Peers {
         self.config.max_outbound.saturating_sub(self.outbound).saturating_sub(self.fresh)
     }
 
-    /// For the known-peers file: those that worked, the latest first, then those of the file that were not needed.
+    /// For the known-peers file: those that worked, the latest first, then those of the file that were not needed, and
+    /// those that are taken for connected: a node whom all others dialled would know nobody otherwise.
     pub(crate) fn known(&self) -> impl Iterator<Item = SocketAddr> {
-        let mut known: Vec<_> = self.book.iter().filter(|(_, entry)| entry.is_known()).collect();
+        let matched = self.matched();
+        let is_known = |address, entry: &Entry| entry.is_known() || matched.contains(address);
+        let mut known: Vec<_> =
+            self.book.iter().filter(|(address, entry)| is_known(address, entry)).collect();
         known.sort_by_key(|(_, entry)| entry.renown());
         known.into_iter().take(self.config.known_limit).map(|(&address, _)| address)
     }
