@@ -320,9 +320,10 @@ impl<T> Streams<T> {
     #[inline]
     pub(crate) fn queue_line(&mut self, id: ConId, line: &[u8]) -> Result<usize, SendError> {
         let entry = lookup(&mut self.slots, self.net, id).ok_or(SendError::Closed)?;
-        let queued = entry.link.queue_line(line, &self.limits, &mut self.spare);
-        entry.refused |= queued == Err(SendError::Full);
-        queued?;
+        if let Err(why) = entry.link.queue_line(line, &self.limits, &mut self.spare) {
+            entry.refused |= why == SendError::Full;
+            return Err(why);
+        }
         mark_unsent(entry, id.slot(), &mut self.unsent);
         Ok(entry.link.queued())
     }

@@ -135,7 +135,19 @@ pub(crate) fn split_line(chunk: &[u8]) -> Option<(&[u8], &[u8])> {
 pub(crate) fn is_one_line(bytes: &[u8], line_end: LineEnd) -> bool {
     // A CR in front of a bare LF would be taken for a part of the line end.
     let eaten = line_end == LineEnd::Lf && bytes.last() == Some(&b'\r');
-    !eaten && memchr::memchr(b'\n', bytes).is_none()
+    !eaten && !contains_line_feed(bytes)
+}
+
+/// Most lines are short, and a loop over all of one that the compiler turns into a few vector instructions is over
+/// before a search that could stop early has begun.
+#[inline]
+fn contains_line_feed(bytes: &[u8]) -> bool {
+    const SHORT: usize = 128;
+    if bytes.len() <= SHORT {
+        bytes.iter().fold(false, |found, &byte| found | (byte == b'\n'))
+    } else {
+        memchr::memchr(b'\n', bytes).is_some()
+    }
 }
 
 fn without_carriage_return(line: &[u8]) -> usize {
