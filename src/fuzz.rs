@@ -54,7 +54,11 @@ pub fn lines(data: &[u8]) {
 }
 
 fn drain(link: &mut Link, limits: &StreamLimits) -> Vec<Vec<u8>> {
-    std::iter::from_fn(|| link.next_line(limits)).map(|line| line.to_vec()).collect()
+    std::iter::from_fn(|| {
+        let span = link.next_line(limits)?;
+        link.found(span).map(|found| found.as_bytes().to_vec())
+    })
+    .collect()
 }
 
 /// The same, said in another way.

@@ -7,14 +7,13 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
-use bytes::Bytes;
-
 use crate::config::StreamLimits;
 use crate::error::{CloseReason, SendError};
 use crate::id::ConId;
 use crate::proto::link::chunks::Chunks;
 use crate::proto::link::{Counters, End, Link, SpareBuffers, Step};
 use crate::time::Instant;
+use crate::wire::line::Found;
 
 /// Streams without a name have numbers above this. (A million streams a second use it up in 300,000 years.)
 const UNNAMED: u64 = 1 << 63;
@@ -340,9 +339,9 @@ impl<T> Streams<T> {
 
     /// The next whole line that arrived on a stream.
     #[inline]
-    pub(crate) fn next_line(&mut self, id: ConId) -> Option<Bytes> {
+    pub(crate) fn next_line(&mut self, id: ConId) -> Option<Found<'_>> {
         let entry = lookup(&mut self.slots, self.net, id)?;
-        let line = entry.link.next_line(&self.limits);
+        let span = entry.link.next_line(&self.limits);
         if entry.parked && entry.link.unread() < self.limits.max_unread {
             entry.parked = false;
             self.resumed.push(id.slot());
@@ -351,7 +350,7 @@ impl<T> Streams<T> {
             entry.touched = true;
             self.touched.push(id.slot());
         }
-        line
+        entry.link.found(span?)
     }
 
     /// Closes a stream from this side: what is queued still goes out.
@@ -571,7 +570,7 @@ mod tests {
         }
         assert_eq!(streams.ready(), [id]);
         assert_eq!(streams.poll_resumed(), None);
-        let lines = std::iter::from_fn(|| streams.next_line(id)).count();
+        let lines = std::iter::from_fn(|| streams.next_line(id).map(drop)).count();
         assert_eq!(lines, fed);
         assert_eq!(streams.poll_resumed(), Some(id.slot()));
         assert_eq!(streams.poll_resumed(), None);

@@ -12,7 +12,7 @@ use crate::id::{ConId, Except};
 use crate::node::streams::StreamFacts;
 use crate::proto::admission::household;
 use crate::time::Instant;
-use crate::wire::line::Line;
+use crate::wire::line::{Found, Line};
 
 impl Node {
     #[inline]
@@ -27,11 +27,13 @@ impl Node {
     /// The next line of a connection; `clock` is read only where duplicates are dropped.
     #[inline]
     pub(crate) fn next_line(&mut self, id: ConId, clock: impl Fn() -> Instant) -> Option<Line> {
+        let Some(duplicates) = &mut self.duplicates else {
+            return self.streams.next_line(id).map(Found::to_line);
+        };
         loop {
-            let line = self.streams.next_line(id)?;
-            let duplicates = self.duplicates.as_mut();
-            if !duplicates.is_some_and(|duplicates| duplicates.is_duplicate(&line, clock())) {
-                return Some(Line::new(line));
+            let found = self.streams.next_line(id)?;
+            if !duplicates.is_duplicate(found.as_bytes(), clock()) {
+                return Some(found.to_line());
             }
         }
     }
