@@ -202,7 +202,7 @@ fn without_descriptors() {
     for raw in &mut waiting {
         expect_end_of(&mut net, raw);
     }
-    logged(&mut net, &["WARN out of file descriptors: refused 127.0.0.1"]);
+    logged(&mut net, &["WARN out of file descriptors: refused "]);
     // An attempt fails like any other.
     net.connect_addr(closed_port_of(&mut held)).unwrap();
     held.extend(std::fs::File::open("/dev/null"));

@@ -28,6 +28,8 @@ const WAKER: Token = Token(usize::MAX);
 #[derive(Debug)]
 pub(crate) enum Progress {
     Connected(usize, SocketAddr),
+    /// It was connected, and the peer has reset it since; what arrived before is still to be read.
+    Torn(usize, SocketAddr),
     Failed(usize, io::ErrorKind),
 }
 
@@ -256,14 +258,16 @@ impl Sockets {
     /// The next outcome of a dial.
     pub(crate) fn poll_progress(&mut self) -> Option<Progress> {
         let progress = self.progress.pop()?;
-        if let Progress::Connected(slot, _) = progress
-            && let Some(slot) = self.slot(slot)
+        if let Progress::Connected(index, _) | Progress::Torn(index, _) = progress
+            && let Some(slot) = self.slot(index)
         {
             slot.connecting = false;
             slot.writable = true;
-        }
-        if let Progress::Connected(slot, _) = progress {
-            self.offer(slot);
+            if let Progress::Torn(..) = progress {
+                // Asking for the error has taken it from the socket, which now shows an orderly end.
+                slot.broken = Some(io::ErrorKind::ConnectionReset);
+            }
+            self.offer(index);
         }
         Some(progress)
     }
@@ -422,6 +426,12 @@ impl std::fmt::Debug for Sockets {
 /// Asks a socket that connects how far it is, as mio's documentation of `TcpStream::connect` has it.
 fn connect_progress(socket: &TcpStream, slot: usize) -> Option<Progress> {
     match socket.take_error() {
+        // A refusal has another name: this one was open, may have been told something, and was torn down since.
+        Ok(Some(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
+            if let Ok(local) = socket.local_addr() {
+                return Some(Progress::Torn(slot, canonical(local)));
+            }
+        }
         Ok(Some(error)) | Err(error) => return Some(Progress::Failed(slot, error.kind())),
         Ok(None) => {}
     }

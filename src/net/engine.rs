@@ -31,13 +31,17 @@ pub(crate) struct Engine<H> {
     clock: Clock,
     sockets: Sockets,
     worker: Worker,
+    /// Refused for want of a file descriptor, and not told to the log yet.
+    refused: u64,
+    /// When the log may be told of them again.
+    note_at: Instant,
 }
 
 impl<H: Host> Engine<H> {
     pub(crate) fn new(host: H, clock: Clock, dead_after: Duration) -> Result<Self, StartError> {
         let sockets = Sockets::new(dead_after).map_err(StartError::System)?;
         let worker = Worker::new(sockets.waker());
-        Ok(Self { host, clock, sockets, worker })
+        Ok(Self { host, clock, sockets, worker, refused: 0, note_at: Instant::ZERO })
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -74,13 +78,21 @@ impl<H: Host> Engine<H> {
             None => self.next_wakeup(),
         };
         self.sockets.wait(timeout.map(whole_milliseconds))?;
-        let notes = self.host.notes();
-        Ok(self.sockets.accept(|peer| {
-            notes.push(Level::Warn, || match peer {
-                Some(peer) => format!("out of file descriptors: refused {peer}"),
-                None => "out of file descriptors: refused a connection".into(),
-            });
-        }))
+        let refused = &mut self.refused;
+        let streams = self.sockets.accept(|_| *refused += 1);
+        self.note_refused();
+        Ok(streams)
+    }
+
+    /// Tells the log of those for whom there was no file descriptor: of the first at once, then once a second.
+    fn note_refused(&mut self) {
+        if self.refused > 0 && self.now() >= self.note_at {
+            self.note_at = self.now() + Duration::from_secs(1);
+            let refused = std::mem::take(&mut self.refused);
+            self.host
+                .notes()
+                .push(Level::Warn, || format!("out of file descriptors: refused {refused} connections"));
+        }
     }
 
     /// Offers the accepted connections to the node.
@@ -105,7 +117,9 @@ impl<H: Host> Engine<H> {
         self.host.streams().settle_ready();
         while let Some(progress) = self.sockets.poll_progress() {
             match progress {
-                Progress::Connected(slot, local) => self.host.handle_connected(slot, local, now),
+                Progress::Connected(slot, local) | Progress::Torn(slot, local) => {
+                    self.host.handle_connected(slot, local, now);
+                }
                 Progress::Failed(slot, kind) => self.host.handle_connect_failed(slot, kind, now),
             }
         }

@@ -196,17 +196,22 @@ impl Peers {
         if !self.book.contains_key(&address) {
             self.insert(address, Origin::Application);
         }
-        self.begin(address);
+        self.begin(address, false);
     }
 
     pub(crate) fn handle_opened(&mut self, address: SocketAddr, now: Instant) {
         self.advance(now);
         let number = self.next_number();
         let Some(entry) = self.book.get_mut(&canonical(address)) else { return };
-        if entry.state == State::Idle {
-            self.outbound += 1;
+        match &mut entry.state {
+            State::Idle => self.outbound += 1,
+            State::Dialling => {}
+            State::Open { more, .. } => {
+                *more += 1;
+                return;
+            }
         }
-        entry.state = State::Open { since: now };
+        entry.state = State::Open { since: now, more: 0 };
         entry.worked = Some(number);
         entry.retired = false;
         self.changed = true;
@@ -227,10 +232,17 @@ impl Peers {
         let address = canonical(address);
         let number = self.next_number();
         let Some(entry) = self.book.get_mut(&address) else { return };
-        let State::Open { since } = entry.state else { return };
+        let State::Open { since, more } = &mut entry.state else { return };
+        if *more > 0 {
+            *more -= 1;
+            return;
+        }
+        let since = *since;
         self.outbound -= 1;
-        // While it was open, whoever dialled us was somebody else.
-        entry.not_before = number;
+        // While it was open, whoever dialled us was somebody else; unless the application wanted a second connection.
+        if entry.needed {
+            entry.not_before = number;
+        }
         if by == ClosedBy::Us {
             entry.rest(now + self.config.retry_max);
             self.drop_if_unwanted(address);
@@ -294,7 +306,7 @@ impl Peers {
         }
         let choice = self.choose();
         match choice {
-            Some(address) => self.begin(address),
+            Some(address) => self.begin(address, true),
             None => self.settled = true,
         }
         choice
@@ -408,15 +420,19 @@ impl Peers {
         }
     }
 
-    fn begin(&mut self, address: SocketAddr) {
+    /// `needed`: because there was no connection, as far as can be known; the application may dial all the same.
+    fn begin(&mut self, address: SocketAddr, needed: bool) {
         let number = self.next_number();
         let Some(entry) = self.book.get_mut(&address) else { return };
         if entry.state != State::Idle {
             return;
         }
         entry.state = State::Dialling;
-        // Had an earlier inbound connection been from there, there would have been no need to dial.
-        entry.not_before = number;
+        entry.needed = needed;
+        if needed {
+            // Had an earlier inbound connection been from there, there would have been no need to dial.
+            entry.not_before = number;
+        }
         self.outbound += 1;
         self.dials.push_back((self.now, address));
         self.forget_old_dials();

@@ -251,6 +251,24 @@ fn a_file_of_known_peers_with_nonsense_is_no_obstacle() {
 }
 
 #[test]
+fn a_second_link_that_the_application_made_and_closed_leaves_one() {
+    with_seeds(10, |seed| {
+        let (mut world, ..) = with_server(seed);
+        let ids = nodes(&mut world, 2, |_| config());
+        world.run_for(secs(5));
+        for (dialler, dialled) in [(ids[0], addr(1)), (ids[1], addr(0))] {
+            let before = world.cons(dialler);
+            world.act(dialler, |node, now| node.connect(&dialled.to_string(), now)).unwrap();
+            world.run_for(secs(5));
+            let second = world.cons(dialler).into_iter().find(|con| !before.contains(con)).unwrap();
+            world.act(dialler, |node, now| node.close(second, now));
+            world.run_for(secs(7200));
+            assert_eq!(world.links().into_values().collect::<Vec<_>>(), [1]);
+        }
+    });
+}
+
+#[test]
 fn what_the_application_dials_is_not_dialled_by_the_network_as_well() {
     with_seeds(10, |seed| {
         let (mut world, ..) = with_server(seed);

@@ -102,7 +102,10 @@ fn a_peer_that_stops_reading_fills_its_own_queue_and_nobody_else_notices() {
         let (stuck, fine) = (to(&mut world, 1), to(&mut world, 2));
         let to_stuck = world.act(a, |node, _| node.send_line(stuck, line.as_bytes()));
         assert_eq!(to_stuck, Err(SendError::Full));
-        assert_eq!(world.act(a, |node, _| node.send_line(fine, b"still there?")), Ok(b"still there?\r\n".len()));
+        assert_eq!(
+            world.act(a, |node, _| node.send_line(fine, b"still there?")),
+            Ok(b"still there?\r\n".len())
+        );
         world.run_for(secs(1));
         assert_eq!(world.lines(reader).len(), 1001);
         // The queue, the window on the way, and what the other node holds unread.
