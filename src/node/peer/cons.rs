@@ -10,7 +10,7 @@ use crate::error::SendError;
 use crate::event::Via;
 use crate::id::{ConId, Except};
 use crate::node::streams::StreamFacts;
-use crate::proto::admission::household;
+use crate::proto::household::household;
 use crate::time::Instant;
 use crate::wire::line::{Found, Line};
 
