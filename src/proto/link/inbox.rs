@@ -154,6 +154,10 @@ impl Inbox {
         if piece.is_empty() || self.overflowed {
             return;
         }
+        if self.unread == 0 {
+            // What was read last is not to be joined with what comes now.
+            self.drop_piece();
+        }
         self.unread += piece.len();
         match self.pieces.back_mut() {
             // The first piece may have been read from; then what was read goes along.
@@ -215,6 +219,19 @@ mod tests {
         assert_eq!(read(&mut inbox, 5), [b"12345"]);
         assert!(inbox.is_stuck());
         assert_eq!(inbox.unread(), 0);
+    }
+
+    #[test]
+    fn what_was_read_is_not_carried_along() {
+        let (mut inbox, mut chunks) = (Inbox::default(), Chunks::default());
+        for _ in 0..3 {
+            receive(&mut inbox, &mut chunks, b"one\ntwo\n", 100);
+            assert_eq!(inbox.next_line(100).map(|span| span.start), Some(0));
+            inbox.next_line(100).expect("the second");
+            // The reader stops here, without having asked whether there is more.
+        }
+        assert_eq!(inbox.pieces.len(), 1);
+        assert_eq!(inbox.pieces[0], "one\ntwo\n");
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl Contestant for P2poll {
             if closed(&net) {
                 return Ok(());
             }
-            net.poll(Some(WAIT))?;
+            net.poll(None)?;
         }
     }
 
@@ -51,7 +51,7 @@ impl Contestant for P2poll {
             if closed(&net) {
                 return Ok(());
             }
-            net.poll(Some(WAIT))?;
+            net.poll(None)?;
         }
     }
 
@@ -67,7 +67,7 @@ impl Contestant for P2poll {
             if closed(&net) {
                 return Ok(());
             }
-            net.poll(Some(WAIT))?;
+            net.poll(None)?;
         }
     }
 
@@ -91,7 +91,7 @@ impl Contestant for P2poll {
             if closed(&net) {
                 return Ok(());
             }
-            net.poll(Some(WAIT))?;
+            net.poll(None)?;
         }
     }
 
@@ -99,9 +99,6 @@ impl Contestant for P2poll {
         Ok(Box::new(Idle { net: listening()? }))
     }
 }
-
-/// Longer than anything measured here takes: what happens wakes the wait.
-const WAIT: Duration = Duration::from_secs(1);
 
 fn config() -> Result<Config> {
     let config = Config::new().port(0).bind("127.0.0.1".parse()?);
@@ -126,7 +123,7 @@ fn dialling(to: SocketAddr, config: Config) -> Result<Net> {
                 return Err(format!("could not connect to {to}: {why}").into());
             }
         }
-        net.poll(Some(WAIT))?;
+        net.poll(None)?;
     }
     Ok(net)
 }
