@@ -79,10 +79,10 @@ impl Packet {
         let total = usize::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?]));
         let fragment = u16::from_be_bytes([*bytes.get(6)?, *bytes.get(7)?]) & 0x3fff;
         let packet = Packet { bytes: bytes.get(..total)?.to_vec(), header };
-        let enough = match packet.bytes.get(9)? {
-            &TCP => 20,
-            &UDP => 8,
-            &ICMP if matches!(bytes.get(header)?, 0 | 8) => 8,
+        let enough = match *packet.bytes.get(9)? {
+            TCP => 20,
+            UDP => 8,
+            ICMP if matches!(bytes.get(header)?, 0 | 8) => 8,
             _ => return None,
         };
         (header >= 20 && fragment == 0 && total >= header + enough).then_some(packet)

@@ -51,7 +51,11 @@ impl Host {
 
     /// Pulls the cable: the interface is gone, and its address with it.
     pub(crate) fn unplug(&mut self) {
-        self.plug = None;
+        if let Some(plug) = self.plug.take() {
+            // At once, because the next one takes its name, and the segment may be reading from this one just now.
+            self.space.ip("link delete dev eth0\n").expect("an interface can be removed");
+            drop(plug);
+        }
     }
 
     /// Carries the machine to another house, where it gets another address.
@@ -73,7 +77,7 @@ impl Host {
     }
 
     fn plug_in(&mut self) -> Result<()> {
-        self.address = self.place.segment.assign(Place::HOSTS);
+        self.address = self.place.assign();
         self.plug = Some(self.space.attach("eth0", &self.place.segment, self.address)?);
         match self.place.gateway() {
             Some(gateway) => self.space.ip(&format!("route add default via {gateway}\n")),

@@ -48,7 +48,9 @@ impl Means {
     fn meet_one(&self, need: Need) -> Result<(), String> {
         self.network.clone()?;
         match need {
-            Need::Program(name) if self.programs.get(name) != Some(&true) => Err(format!("there is no `{name}`")),
+            Need::Program(name) if self.programs.get(name) != Some(&true) => {
+                Err(format!("there is no `{name}`"))
+            }
             Need::Program(_) | Need::Network => Ok(()),
         }
     }

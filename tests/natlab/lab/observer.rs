@@ -47,8 +47,7 @@ impl Drop for Observer {
 }
 
 fn wait(listener: &TcpListener, stopped: &UnixStream) -> bool {
-    let mut polled =
-        [listener.as_fd(), stopped.as_fd()].map(|socket| PollFd::new(socket, PollFlags::POLLIN));
+    let mut polled = [listener.as_fd(), stopped.as_fd()].map(|socket| PollFd::new(socket, PollFlags::POLLIN));
     _ = poll(&mut polled, PollTimeout::NONE);
     polled[1].any() != Some(true)
 }

@@ -57,10 +57,13 @@ impl Router {
         let address = above.segment.assign(Place::ROUTERS);
         let house = Arc::new(Segment::new(house.0, house.1)?);
         let machine = match nat {
-            Nat::Preserving | Nat::Random => Machine::Kernel(Kernel::new(&above, address, &house, nat, filter)?),
+            Nat::Preserving | Nat::Random => {
+                Machine::Kernel(Kernel::new(&above, address, &house, nat, filter)?)
+            }
             Nat::Delta(_) | Nat::Reuse => {
                 let uplink = Uplink::new(address, &above.segment, above.gateway());
-                let translator = Arc::new(Translator::new(nat, filter, uplink, house.address(Place::GATEWAY)));
+                let translator =
+                    Arc::new(Translator::new(nat, filter, uplink, house.address(Place::GATEWAY)));
                 let wan = above.segment.plug(End::Translator(translator.clone(), Side::Wan));
                 let lan = house.plug(End::Translator(translator.clone(), Side::Lan));
                 translator.connect(wan, lan);
@@ -87,7 +90,9 @@ impl Router {
     pub(crate) fn hairpin(self) -> Router {
         match &self.inner.machine {
             Machine::Translator(translator) => translator.hairpin(),
-            Machine::Kernel(_) => panic!("the kernel's routers have no hairpin: take Nat::Reuse or Nat::Delta"),
+            Machine::Kernel(_) => {
+                panic!("the kernel's routers have no hairpin: take Nat::Reuse or Nat::Delta")
+            }
         }
         self
     }
@@ -187,10 +192,15 @@ impl Place {
     /// frame leaves the namespaces.
     pub(crate) const PUBLIC: (Ipv4Addr, u8) = (Ipv4Addr::new(11, 0, 0, 0), 16);
 
-    /// The first number of a router, of a host in a house or of a server, and of a house's router.
-    const ROUTERS: u32 = 256 + 1;
-    pub(crate) const HOSTS: u32 = 2;
+    /// The number of a house's router in the house.
     const GATEWAY: u32 = 1;
+    /// Of the first router that is plugged in somewhere.
+    const ROUTERS: u32 = 256 + 1;
+
+    /// An address for the next machine: after the router's in a house, from the first one on outside.
+    pub(crate) fn assign(&self) -> Ipv4Addr {
+        self.segment.assign(if self.router.is_some() { Place::GATEWAY + 1 } else { 1 })
+    }
 
     /// Who takes what goes further.
     pub(crate) fn gateway(&self) -> Option<Ipv4Addr> {

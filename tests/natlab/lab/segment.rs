@@ -145,7 +145,8 @@ impl Plug {
 impl Drop for Plug {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        let end = state.ports.iter().position(|(port, _)| *port == self.port).map(|at| state.ports.remove(at));
+        let end =
+            state.ports.iter().position(|(port, _)| *port == self.port).map(|at| state.ports.remove(at));
         state.homes.retain(|_, port| *port != self.port);
         drop(state);
         drop(end);
@@ -204,7 +205,8 @@ impl Shared {
             let readable = wait(woken, &taps, next);
             drain(woken);
             let now = Instant::now();
-            for (port, tap) in taps.iter().zip(readable).filter_map(|(tap, readable)| readable.then_some(tap)) {
+            for (port, tap) in taps.iter().zip(readable).filter_map(|(tap, readable)| readable.then_some(tap))
+            {
                 self.read(*port, tap, now);
             }
         }
