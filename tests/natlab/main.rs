@@ -1,10 +1,10 @@
 //! The laboratory of networks, and tests that it is what it says: every router translates and filters as it is
 //! named, distances and losses are as they were set, and nothing is left behind, however a test ends.
 //!
-//! Needs Linux, root, and from Debian the packages iproute2 and nftables (and what every Debian has: util-linux,
-//! procps or its like). Some tests need miniupnpd-nftables, miniupnpc, natpmpc, conntrack or netcat-openbsd as well.
-//! Where something is missing tests are reported as ignored, with the reason. Where nothing may be missing
-//! set `P2POLL_NATLAB`: then they fail instead.
+//! Needs Linux, root, and from Debian the packages iproute2 and nftables (util-linux and mount are there anyway). Some
+//! tests need miniupnpd-nftables, miniupnpc, natpmpc, conntrack or netcat-openbsd as well. Where something is missing
+//! tests are reported as ignored, with the reason. Where nothing may be missing set `P2POLL_NATLAB`: then they fail
+//! instead.
 //!
 //! To look around in such a network: `cargo run --example natlab`.
 

@@ -8,6 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::Mapping;
 use super::space::Space;
 
@@ -120,7 +123,8 @@ fn keep(
 
 /// Politely at first, so that it takes its rules with it as a real one does.
 fn end(child: &mut Child) {
-    _ = Command::new("kill").arg(child.id().to_string()).status();
+    // Not yet waited for, so the number is still its own.
+    _ = i32::try_from(child.id()).map(|id| kill(Pid::from_raw(id), Signal::SIGTERM));
     let deadline = Instant::now() + Duration::from_secs(1);
     let (_never, tick) = mpsc::channel::<()>();
     while child.try_wait().is_ok_and(|ended| ended.is_none()) && Instant::now() < deadline {

@@ -57,7 +57,7 @@ impl Means {
 }
 
 fn try_network() -> Result<(), String> {
-    for program in ["ip", "nft", "nsenter", "setpriv", "unshare", "mount", "kill"] {
+    for program in ["ip", "nft", "nsenter", "setpriv", "unshare", "mount"] {
         if !is_there(program) {
             return Err(format!("there is no `{program}`"));
         }
