@@ -13,8 +13,8 @@
 //! | `alice,carol=preserving/drop/both` | two hosts behind one router |
 //! | `bob=random/drop:preserving/drop/natpmp` | a host behind a router behind a carrier's router |
 //!
-//! NATs: `preserving`, `random`, `reuse`, `deltaN`. Filters: `drop`, `reject`, `open`. Mappings: `upnp`, `natpmp`,
-//! `both`. `hairpin` goes with `reuse` and `deltaN`.
+//! NATs: `preserving`, `random`, `deltaN`, `reuse`, `reusedeltaN`, `peraddress`. Filters: `drop`, `reject`, `open`.
+//! Mappings, with the first two NATs only: `upnp`, `natpmp`, `both`. With the others only: `hairpin`, `fullcone`.
 //!
 //! Without places: `rv=server alice=preserving/drop/both bob=preserving/reject/both`, 25 ms from each to each.
 //!
@@ -93,6 +93,7 @@ mod town {
         filter: Filter,
         mapping: Option<Mapping>,
         hairpin: bool,
+        full_cone: bool,
     }
 
     impl Wishes {
@@ -143,8 +144,13 @@ mod town {
     }
 
     fn read_router(words: &str) -> Result<RouterKind> {
-        let mut router =
-            RouterKind { nat: Nat::Preserving, filter: Filter::Drop, mapping: None, hairpin: false };
+        let mut router = RouterKind {
+            nat: Nat::Preserving,
+            filter: Filter::Drop,
+            mapping: None,
+            hairpin: false,
+            full_cone: false,
+        };
         for word in words.split('/') {
             match word {
                 "preserving" => router.nat = Nat::Preserving,
@@ -157,20 +163,29 @@ mod town {
                 "natpmp" => router.mapping = Some(Mapping::NatPmp),
                 "both" => router.mapping = Some(Mapping::Both),
                 "hairpin" => router.hairpin = true,
-                _ => match word.strip_prefix("delta").map(str::parse) {
-                    Some(Ok(step @ 1..)) => router.nat = Nat::Delta(step),
-                    _ => return Err(format!("{word:?} is no NAT, filter or mapping").into()),
-                },
+                "fullcone" => router.full_cone = true,
+                "peraddress" => router.nat = Nat::PerAddress,
+                _ => router.nat = read_delta(word).ok_or_else(|| format!("{word:?} is unknown here"))?,
             }
         }
-        let translator = matches!(router.nat, Nat::Reuse | Nat::Delta(_));
-        if translator && router.mapping.is_some() {
-            return Err(format!("{words}: mappings go with preserving and random").into());
+        if !router.nat.is_kernels() && router.mapping.is_some() {
+            return Err(format!("{words}: mappings go with preserving and random only").into());
         }
-        if !translator && router.hairpin {
-            return Err(format!("{words}: hairpin goes with reuse and deltaN").into());
+        if router.nat.is_kernels() && (router.hairpin || router.full_cone) {
+            return Err(
+                format!("{words}: neither hairpin nor fullcone goes with preserving or random").into()
+            );
         }
         Ok(router)
+    }
+
+    fn read_delta(word: &str) -> Option<Nat> {
+        let (kind, step): (fn(u16) -> Nat, _) = match word.strip_prefix("reuse") {
+            Some(rest) => (Nat::ReuseDelta, rest),
+            None => (Nat::Delta, word),
+        };
+        let step = step.strip_prefix("delta")?.parse().ok()?;
+        (step > 0).then(|| kind(step))
     }
 
     /// Everything that was built.
@@ -227,6 +242,9 @@ mod town {
                 }
                 if kind.hairpin {
                     router = router.hairpin();
+                }
+                if kind.full_cone {
+                    router = router.full_cone();
                 }
                 let suffix = if innermost { "router".into() } else { format!("carrier{depth}") };
                 self.add_router(format!("{}_{suffix}", names[0]), &router, kind);

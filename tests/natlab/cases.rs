@@ -3,8 +3,11 @@
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use p2poll::{Config, Event, NodeType, RendezvousConfig};
 
 use crate::lab::{Filter, Host, Lab, Mapping, Nat, Need, Observer, Router};
 use crate::tools::{Answer, Case, PATIENCE, connect, eventually, listen, observe, probe, run};
@@ -21,10 +24,16 @@ pub(crate) const CASES: &[Case] = &[
         "a_reuse_router_shows_all_observers_the_same_port",
         a_reuse_router_shows_all_observers_the_same_port,
     ),
+    case("a_reuse_delta_router_does_both", a_reuse_delta_router_does_both),
+    case(
+        "a_per_address_router_needs_two_addresses_to_be_found_out",
+        a_per_address_router_needs_two_addresses,
+    ),
     case("a_preserving_router_filters", || filters(Nat::Preserving)),
     case("a_random_router_filters", || filters(Nat::Random)),
     case("a_delta_router_filters", || filters(Nat::Delta(3))),
     case("a_reuse_router_filters", || filters(Nat::Reuse)),
+    case("a_full_cone_lets_everybody_in", a_full_cone_lets_everybody_in),
     case("two_hosts_share_a_router", two_hosts_share_a_router),
     case("two_homes_have_the_same_addresses", two_homes_have_the_same_addresses),
     case("ports_are_forwarded_by_hand", ports_are_forwarded_by_hand),
@@ -35,6 +44,7 @@ pub(crate) const CASES: &[Case] = &[
     case("tcp_survives_losses", tcp_survives_losses),
     case("holes_can_be_punched", holes_can_be_punched),
     case("a_host_moves_to_another_home", a_host_moves_to_another_home),
+    case("nets_meet_inside", nets_meet_inside),
     case("laboratories_do_not_see_each_other", laboratories_do_not_see_each_other),
     case_with("a_restarted_router_has_forgotten", CONNTRACK, a_restarted_router_has_forgotten),
     case_with("programs_run_inside", NETCAT, programs_run_inside),
@@ -92,6 +102,23 @@ fn a_reuse_router_shows_all_observers_the_same_port() {
     }
 }
 
+fn a_reuse_delta_router_does_both() {
+    let seen = seen_ports(Nat::ReuseDelta(7), Filter::Drop);
+    assert!(seen.iter().all(|[first, second]| first == second), "{seen:?}");
+    let steps: Vec<_> = seen.windows(2).map(|pair| pair[1][0].wrapping_sub(pair[0][0])).collect();
+    assert_eq!(steps, [7; 4], "{seen:?}");
+}
+
+fn a_per_address_router_needs_two_addresses() {
+    let lab = Lab::new();
+    let (server, other) = (lab.server(), lab.server());
+    let observers = [observer(&server), observer(&server), observer(&other)];
+    let host = lab.router(Nat::PerAddress, Filter::Drop).host();
+    let [first, second, third] = observers.each_ref().map(|one| observe(&host, PORTS[0], one.address()));
+    assert_eq!(first.0, second.0);
+    assert_ne!(first.0, third.0);
+}
+
 /// For each of the ports, the outer port that each of two observers sees.
 fn seen_ports(nat: Nat, filter: Filter) -> Vec<[u16; 2]> {
     let lab = Lab::new();
@@ -127,6 +154,19 @@ fn filters(nat: Nat) {
         // What there is in the house is not known outside.
         assert_eq!(probe(&host, observer.address()), Answer::Connected);
     }
+}
+
+fn a_full_cone_lets_everybody_in() {
+    let lab = Lab::new();
+    let (server, stranger) = (lab.server(), lab.server());
+    let observer = observer(&server);
+    let router = lab.router(Nat::Reuse, Filter::Drop);
+    let host = router.host();
+    let (seen, _kept) = observe(&host, PORTS[0], observer.address());
+    assert_eq!(probe(&stranger, seen), Answer::Silent);
+    let _router = router.full_cone();
+    // It is the host that refuses: its port is in use for a connection, not for listening.
+    assert_eq!(probe(&stranger, seen), Answer::Refused);
 }
 
 fn two_hosts_share_a_router() {
@@ -308,6 +348,55 @@ fn a_host_moves_to_another_home() {
     laptop.unplug();
     let nowhere = connect(&laptop, 0, observer.address(), PATIENCE);
     assert_eq!(nowhere.map(drop).map_err(|why| why.kind()), Err(std::io::ErrorKind::NetworkUnreachable));
+}
+
+fn nets_meet_inside() {
+    let lab = Lab::new();
+    let (server, bob) = (lab.server(), lab.server());
+    let alice = lab.router(Nat::Preserving, Filter::Drop).host();
+    lab.delay(Duration::from_millis(10));
+    let rendezvous = format!("{}:8000", server.address());
+    let met = AtomicBool::new(false);
+    let done = || met.load(Ordering::Relaxed);
+    let config = Config::new().rendezvous(&rendezvous).bootstrap_interval(Duration::from_millis(100));
+    // A net opens sockets whenever it likes, so all of its life is inside.
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            server.inside(|| {
+                let mut server = RendezvousConfig::new().listen(&rendezvous).start().expect("it listens");
+                while !done() {
+                    server.poll(Some(Duration::from_millis(5))).expect("it goes on");
+                }
+            });
+        });
+        scope.spawn(|| {
+            let config = config.clone().bind(bob.address().into());
+            bob.inside(|| greet(config, &done));
+        });
+        let heard = alice.inside(|| greet(config.clone().node_type(NodeType::Active), &done));
+        met.store(true, Ordering::Relaxed);
+        assert_eq!(heard.as_deref(), Some("hello"));
+    });
+}
+
+/// Says hello to whom it meets, until it has heard something or is told to end.
+fn greet(config: Config, done: &dyn Fn() -> bool) -> Option<String> {
+    let mut net = config.start().expect("it starts");
+    let deadline = Instant::now() + PATIENCE;
+    while !done() && Instant::now() < deadline {
+        net.poll(Some(Duration::from_millis(5))).expect("it goes on");
+        for event in net.events() {
+            if let Event::Connected { con, .. } = event {
+                net.con(con)?.send_line("hello").expect("it takes a line");
+            }
+        }
+        for con in net.connections() {
+            if let Some(line) = con.replies().next() {
+                return Some(line.to_string());
+            }
+        }
+    }
+    None
 }
 
 fn laboratories_do_not_see_each_other() {

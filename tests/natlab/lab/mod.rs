@@ -47,6 +47,18 @@ pub(crate) enum Nat {
     Delta(u16),
     /// Without any rule, but the same for all destinations: endpoint-independent.
     Reuse,
+    /// The same for all destinations, and for every new inner port the last one and this many more.
+    ReuseDelta(u16),
+    /// Without any rule, and the same for all ports of one destination only: two ports of one server can not tell it
+    /// from [`Nat::Reuse`].
+    PerAddress,
+}
+
+impl Nat {
+    /// Whether the kernel can do it. The rest is done in this process: without mapping daemons, but with hairpins.
+    pub(crate) fn is_kernels(self) -> bool {
+        matches!(self, Nat::Preserving | Nat::Random)
+    }
 }
 
 /// What a router does with a connection from outside that nobody inside has asked for.

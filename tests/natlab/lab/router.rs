@@ -56,19 +56,15 @@ impl Router {
     pub(crate) fn new(above: Place, nat: Nat, filter: Filter, house: (Ipv4Addr, u8)) -> Result<Router> {
         let address = above.segment.assign(Place::ROUTERS);
         let house = Arc::new(Segment::new(house.0, house.1)?);
-        let machine = match nat {
-            Nat::Preserving | Nat::Random => {
-                Machine::Kernel(Kernel::new(&above, address, &house, nat, filter)?)
-            }
-            Nat::Delta(_) | Nat::Reuse => {
-                let uplink = Uplink::new(address, &above.segment, above.gateway());
-                let translator =
-                    Arc::new(Translator::new(nat, filter, uplink, house.address(Place::GATEWAY)));
-                let wan = above.segment.plug(End::Translator(translator.clone(), Side::Wan));
-                let lan = house.plug(End::Translator(translator.clone(), Side::Lan));
-                translator.connect(wan, lan);
-                Machine::Translator(translator)
-            }
+        let machine = if nat.is_kernels() {
+            Machine::Kernel(Kernel::new(&above, address, &house, nat, filter)?)
+        } else {
+            let uplink = Uplink::new(address, &above.segment, above.gateway());
+            let translator = Arc::new(Translator::new(nat, filter, uplink, house.address(Place::GATEWAY)));
+            let wan = above.segment.plug(End::Translator(translator.clone(), Side::Wan));
+            let lan = house.plug(End::Translator(translator.clone(), Side::Lan));
+            translator.connect(wan, lan);
+            Machine::Translator(translator)
         };
         Ok(Router { inner: Arc::new(Inner { nat, address, machine, house, above }) })
     }
@@ -86,14 +82,15 @@ impl Router {
         self
     }
 
-    /// Lets hosts of the house reach each other through the outer address. Only a translator can.
+    /// Lets hosts of the house reach each other through the outer address. Not the kernel's routers.
     pub(crate) fn hairpin(self) -> Router {
-        match &self.inner.machine {
-            Machine::Translator(translator) => translator.hairpin(),
-            Machine::Kernel(_) => {
-                panic!("the kernel's routers have no hairpin: take Nat::Reuse or Nat::Delta")
-            }
-        }
+        self.translator().hairpin();
+        self
+    }
+
+    /// Lets everybody in at a port that a host has sent from, whomever it has sent to. Not the kernel's routers.
+    pub(crate) fn full_cone(self) -> Router {
+        self.translator().full_cone();
         self
     }
 
@@ -171,6 +168,15 @@ impl Router {
     /// The place behind it.
     pub(crate) fn inside(&self) -> Place {
         Place { segment: self.inner.house.clone(), router: Some(self.clone()) }
+    }
+
+    fn translator(&self) -> &Translator {
+        match &self.inner.machine {
+            Machine::Translator(translator) => translator,
+            Machine::Kernel(_) => {
+                panic!("the kernel's routers cannot do that: take a `Nat` that is not the kernel's")
+            }
+        }
     }
 
     fn kernel(&self) -> Option<&Kernel> {

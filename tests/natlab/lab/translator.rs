@@ -1,5 +1,5 @@
 //! A router in this process, for what the kernel's translation does not do: allocation in steps, one random port
-//! for all destinations, and hairpins.
+//! for many destinations, full cones and hairpins.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Debug, Formatter};
@@ -62,6 +62,11 @@ impl Translator {
     /// From now on hosts of the house reach each other through the outer address.
     pub(crate) fn hairpin(&self) {
         self.change(|table| table.hairpin = true);
+    }
+
+    /// From now on a port that is mapped is open to everybody.
+    pub(crate) fn full_cone(&self) {
+        self.change(|table| table.full_cone = true);
     }
 
     /// What comes in for `port` goes to a host, whoever sent it.
@@ -189,6 +194,7 @@ struct Table {
     last: Option<u16>,
     dice: u64,
     hairpin: bool,
+    full_cone: bool,
 }
 
 /// What a mapping is for: a port of a host, towards one destination or all.
@@ -211,7 +217,11 @@ impl Table {
     fn map(&mut self, nat: Nat, packet: &Packet) -> Option<u16> {
         let protocol = packet.protocol();
         let for_all = Key { protocol, inside: packet.source(), outside: None };
-        let outside = if nat == Nat::Reuse { None } else { Some(packet.destination()) };
+        let outside = match nat {
+            Nat::Reuse | Nat::ReuseDelta(_) => None,
+            Nat::PerAddress => Some(SocketAddrV4::new(*packet.destination().ip(), 0)),
+            Nat::Delta(_) | Nat::Random | Nat::Preserving => Some(packet.destination()),
+        };
         let key = Key { outside, ..for_all };
         let port = match self.ports.get(&for_all).or_else(|| self.ports.get(&key)) {
             Some(port) => *port,
@@ -231,7 +241,7 @@ impl Table {
     fn admit(&self, packet: &Packet) -> Option<SocketAddrV4> {
         let mapping = self.mappings.get(&(packet.protocol(), packet.destination().port()))?;
         let welcome = mapping.permitted.contains(&permission(packet.source(), packet.protocol()));
-        (mapping.forwarded || welcome).then_some(mapping.inside)
+        (mapping.forwarded || self.full_cone || welcome).then_some(mapping.inside)
     }
 
     fn allocate(&mut self, nat: Nat, protocol: u8) -> Option<u16> {
@@ -241,7 +251,7 @@ impl Table {
         // A step that divides the range comes back to where it was; then the router is full.
         for _ in 0..=u16::MAX {
             let port = match (nat, self.last) {
-                (Nat::Delta(step), Some(last)) => last.wrapping_add(step),
+                (Nat::Delta(step) | Nat::ReuseDelta(step), Some(last)) => last.wrapping_add(step),
                 _ => self.throw(),
             };
             self.last = Some(port);
