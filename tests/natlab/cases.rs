@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -44,6 +44,7 @@ pub(crate) const CASES: &[Case] = &[
     case("tcp_survives_losses", tcp_survives_losses),
     case("holes_can_be_punched", holes_can_be_punched),
     case("a_host_moves_to_another_home", a_host_moves_to_another_home),
+    case_with("hosts_may_have_ipv6_behind_a_filter", &[Need::Ipv6], hosts_may_have_ipv6_behind_a_filter),
     case("nets_meet_inside", nets_meet_inside),
     case("laboratories_do_not_see_each_other", laboratories_do_not_see_each_other),
     case_with("a_restarted_router_has_forgotten", CONNTRACK, a_restarted_router_has_forgotten),
@@ -350,6 +351,35 @@ fn a_host_moves_to_another_home() {
     assert_eq!(nowhere.map(drop).map_err(|why| why.kind()), Err(std::io::ErrorKind::NetworkUnreachable));
 }
 
+fn hosts_may_have_ipv6_behind_a_filter() {
+    for (filter, expected) in FILTERS.into_iter().zip([Answer::Silent, Answer::Refused, Answer::Connected]) {
+        let lab = Lab::with_ipv6();
+        lab.delay(Duration::from_millis(5));
+        let server = lab.server();
+        let router = lab.router(Nat::Preserving, filter);
+        let host = router.host();
+        let (near, far) = (listen6(&host), listen6(&server));
+        let stream = connect(&host, 0, far.1, PATIENCE).expect("the server is reached");
+        let (_, seen) = far.0.accept().expect("it has come");
+        assert_eq!(
+            (Some(seen.ip()), seen),
+            (host.address6().map(IpAddr::V6), stream.local_addr().expect("it has one"))
+        );
+        assert_eq!(probe(&server, near.1), expected, "{filter:?}");
+        // Of IPv4 the router still translates.
+        let (seen, _kept) = observe(&host, 0, observer(&server).address());
+        assert_eq!(*seen.ip(), router.address());
+    }
+    assert_eq!(Lab::new().server().address6(), None);
+}
+
+fn listen6(host: &Host) -> (TcpListener, SocketAddr) {
+    let address = host.address6().expect("it has one");
+    let listener = host.inside(|| TcpListener::bind((address, 0))).expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    (listener, address)
+}
+
 fn nets_meet_inside() {
     let lab = Lab::new();
     let (server, bob) = (lab.server(), lab.server());
@@ -540,7 +570,7 @@ fn miniupnpd_comes_back_after_a_restart() {
 }
 
 /// That connecting to an address leads to this listener, which sees the connection come from there.
-fn assert_reaches(from: &Host, to: impl Into<SocketAddr>, listener: &std::net::TcpListener, seen: Ipv4Addr) {
+fn assert_reaches(from: &Host, to: impl Into<SocketAddr>, listener: &TcpListener, seen: Ipv4Addr) {
     let mut near = connect(from, 0, to.into(), PATIENCE).expect("it can be reached");
     let (mut far, address) = listener.accept().expect("it is the listener that was reached");
     assert_eq!(address.ip(), seen);

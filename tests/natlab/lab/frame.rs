@@ -17,6 +17,8 @@ pub(crate) const UDP: u8 = 17;
 
 const IPV4_TYPE: [u8; 2] = [0x08, 0x00];
 const ARP_TYPE: [u8; 2] = [0x08, 0x06];
+const IPV6_TYPE: [u8; 2] = [0x86, 0xdd];
+const ICMPV6: u8 = 58;
 const FIN: u8 = 1;
 const SYN: u8 = 2;
 const RST: u8 = 4;
@@ -38,8 +40,16 @@ pub(crate) fn source(frame: &[u8]) -> Option<Mac> {
     frame.get(6..12)?.try_into().ok()
 }
 
-/// Whether this is address resolution.
-pub(crate) fn is_arp(frame: &[u8]) -> bool {
+/// Whether this is ARP, or neighbour discovery (RFC 4861), which takes its place in IPv6.
+pub(crate) fn is_resolution(frame: &[u8]) -> bool {
+    let discovery = || {
+        let kind = frame.get(HEADER + 40)?;
+        Some(frame[12..HEADER] == IPV6_TYPE && frame[HEADER + 6] == ICMPV6 && (133..=137).contains(kind))
+    };
+    is_arp(frame) || discovery() == Some(true)
+}
+
+fn is_arp(frame: &[u8]) -> bool {
     frame.get(12..HEADER) == Some(&ARP_TYPE)
 }
 

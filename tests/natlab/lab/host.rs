@@ -1,7 +1,7 @@
 //! Machines at the ends: servers on the public segment, and hosts in houses.
 
 use std::io::Result;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -31,6 +31,11 @@ impl Host {
     /// Its address.
     pub(crate) fn address(&self) -> Ipv4Addr {
         self.address
+    }
+
+    /// Its IPv6 address, if it has one.
+    pub(crate) fn address6(&self) -> Option<Ipv6Addr> {
+        self.place.segment.address6(self.address).map(|(address, _)| address)
     }
 
     /// A program that will run on this machine, and that is killed when the thread that starts it ends, in whatever
@@ -79,9 +84,12 @@ impl Host {
     fn plug_in(&mut self) -> Result<()> {
         self.address = self.place.assign();
         self.plug = Some(self.space.attach("eth0", &self.place.segment, self.address)?);
-        match self.place.gateway() {
-            Some(gateway) => self.space.ip(&format!("route add default via {gateway}\n")),
-            None => Ok(()),
+        let Some(router) = &self.place.router else { return Ok(()) };
+        let mut routes = format!("route add default via {}\n", router.gateway());
+        if let (Some(gateway), Some(address)) = (router.gateway6(), self.address6()) {
+            routes.push_str(&format!("route add ::/0 via {gateway} dev eth0\n"));
+            router.announce(address)?;
         }
+        self.space.ip(&routes)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::env;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::space::Space;
@@ -13,8 +14,10 @@ const REQUIRED: &str = "P2POLL_NATLAB";
 /// What a test needs of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// Namespaces, interfaces and the kernel's translation: everything but the programs below.
+    /// Namespaces, interfaces and the kernel's translation: everything but what follows.
     Network,
+    /// All that, and IPv6.
+    Ipv6,
     /// All that, and one of these programs.
     Program(&'static str),
 }
@@ -51,7 +54,8 @@ impl Means {
             Need::Program(name) if self.programs.get(name) != Some(&true) => {
                 Err(format!("there is no `{name}`"))
             }
-            Need::Program(_) | Need::Network => Ok(()),
+            Need::Ipv6 if !Path::new("/proc/net/if_inet6").exists() => Err("this kernel has no IPv6".into()),
+            Need::Program(_) | Need::Ipv6 | Need::Network => Ok(()),
         }
     }
 }

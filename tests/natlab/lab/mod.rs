@@ -92,8 +92,14 @@ pub(crate) struct Lab {
 impl Lab {
     /// An Internet with nobody in it, and no delay.
     pub(crate) fn new() -> Lab {
-        let (network, prefix) = Place::PUBLIC;
-        Lab { public: Arc::new(Segment::new(network, prefix).expect("a segment can be built")) }
+        Lab { public: Arc::new(Segment::new(Place::PUBLIC, None).expect("a segment can be built")) }
+    }
+
+    /// The same, in which everything that is plugged in directly and has the kernel's router, if any, has IPv6 as
+    /// well: without translation, but with the filter.
+    pub(crate) fn with_ipv6() -> Lab {
+        let six = Some(Place::PUBLIC_SIX);
+        Lab { public: Arc::new(Segment::new(Place::PUBLIC, six).expect("a segment can be built")) }
     }
 
     /// A machine with a public address.

@@ -1,7 +1,7 @@
 //! Home routers: the kernel's, with a real mapping daemon, or one in this process.
 
 use std::io::{Error, Result};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -55,7 +55,9 @@ impl Router {
     /// Plugs a new router in, with an empty house of this network behind it.
     pub(crate) fn new(above: Place, nat: Nat, filter: Filter, house: (Ipv4Addr, u8)) -> Result<Router> {
         let address = above.segment.assign(Place::ROUTERS);
-        let house = Arc::new(Segment::new(house.0, house.1)?);
+        // In a house within a house it would take more than this laboratory needs.
+        let six = above.segment.address6(address).filter(|_| above.router.is_none() && nat.is_kernels());
+        let house = Arc::new(Segment::new(house, six.map(|(address, _)| Place::house_six(address)))?);
         let machine = if nat.is_kernels() {
             Machine::Kernel(Kernel::new(&above, address, &house, nat, filter)?)
         } else {
@@ -150,6 +152,17 @@ impl Router {
         self.inner.house.address(Place::GATEWAY)
     }
 
+    /// The same in IPv6, if there is any.
+    pub(crate) fn gateway6(&self) -> Option<Ipv6Addr> {
+        self.inner.house.address6(self.gateway()).map(|(address, _)| address)
+    }
+
+    /// Answers outside for a machine in the house, whose IPv6 address is as public as the router's.
+    pub(crate) fn announce(&self, address: Ipv6Addr) -> Result<()> {
+        let space = self.space().ok_or_else(|| Error::other("only the kernel's routers have IPv6"))?;
+        space.ip(&format!("neigh replace proxy {address} dev wan0\n"))
+    }
+
     /// The house's network, to slow it down or to lose frames in it.
     pub(crate) fn house(&self) -> &Segment {
         &self.inner.house
@@ -198,6 +211,15 @@ impl Place {
     /// frame leaves the namespaces.
     pub(crate) const PUBLIC: (Ipv4Addr, u8) = (Ipv4Addr::new(11, 0, 0, 0), 16);
 
+    /// And in IPv6, with all houses in it.
+    pub(crate) const PUBLIC_SIX: (Ipv6Addr, u8) = (Ipv6Addr::new(0x2600, 0x11, 0, 0, 0, 0, 0, 0), 32);
+
+    /// A house's part of it, by its router's address.
+    fn house_six(router: Ipv6Addr) -> (Ipv6Addr, u8) {
+        let [.., number] = router.segments();
+        (Ipv6Addr::new(0x2600, 0x11, number, 0, 0, 0, 0, 0), 64)
+    }
+
     /// The number of a house's router in the house.
     const GATEWAY: u32 = 1;
     /// Of the first router that is plugged in somewhere.
@@ -220,6 +242,12 @@ impl Kernel {
         space.set("net/ipv4/ip_forward", "1")?;
         let wan = space.attach("wan0", &above.segment, address)?;
         let lan = space.attach("lan0", house, house.address(Place::GATEWAY))?;
+        if house.address6(house.address(Place::GATEWAY)).is_some() {
+            space.set("net/ipv6/conf/all/forwarding", "1")?;
+            space.set("net/ipv6/conf/wan0/proxy_ndp", "1")?;
+            // Or its first answer takes the better part of a second.
+            space.set("net/ipv6/neigh/wan0/proxy_delay", "0")?;
+        }
         if let Some(gateway) = above.gateway() {
             space.ip(&format!("route add default via {gateway}\n"))?;
         }
@@ -237,10 +265,14 @@ impl Kernel {
 
     /// All rules anew. nft wants each statement on a line of its own.
     fn rules(&self, nat: Nat) -> Result<()> {
-        let unsolicited = match self.filter {
-            Filter::Drop => "iifname wan0 drop",
-            Filter::Reject => "iifname wan0 meta l4proto tcp reject with tcp reset",
-            Filter::Open => "",
+        // What is for the router itself, and what is for a host by its own address, as in IPv6.
+        let (unsolicited, untranslated) = match self.filter {
+            Filter::Drop => ("iifname wan0 drop", ""),
+            Filter::Reject => {
+                let reject = "iifname wan0 meta l4proto tcp reject with tcp reset";
+                (reject, reject)
+            }
+            Filter::Open => ("", "meta nfproto ipv6 accept"),
         };
         let random = if nat == Nat::Random { "random" } else { "" };
         let forwards = lock(&self.forwards);
@@ -252,6 +284,7 @@ impl Kernel {
                 chain input {{
                     type filter hook input priority 0; policy accept;
                     ct state established,related accept
+                    meta l4proto ipv6-icmp accept
                     {unsolicited}
                 }}
                 chain forward {{
@@ -260,6 +293,7 @@ impl Kernel {
                     iifname lan0 accept
                     ct status dnat accept
                     jump miniupnpd
+                    {untranslated}
                 }}
                 chain prerouting {{
                     type nat hook prerouting priority -100; policy accept;
@@ -269,7 +303,7 @@ impl Kernel {
                 chain postrouting {{
                     type nat hook postrouting priority 100; policy accept;
                     jump postrouting_miniupnpd
-                    oifname wan0 masquerade {random}
+                    meta nfproto ipv4 oifname wan0 masquerade {random}
                 }}
                 chain miniupnpd {{ }}
                 chain prerouting_miniupnpd {{ }}

@@ -6,8 +6,8 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::fmt::{self, Debug, Formatter};
-use std::io::{Read, Write};
-use std::net::Ipv4Addr;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,6 +34,7 @@ pub(crate) struct Segment {
     carrier: Option<JoinHandle<()>>,
     network: Ipv4Addr,
     prefix: u8,
+    six: Option<(Ipv6Addr, u8)>,
 }
 
 /// What a plug leads to.
@@ -52,8 +53,8 @@ pub(crate) struct Plug {
 }
 
 impl Segment {
-    /// With the addresses of `network`/`prefix`.
-    pub(crate) fn new(network: Ipv4Addr, prefix: u8) -> std::io::Result<Segment> {
+    /// With the addresses of `network`/`prefix`, and perhaps IPv6 ones as well.
+    pub(crate) fn new((network, prefix): (Ipv4Addr, u8), six: Option<(Ipv6Addr, u8)>) -> io::Result<Segment> {
         let (wake, woken) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         woken.set_nonblocking(true)?;
@@ -62,7 +63,7 @@ impl Segment {
             let shared = shared.clone();
             move || shared.carry(&woken)
         })?;
-        Ok(Segment { shared, carrier: Some(carrier), network, prefix })
+        Ok(Segment { shared, carrier: Some(carrier), network, prefix, six })
     }
 
     /// From now on every frame takes `delay` from one end to any other. Only address resolution is spared: a real
@@ -95,6 +96,12 @@ impl Segment {
     /// The address of this number in the segment's network.
     pub(crate) fn address(&self, number: u32) -> Ipv4Addr {
         Ipv4Addr::from(u32::from(self.network) + number)
+    }
+
+    /// The IPv6 address of the machine with this IPv4 address, and its prefix, where there is IPv6.
+    pub(crate) fn address6(&self, address: Ipv4Addr) -> Option<(Ipv6Addr, u8)> {
+        let number = u32::from(address) - u32::from(self.network);
+        self.six.map(|(network, prefix)| (Ipv6Addr::from(u128::from(network) + u128::from(number)), prefix))
     }
 
     /// The length of its network's prefix.
@@ -251,7 +258,7 @@ impl State {
         let (Some(source), true) = (frame::source(&frame), self.under_way.len() < CAPACITY) else { return };
         self.homes.insert(source, from);
         let mut delay = self.delay;
-        if frame::is_arp(&frame) {
+        if frame::is_resolution(&frame) {
             delay = Duration::ZERO;
         } else if self.unlucky() {
             self.lost += 1;

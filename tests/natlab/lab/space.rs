@@ -23,12 +23,14 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    /// A new and empty one: a loopback interface, and no IPv6.
+    /// A new and empty one, in which interfaces are without IPv6 at first.
     pub(crate) fn new() -> Result<Space> {
         let handle = on_a_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET)?;
-            // A kernel without IPv6 has no such switch. With it, every link would first talk about its own address.
-            _ = fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
+            // A kernel without IPv6 has no such switches. What it does by itself on a new link is not asked for.
+            for (switch, value) in [("disable_ipv6", "1"), ("accept_dad", "0"), ("accept_ra", "0")] {
+                _ = fs::write(format!("/proc/sys/net/ipv6/conf/default/{switch}"), value);
+            }
             File::open("/proc/thread-self/ns/net")
         })?;
         Ok(Space { handle })
@@ -63,13 +65,18 @@ impl Space {
         let mut tap = self.inside(|| Tap::new_named(name))?;
         tap.set_nonblocking(true)?;
         let plug = segment.plug(End::Tap(Arc::new(tap)));
+        let mut six = String::new();
+        if let Some((address, prefix)) = segment.address6(address) {
+            self.set(&format!("net/ipv6/conf/{interface}/disable_ipv6"), "0")?;
+            six = format!("addr add {address}/{prefix} dev {interface} nodad\n");
+        }
         let [a, b, c, d, e, f] = mac(address);
         let prefix = segment.prefix();
         self.ip(&format!(
             "link set dev lo up\n\
              link set dev {interface} address {a:x}:{b:x}:{c:x}:{d:x}:{e:x}:{f:x}\n\
              addr replace {address}/{prefix} broadcast + dev {interface}\n\
-             link set dev {interface} up\n"
+             {six}link set dev {interface} up\n"
         ))?;
         Ok(plug)
     }
