@@ -54,15 +54,20 @@ impl<'net> Con<'net> {
     }
 
     /// Queues one line; its end is added ([`Config::line_end`](crate::Config::line_end)). It is sent at the end of the
-    /// walk, or with the next `poll`.
+    /// walk, or with the next `poll`; a queue that grows long is sent from earlier.
     ///
     /// # Errors
     ///
     /// [`SendError::Full`] when the peer reads too slowly, [`SendError::BadLine`] when it is not one line,
     /// [`SendError::TooLong`], [`SendError::Closed`]. Then nothing of it is sent.
+    #[inline]
     pub fn send_line(self, line: impl AsRef<[u8]>) -> Result<(), SendError> {
         let line = line.as_ref();
-        self.net.with(|core| core.host.send_line(self.id, line))
+        self.net.with(|core| {
+            let queued = core.host.send_line(self.id, line)?;
+            core.write_early(self.id, queued);
+            Ok(())
+        })
     }
 
     /// Queues bytes as they are, for programs that frame by themselves. The peer may be reading lines.
@@ -72,7 +77,11 @@ impl<'net> Con<'net> {
     /// As [`send_line`](Con::send_line), but line ends are welcome.
     pub fn send(self, bytes: impl AsRef<[u8]>) -> Result<(), SendError> {
         let bytes = bytes.as_ref();
-        self.net.with(|core| core.host.send_raw(self.id, bytes))
+        self.net.with(|core| {
+            let queued = core.host.send_raw(self.id, bytes)?;
+            core.write_early(self.id, queued);
+            Ok(())
+        })
     }
 
     /// Closes the connection. What is queued still goes out, for
@@ -157,10 +166,13 @@ pub struct Replies<'net> {
 impl Iterator for Replies<'_> {
     type Item = Line;
 
+    // With all that it calls, down to the chunk: a line that is handed up through these layers by value would be copied
+    // from stack to stack, each time right after it was written, which costs more than finding it.
+    #[inline]
     fn next(&mut self) -> Option<Line> {
         self.con.net.with(|core| {
-            let clock = core.clock();
-            core.host.next_line(self.con.id, || clock.now())
+            let (host, clock) = core.parts();
+            host.next_line(self.con.id, || clock.now())
         })
     }
 }

@@ -100,6 +100,11 @@ mod con;
 mod config;
 mod error;
 mod event;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
+#[cfg(all(test, not(fuzzing)))]
+mod fuzz;
 mod id;
 mod io;
 mod net;
@@ -107,6 +112,8 @@ mod node;
 mod note;
 mod proto;
 mod random;
+#[cfg(test)]
+mod sim;
 mod time;
 mod wire;
 

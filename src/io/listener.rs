@@ -81,7 +81,11 @@ impl Listener {
         }
         let refused = self.socket.accept();
         let outcome = match refused {
-            Ok((_, peer)) => Accept::Refused(Some(peer)),
+            Ok((stream, peer)) => {
+                // Gone before its descriptor is needed for the next reserve.
+                drop(stream);
+                Accept::Refused(Some(peer))
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Accept::Empty,
             Err(error) if is_exhaustion(&error) => Accept::Exhausted,
             Err(_) => Accept::Refused(None),

@@ -28,6 +28,8 @@ const WAKER: Token = Token(usize::MAX);
 #[derive(Debug)]
 pub(crate) enum Progress {
     Connected(usize, SocketAddr),
+    /// It was connected, and the peer has reset it since; what arrived before is still to be read.
+    Torn(usize, SocketAddr),
     Failed(usize, io::ErrorKind),
 }
 
@@ -88,6 +90,8 @@ pub(crate) struct Sockets {
     readable: VecDeque<usize>,
     writable: Vec<usize>,
     progress: Vec<Progress>,
+    /// The operating system had as many events as fit: there may be more.
+    more: bool,
     dead_after: Duration,
 }
 
@@ -106,6 +110,7 @@ impl Sockets {
             readable: VecDeque::new(),
             writable: Vec::new(),
             progress: Vec::new(),
+            more: false,
             dead_after,
         })
     }
@@ -145,16 +150,21 @@ impl Sockets {
     /// Waits until something happens, for this long at most. An interruption by a signal is an error of that kind.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.poll.poll(&mut self.events, timeout)?;
+        self.more = false;
+        let mut taken = 0;
         for event in &self.events {
+            taken += 1;
             let Token(token) = event.token();
             if let Some(slot) = self.slots.get_mut(token).and_then(Option::as_mut) {
+                // Also while connecting: a peer may have said all and left before its answer was looked at, and the
+                // end is announced only once.
+                slot.closing |= event.is_read_closed() || event.is_error();
                 if slot.connecting {
                     if let Some(progress) = connect_progress(&slot.socket, token) {
                         self.progress.push(progress);
                     }
                     continue;
                 }
-                slot.closing |= event.is_read_closed() || event.is_error();
                 if (event.is_readable() || slot.closing) && !slot.finished {
                     slot.readable = true;
                     if !std::mem::replace(&mut slot.listed, true) {
@@ -171,7 +181,13 @@ impl Sockets {
                 self.acceptable.push(listener);
             }
         }
+        self.more = taken >= EVENTS;
         Ok(())
+    }
+
+    /// Whether the operating system may have more events, for which no file descriptor becomes readable again.
+    pub(crate) fn has_more(&self) -> bool {
+        self.more
     }
 
     /// Accepts what waits, up to a limit; tells `refused` of those for whom there was no file descriptor.
@@ -242,14 +258,16 @@ impl Sockets {
     /// The next outcome of a dial.
     pub(crate) fn poll_progress(&mut self) -> Option<Progress> {
         let progress = self.progress.pop()?;
-        if let Progress::Connected(slot, _) = progress
-            && let Some(slot) = self.slot(slot)
+        if let Progress::Connected(index, _) | Progress::Torn(index, _) = progress
+            && let Some(slot) = self.slot(index)
         {
             slot.connecting = false;
             slot.writable = true;
-        }
-        if let Progress::Connected(slot, _) = progress {
-            self.offer(slot);
+            if let Progress::Torn(..) = progress {
+                // Asking for the error has taken it from the socket, which now shows an orderly end.
+                slot.broken = Some(io::ErrorKind::ConnectionReset);
+            }
+            self.offer(index);
         }
         Some(progress)
     }
@@ -408,6 +426,12 @@ impl std::fmt::Debug for Sockets {
 /// Asks a socket that connects how far it is, as mio's documentation of `TcpStream::connect` has it.
 fn connect_progress(socket: &TcpStream, slot: usize) -> Option<Progress> {
     match socket.take_error() {
+        // A refusal has another name: this one was open, may have been told something, and was torn down since.
+        Ok(Some(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
+            if let Ok(local) = socket.local_addr() {
+                return Some(Progress::Torn(slot, canonical(local)));
+            }
+        }
         Ok(Some(error)) | Err(error) => return Some(Progress::Failed(slot, error.kind())),
         Ok(None) => {}
     }

@@ -122,7 +122,7 @@ fn work(queue: &Receiver<Order>, reports: &Sender<Report>, waker: &Waker) {
 }
 
 fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
-    let addrs = (host, port).to_socket_addrs().map_err(|error| error.to_string())?;
+    let addrs = (host, port).to_socket_addrs().map_err(|error| format!("{host}: {error}"))?;
     Ok(addrs.take(ADDRESSES).collect())
 }
 

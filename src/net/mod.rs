@@ -3,6 +3,8 @@
 #[cfg(unix)]
 mod embed;
 pub(crate) mod engine;
+#[cfg(doctest)]
+mod promises;
 mod server;
 mod walk;
 
@@ -60,6 +62,9 @@ pub struct Net {
     core: RefCell<Engine<Node>>,
     /// How many walks are under way: only the outermost one drives the sockets.
     walks: Cell<u32>,
+    /// `poll` has just returned because there are lines to read: the walk that follows hands them out without asking
+    /// the operating system for more first, which would be one more system call for each answer.
+    fresh: Cell<bool>,
     filter: RefCell<Filter>,
     #[cfg(unix)]
     registry: Registry,
@@ -110,6 +115,7 @@ impl Net {
             registry: engine.registry().map_err(StartError::System)?,
             core: RefCell::new(engine),
             walks: Cell::new(0),
+            fresh: Cell::new(false),
             filter: RefCell::default(),
         })
     }
@@ -135,7 +141,8 @@ impl Net {
 
     /// Sleeps until something happens that the program may want to see, for `timeout` at most; `None`: without limit.
     ///
-    /// Moves what can be moved meanwhile. It returns at once while a connection has unread lines, and early when a
+    /// Moves what can be moved meanwhile. It returns at once while a connection has unread lines, and when one that said
+    /// [`Full`](crate::SendError::Full) has room for half of its queue again, and early when a
     /// signal interrupts it, so that the program can look at its flags. Events that nobody drained do not keep it from
     /// sleeping.
     ///
@@ -145,20 +152,30 @@ impl Net {
     pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         // `&mut self` proves that no walk is alive: a count that says otherwise is of one that was leaked.
         self.walks.set(0);
-        let begin = self.with(|core| {
-            core.flush();
-            (core.now(), core.host.progress())
-        });
+        let progress = self.with(|core| core.host.progress());
+        let begin = self.with(Engine::flush);
+        let (relieved, news) =
+            self.with(|core| (core.host.take_relieved(), core.host.progress() != progress));
+        // What the flush itself brought about, like the end of `stop`, is not slept over.
+        let mut left = if relieved || news { Some(Duration::ZERO) } else { timeout };
         loop {
-            let left = timeout.map(|timeout| timeout.saturating_sub(self.with(|core| core.now()) - begin.0));
             if !self.pump(left)? {
                 return Ok(());
             }
-            let news = self.with(|core| {
-                let over = timeout.is_some_and(|timeout| core.now() - begin.0 >= timeout);
-                over || core.host.has_unread() || core.host.progress() != begin.1
+            let done = self.with(|core| {
+                let unread = core.host.has_unread();
+                self.fresh.set(unread);
+                if relieved || core.host.take_relieved() || unread || core.host.progress() != progress {
+                    return true;
+                }
+                // The clock is read only where it matters: it costs about as much as all else in here.
+                left = timeout.map(|timeout| match timeout.is_zero() {
+                    true => Duration::ZERO,
+                    false => timeout.saturating_sub(core.now() - begin),
+                });
+                left.is_some_and(|left| left.is_zero())
             });
-            if news {
+            if done {
                 return Ok(());
             }
         }
@@ -172,7 +189,9 @@ impl Net {
         self.with(Engine::next_wakeup)
     }
 
-    /// The next events, oldest first. The queue is bounded ([`Config::max_events`]); a program may leave it alone.
+    /// The events that nobody drained yet, oldest first. The queue is bounded ([`Config::max_events`]); a program may
+    /// leave it alone. Drained at the beginning of a walk, `Connected` comes before the first line is read; drained
+    /// after it, `Closed` comes after the last.
     pub fn events(&self) -> Events<'_> {
         Events::new(self)
     }
@@ -274,9 +293,13 @@ impl Net {
     /// # Errors
     ///
     /// As [`poll`](Net::poll).
-    pub fn finish(self, deadline: Duration) -> io::Result<bool> {
+    pub fn finish(&mut self, deadline: Duration) -> io::Result<bool> {
         self.stop();
-        let begin = self.with(|core| core.now());
+        let begin = self.with(|core| {
+            // Nobody is left to be told.
+            core.host.take_relieved();
+            core.flush()
+        });
         loop {
             let (left, stopped) =
                 self.with(|core| (deadline.saturating_sub(core.now() - begin), core.host.is_stopped()));
@@ -289,6 +312,7 @@ impl Net {
     }
 
     /// Borrows, acts, releases; only then is the application's logger called.
+    #[inline]
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Engine<Node>) -> R) -> R {
         act(&mut self.core.borrow_mut())
     }

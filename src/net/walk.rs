@@ -35,8 +35,10 @@ impl<'net> Connections<'net> {
         if net.walks.get() == 0 {
             // The application's filter and logger run in there; a walk of theirs is not the outermost.
             net.walks.set(1);
-            // An interruption by a signal costs nothing here, and a broken poller shows in `poll`.
-            let _ = net.pump(Some(Duration::ZERO));
+            if !net.fresh.replace(false) {
+                // An interruption by a signal costs nothing here, and a broken poller shows in `poll`.
+                let _ = net.pump(Some(Duration::ZERO));
+            }
             net.with(|core| core.host.settle_shown());
         } else {
             net.walks.set(net.walks.get() + 1);
@@ -77,7 +79,7 @@ impl Drop for Connections<'_> {
         if walks == 0 {
             self.net.with(|core| {
                 core.host.handle_walk();
-                core.flush();
+                core.flush()
             });
             self.net.tell_log();
         }

@@ -72,7 +72,9 @@ impl ServerNode {
             let mut more = true;
             while self.answers.len() < BATCH && more {
                 match self.streams.next_line(id) {
-                    Some(line) => self.server.handle_line(client(id), &line, now, &mut self.answers),
+                    Some(line) => {
+                        self.server.handle_line(client(id), line.as_bytes(), now, &mut self.answers)
+                    }
                     None => more = false,
                 }
             }

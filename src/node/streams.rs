@@ -7,14 +7,16 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
-use bytes::Bytes;
-
 use crate::config::StreamLimits;
 use crate::error::{CloseReason, SendError};
 use crate::id::ConId;
 use crate::proto::link::chunks::Chunks;
 use crate::proto::link::{Counters, End, Link, SpareBuffers, Step};
 use crate::time::Instant;
+use crate::wire::line::Found;
+
+/// Streams without a name have numbers above this. (A million streams a second use it up in 300,000 years.)
+const UNNAMED: u64 = 1 << 63;
 
 /// What the driver is to do with a stream's socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,12 +57,12 @@ struct Entry<T> {
     dirty: bool,
     /// Stands in `ready`.
     ready: bool,
-    /// Something did not fit into its queue, and the application waits for room.
-    full: bool,
     /// The driver was refused room to receive into and waits to be told.
     parked: bool,
     /// Stands in `touched`.
     touched: bool,
+    /// Something was refused because too much was queued.
+    refused: bool,
 }
 
 /// All streams of a node. `T` is what the node knows of each.
@@ -70,7 +72,10 @@ pub(crate) struct Streams<T> {
     limits: StreamLimits,
     slots: Vec<Option<Entry<T>>>,
     free: Vec<usize>,
+    /// The last number given to a stream that has no name.
     serials: u64,
+    /// The last number given as a name.
+    names: u64,
     chunks: Chunks,
     spare: SpareBuffers,
     actions: VecDeque<SocketAction>,
@@ -84,8 +89,8 @@ pub(crate) struct Streams<T> {
     touched: Vec<usize>,
     deadlines: BTreeSet<(Instant, usize)>,
     dropped: VecDeque<Dropped<T>>,
-    /// How many times a stream that was full had room again.
-    relieved: u64,
+    /// A stream that refused something has room again, and the application was not told.
+    relieved: bool,
     /// How many walks over its connections the application has finished.
     walks: u64,
 }
@@ -97,7 +102,8 @@ impl<T> Streams<T> {
             limits,
             slots: Vec::new(),
             free: Vec::new(),
-            serials: 0,
+            serials: UNNAMED,
+            names: 0,
             chunks: Chunks::default(),
             spare: SpareBuffers::default(),
             actions: VecDeque::new(),
@@ -107,7 +113,7 @@ impl<T> Streams<T> {
             touched: Vec::new(),
             deadlines: BTreeSet::new(),
             dropped: VecDeque::new(),
-            relieved: 0,
+            relieved: false,
             walks: 0,
         }
     }
@@ -116,9 +122,10 @@ impl<T> Streams<T> {
         &self.limits
     }
 
-    /// Takes in a stream that a peer opened.
+    /// Takes in a stream that a peer opened, and names it.
     pub(crate) fn accept(&mut self, peer: SocketAddr, local: SocketAddr, tag: T, now: Instant) -> ConId {
         let id = self.insert(peer, tag, now);
+        let id = self.name(id).unwrap_or(id);
         if let Some(entry) = self.slots[id.slot()].as_mut() {
             entry.connected = true;
             entry.local = Some(local);
@@ -142,6 +149,15 @@ impl<T> Streams<T> {
         entry.local = Some(local);
         entry.link = Link::new(now);
         Some(ConId::new(net, slot as u32, entry.serial))
+    }
+
+    /// Gives a stream the id by which the application knows it; the one that it had until now names nothing any more.
+    /// Streams that the application never sees do not use up numbers that it does see.
+    pub(crate) fn name(&mut self, id: ConId) -> Option<ConId> {
+        let serial = self.names + 1;
+        self.entry(id)?.serial = serial;
+        self.names = serial;
+        Some(ConId::new(self.net, id.slot() as u32, serial))
     }
 
     /// Forgets a stream without ceremony: a dial that failed, or lost a race.
@@ -193,10 +209,10 @@ impl<T> Streams<T> {
     pub(crate) fn handle_sent(&mut self, slot: usize, len: usize) {
         let Some(entry) = self.slots.get_mut(slot).and_then(Option::as_mut) else { return };
         entry.link.handle_sent(len, &mut self.spare);
-        // At half of the queue, so that a sender is woken for more than a line.
-        if entry.full && entry.link.queued() <= self.limits.max_queued / 2 {
-            entry.full = false;
-            self.relieved += 1;
+        // Half of it, so that a sender that fills the queue is not woken for every few bytes.
+        if entry.refused && entry.link.is_ours() && entry.link.queued() <= self.limits.max_queued / 2 {
+            entry.refused = false;
+            self.relieved = true;
         }
         if !entry.link.is_open() {
             self.touch(slot);
@@ -210,11 +226,6 @@ impl<T> Streams<T> {
             entry.dirty = false;
         }
         Some(slot)
-    }
-
-    /// Changes whenever a stream that was full has room again.
-    pub(crate) fn relieved(&self) -> u64 {
-        self.relieved
     }
 
     /// The next stream that was refused room to receive into and has some again.
@@ -294,28 +305,43 @@ impl<T> Streams<T> {
         self.ready.iter().any(|&id| self.get(id).is_some_and(|entry| entry.link.unread() > 0))
     }
 
-    pub(crate) fn queue_line(&mut self, id: ConId, line: &[u8]) -> Result<(), SendError> {
-        let entry = lookup(&mut self.slots, self.net, id).ok_or(SendError::Closed)?;
-        let queued = entry.link.queue_line(line, &self.limits, &mut self.spare);
-        entry.full |= queued == Err(SendError::Full);
-        queued?;
-        mark_unsent(entry, id.slot(), &mut self.unsent);
-        Ok(())
+    /// Whether a stream that refused something has room again. Tells it once.
+    pub(crate) fn take_relieved(&mut self) -> bool {
+        std::mem::take(&mut self.relieved)
     }
 
-    pub(crate) fn queue_raw(&mut self, id: ConId, bytes: &[u8]) -> Result<(), SendError> {
+    /// The same, without taking note that it was told.
+    pub(crate) fn is_relieved(&self) -> bool {
+        self.relieved
+    }
+
+    /// Returns how much is queued now.
+    #[inline]
+    pub(crate) fn queue_line(&mut self, id: ConId, line: &[u8]) -> Result<usize, SendError> {
+        let entry = lookup(&mut self.slots, self.net, id).ok_or(SendError::Closed)?;
+        if let Err(why) = entry.link.queue_line(line, &self.limits, &mut self.spare) {
+            entry.refused |= why == SendError::Full;
+            return Err(why);
+        }
+        mark_unsent(entry, id.slot(), &mut self.unsent);
+        Ok(entry.link.queued())
+    }
+
+    /// Returns how much is queued now.
+    pub(crate) fn queue_raw(&mut self, id: ConId, bytes: &[u8]) -> Result<usize, SendError> {
         let entry = lookup(&mut self.slots, self.net, id).ok_or(SendError::Closed)?;
         let queued = entry.link.queue_raw(bytes, &self.limits, &mut self.spare);
-        entry.full |= queued == Err(SendError::Full);
+        entry.refused |= queued == Err(SendError::Full);
         queued?;
         mark_unsent(entry, id.slot(), &mut self.unsent);
-        Ok(())
+        Ok(entry.link.queued())
     }
 
     /// The next whole line that arrived on a stream.
-    pub(crate) fn next_line(&mut self, id: ConId) -> Option<Bytes> {
+    #[inline]
+    pub(crate) fn next_line(&mut self, id: ConId) -> Option<Found<'_>> {
         let entry = lookup(&mut self.slots, self.net, id)?;
-        let line = entry.link.next_line(&self.limits);
+        let span = entry.link.next_line(&self.limits);
         if entry.parked && entry.link.unread() < self.limits.max_unread {
             entry.parked = false;
             self.resumed.push(id.slot());
@@ -324,7 +350,7 @@ impl<T> Streams<T> {
             entry.touched = true;
             self.touched.push(id.slot());
         }
-        line
+        entry.link.found(span?)
     }
 
     /// Closes a stream from this side: what is queued still goes out.
@@ -396,9 +422,9 @@ impl<T> Streams<T> {
             connected: false,
             dirty: false,
             ready: false,
-            full: false,
             parked: false,
             touched: false,
+            refused: false,
         };
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
@@ -464,11 +490,13 @@ impl<T> Streams<T> {
     }
 }
 
+#[inline]
 fn lookup<T>(slots: &mut [Option<Entry<T>>], net: u32, id: ConId) -> Option<&mut Entry<T>> {
     let entry = slots.get_mut(id.slot())?.as_mut()?;
     (entry.serial == id.number() && net == id.net()).then_some(entry)
 }
 
+#[inline]
 fn mark_unsent<T>(entry: &mut Entry<T>, slot: usize, unsent: &mut Vec<usize>) {
     if !entry.dirty {
         entry.dirty = true;
@@ -514,6 +542,22 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_that_was_full_tells_once_when_it_has_room_again() {
+        let mut streams = Streams::new(7, StreamLimits { max_queued: 10, ..StreamLimits::default() });
+        let id = streams.accept(addr(), addr(), 1, Instant::ZERO);
+        streams.queue_line(id, b"12345678").expect("it fits");
+        streams.handle_sent(id.slot(), 2);
+        assert!(!streams.take_relieved(), "it was never full");
+        assert_eq!(streams.queue_line(id, b"123"), Err(SendError::Full));
+        streams.handle_sent(id.slot(), 2);
+        assert!(!streams.take_relieved(), "more than half is still queued");
+        streams.handle_sent(id.slot(), 2);
+        assert!(streams.take_relieved());
+        streams.handle_sent(id.slot(), 4);
+        assert!(!streams.take_relieved());
+    }
+
+    #[test]
     fn a_parked_stream_is_resumed_when_it_was_read() {
         let mut streams = streams();
         let id = streams.accept(addr(), addr(), 1, Instant::ZERO);
@@ -526,7 +570,7 @@ mod tests {
         }
         assert_eq!(streams.ready(), [id]);
         assert_eq!(streams.poll_resumed(), None);
-        let lines = std::iter::from_fn(|| streams.next_line(id)).count();
+        let lines = std::iter::from_fn(|| streams.next_line(id).map(drop)).count();
         assert_eq!(lines, fed);
         assert_eq!(streams.poll_resumed(), Some(id.slot()));
         assert_eq!(streams.poll_resumed(), None);

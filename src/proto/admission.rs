@@ -1,16 +1,15 @@
 //! Who may come in.
 //!
-//! An *address* is here what one household or one host has: a whole IPv4 address, or the /64 of an IPv6 address, since
-//! every host can take as many addresses of its /64 as it likes (RFC 4291 section 2.5.1, RFC 8981). Limits and bans
-//! count by that. Link-local addresses are all of one /64 and count one by one.
+//! An *address* is here what one household has: limits and bans count by that.
 //!
 //! Loopback is exempt from the limit for each address, though not from the limit in all and not from bans: several
 //! nodes on one machine work without configuration, and no stranger can have such an address.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::proto::household::household;
 use crate::time::Instant;
 
 /// After a note about refusals, the next one comes no sooner than this.
@@ -206,16 +205,6 @@ impl Admission {
 impl Ban {
     fn holds(&self, now: Instant) -> bool {
         self.until.is_none_or(|until| now < until)
-    }
-}
-
-/// What limits and bans count by.
-pub(crate) fn household(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(ip) if !ip.is_loopback() && !ip.is_unicast_link_local() => {
-            IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64))
-        }
-        ip => ip,
     }
 }
 

@@ -47,6 +47,7 @@ pub(crate) const CASES: &[Case] = &[
     case_with("hosts_may_have_ipv6_behind_a_filter", &[Need::Ipv6], hosts_may_have_ipv6_behind_a_filter),
     case("nets_meet_inside", nets_meet_inside),
     case("laboratories_do_not_see_each_other", laboratories_do_not_see_each_other),
+    case_with("a_whole_town_is_built_in_no_time", BOTH, a_whole_town_is_built_in_no_time),
     case_with("a_restarted_router_has_forgotten", CONNTRACK, a_restarted_router_has_forgotten),
     case_with("programs_run_inside", NETCAT, programs_run_inside),
     case_with("miniupnpd_maps_a_port_by_upnp", UPNP, miniupnpd_maps_a_port_by_upnp),
@@ -442,6 +443,26 @@ fn laboratories_do_not_see_each_other() {
     let address = SocketAddrV4::new(servers[0].address(), 7);
     assert_eq!(probe(&one.server(), address), Answer::Connected);
     assert_eq!(probe(&other.server(), address), Answer::Refused);
+}
+
+fn a_whole_town_is_built_in_no_time() {
+    let start = Instant::now();
+    let lab = Lab::new();
+    let _servers = [lab.server(), lab.server()];
+    let built = |what: &str| println!("{what} after {:?}", start.elapsed());
+    built("two servers");
+    let homes =
+        [Nat::Preserving, Nat::Random, Nat::Delta(1), Nat::Reuse].map(|nat| lab.router(nat, Filter::Drop));
+    built("four routers");
+    let _hosts = homes.each_ref().map(|home| (home.host(), home.host()));
+    built("two hosts behind each");
+    let _behind = lab.carrier(Nat::Random, Filter::Reject).router(Nat::Preserving, Filter::Drop).host();
+    built("one behind a carrier");
+    let [first, second, ..] = homes;
+    let _mapping = (first.mapping(Mapping::Both), second.mapping(Mapping::Both));
+    built("two daemons");
+    // Many times what it takes alone.
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
 }
 
 fn a_restarted_router_has_forgotten() {

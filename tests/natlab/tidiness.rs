@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -60,7 +60,9 @@ fn panic_and_look() -> ExitCode {
 
 fn a_killed_runner_leaves_nothing_behind() {
     let named = names();
-    let mut runner = myself("wait").stdout(Stdio::piped()).spawn().expect("we can be started again");
+    let mut runner = myself("wait");
+    runner.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut runner = runner.spawn().expect("we can be started again");
     let output = runner.stdout.take().expect("there is a pipe");
     let line = BufReader::new(output).lines().next();
     let spaces = line.expect("it says something").expect("text");
@@ -77,11 +79,9 @@ fn a_killed_runner_leaves_nothing_behind() {
 fn build_and_wait() -> ExitCode {
     let world = World::build();
     println!("{}", world.spaces().join(" "));
-    // Until we are killed, or the test that waits for that is.
-    _ = Command::new("cat").stdin(Stdio::inherit()).status();
-    loop {
-        thread::park();
-    }
+    // Until we are killed, or the test that is to do so has gone.
+    _ = io::stdin().read_line(&mut String::new());
+    ExitCode::FAILURE
 }
 
 fn programs_end_with_their_thread() {
@@ -121,7 +121,12 @@ impl World {
 
 fn listen_with_netcat(host: &Host) -> Child {
     let mut command = host.command("nc");
-    let child = command.args(["-nvl", "1000"]).stdin(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let child = command
+        .args(["-nvl", "1000"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
     let mut child = child.expect("it can be started");
     let said = BufReader::new(child.stderr.take().expect("there is a pipe")).lines().next();
     let said = said.expect("it says something").expect("text");

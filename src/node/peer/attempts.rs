@@ -302,6 +302,7 @@ impl Node {
             self.handle_server_connected(server, id, facts, now);
             return;
         }
+        let Some(id) = self.streams.name(id) else { return };
         let role = PeerRole { via: Via::Direct, peer: facts.peer, closed_by_us: false };
         if let Some(tag) = self.streams.tag_mut(id) {
             *tag = Role::Peer(role);
@@ -325,7 +326,10 @@ impl Node {
                 self.events.push(Event::Failed { attempt, why });
             }
             Purpose::Network(address) => {
-                self.notes.push(Level::Debug, || format!("{address} was not reached: {why}"));
+                // What the user asked for and does not get, the user should hear of; the rest is daily business.
+                let asked = self.network.peers.is_static(address);
+                let level = if asked { Level::Warn } else { Level::Debug };
+                self.notes.push(level, || format!("peer {address}: {why}"));
                 self.network.peers.handle_dial_failed(address, now);
             }
             Purpose::StaticPeer(peer) => self.handle_static_failed(peer, &why, now),

@@ -10,26 +10,30 @@ use crate::error::SendError;
 use crate::event::Via;
 use crate::id::{ConId, Except};
 use crate::node::streams::StreamFacts;
-use crate::proto::admission::household;
+use crate::proto::household::household;
 use crate::time::Instant;
-use crate::wire::line::Line;
+use crate::wire::line::{Found, Line};
 
 impl Node {
-    pub(crate) fn send_line(&mut self, id: ConId, line: &[u8]) -> Result<(), SendError> {
+    #[inline]
+    pub(crate) fn send_line(&mut self, id: ConId, line: &[u8]) -> Result<usize, SendError> {
         self.streams.queue_line(id, line)
     }
 
-    pub(crate) fn send_raw(&mut self, id: ConId, bytes: &[u8]) -> Result<(), SendError> {
+    pub(crate) fn send_raw(&mut self, id: ConId, bytes: &[u8]) -> Result<usize, SendError> {
         self.streams.queue_raw(id, bytes)
     }
 
     /// The next line of a connection; `clock` is read only where duplicates are dropped.
+    #[inline]
     pub(crate) fn next_line(&mut self, id: ConId, clock: impl Fn() -> Instant) -> Option<Line> {
+        let Some(duplicates) = &mut self.duplicates else {
+            return self.streams.next_line(id).map(Found::to_line);
+        };
         loop {
-            let line = self.streams.next_line(id)?;
-            let duplicates = self.duplicates.as_mut();
-            if !duplicates.is_some_and(|duplicates| duplicates.is_duplicate(&line, clock())) {
-                return Some(Line::new(line));
+            let found = self.streams.next_line(id)?;
+            if !duplicates.is_duplicate(found.as_bytes(), clock()) {
+                return Some(found.to_line());
             }
         }
     }
@@ -105,9 +109,16 @@ impl Node {
         self.streams.has_unread()
     }
 
+    /// Whether a connection that was full has room again, told once.
+    pub(crate) fn take_relieved(&mut self) -> bool {
+        self.streams.take_relieved()
+    }
+
     /// The application has finished a walk over its connections.
     pub(crate) fn handle_walk(&mut self) {
         self.streams.handle_walk();
+        // It had its turn to send.
+        self.streams.take_relieved();
     }
 
     /// How many connections the application sees.

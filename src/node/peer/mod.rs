@@ -161,7 +161,7 @@ impl Node {
 
     /// Changes whenever something happened that the application may want to see.
     pub(crate) fn progress(&self) -> u64 {
-        self.events.pushed() + self.streams.relieved()
+        self.events.pushed()
     }
 
     fn is_leaving(&self) -> bool {
@@ -239,7 +239,7 @@ impl Host for Node {
     }
 
     fn has_work(&self) -> bool {
-        self.has_unread()
+        self.has_unread() || self.streams.is_relieved()
     }
 
     fn handle_accepted(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<ConId> {
@@ -319,12 +319,14 @@ impl Host for Node {
             Leaving::Until(deadline) => Some(deadline),
             Leaving::No | Leaving::Done => None,
         };
+        // Who leaves dials nobody any more: what the network waits for would be due for ever.
+        let network = if self.is_leaving() { None } else { self.network.poll_timeout(self.has_place()) };
         [
             self.streams.poll_timeout(),
             self.admission.poll_timeout(),
             self.attempts.poll_timeout(),
             self.servers.poll_timeout(),
-            self.network.poll_timeout(self.has_place()),
+            network,
             leaving,
         ]
         .into_iter()

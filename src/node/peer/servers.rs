@@ -141,7 +141,7 @@ impl Node {
         while let Some(line) = self.streams.next_line(id) {
             // A server that was hung up on has nothing to say any more.
             if let Some(server) = self.servers.0.get_mut(place).filter(|server| server.stream == Some(id)) {
-                server.client.handle_line(&line, now);
+                server.client.handle_line(line.as_bytes(), now);
                 self.advance_server(place, now);
             }
         }

@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::chunks::Chunks;
-use crate::wire::line::{self, take_line};
+use crate::wire::line::{Found, Span, find_line};
 
 /// An unfinished line up to this length is copied to the front of the chunk that its continuation is read into, so
 /// that it becomes a slice like the others; a longer one collects in memory of its own instead.
@@ -22,7 +22,9 @@ const KEPT_TAIL: usize = 256;
 pub(crate) struct Inbox {
     /// Each ends with a line end.
     pieces: VecDeque<Bytes>,
-    /// Bytes in `pieces`.
+    /// How much of the first piece has been read.
+    read: usize,
+    /// Bytes in `pieces` that have not been read.
     unread: usize,
     /// A line without its end yet.
     tail: Vec<u8>,
@@ -77,37 +79,55 @@ impl Inbox {
         self.check_tail(max_line);
     }
 
-    /// The next whole line.
-    pub(crate) fn next_line(&mut self, max_line: usize) -> Option<Bytes> {
-        let piece = self.pieces.front_mut()?;
-        let before = piece.len();
-        // Every piece ends with a line end, so the search can not fail; were it to, the piece would be dropped.
-        let line = take_line(piece).unwrap_or_default();
-        let left = piece.len();
-        if left == 0 {
-            self.pieces.pop_front();
+    /// The place of the next whole line; [`found`](Self::found) gives it, until the next call.
+    #[inline]
+    pub(crate) fn next_line(&mut self, max_line: usize) -> Option<Span> {
+        if self.unread == 0 {
+            return None;
         }
-        self.unread -= before - left;
-        if line.len() > max_line {
+        if self.pieces.front().is_some_and(|piece| piece.len() == self.read) {
+            self.drop_piece();
+        }
+        // Every piece ends with a line end, so there is one.
+        let (len, taken) = find_line(&self.pieces.front()?[self.read..])?;
+        let start = self.read;
+        self.read += taken;
+        self.unread -= taken;
+        if len > max_line {
             self.discard();
             self.overflowed = true;
             return None;
         }
-        Some(line)
+        Some(Span { start, len })
     }
 
-    /// The application did not read these lines although it had its turn: lets go of the chunk that they hold.
+    /// Where the line stands that was read last.
+    #[inline]
+    pub(crate) fn found(&self, span: Span) -> Option<Found<'_>> {
+        Some(Found { chunk: self.pieces.front()?, span })
+    }
+
+    /// Before the next read: lets go of what was read, and, where the application had its turn and did not read it all,
+    /// of the chunk that a short rest holds.
     pub(crate) fn settle(&mut self) {
-        if let Some(piece) = self.pieces.front_mut()
-            && piece.len() < SMALL_PIECE
-        {
-            *piece = Bytes::copy_from_slice(piece);
+        let Some(piece) = self.pieces.front_mut() else { return };
+        if self.read == piece.len() {
+            self.drop_piece();
+        } else if piece.len() - self.read < SMALL_PIECE {
+            *piece = Bytes::copy_from_slice(&piece[self.read..]);
+            self.read = 0;
         }
+    }
+
+    fn drop_piece(&mut self) {
+        self.pieces.pop_front();
+        self.read = 0;
     }
 
     /// Forgets everything.
     pub(crate) fn discard(&mut self) {
         self.pieces = VecDeque::new();
+        self.read = 0;
         self.unread = 0;
         self.tail = Vec::new();
     }
@@ -124,7 +144,7 @@ impl Inbox {
         // `end` is a line end, so there is a first one.
         let first = memchr::memchr(b'\n', &whole).unwrap_or(end);
         self.tail.extend_from_slice(&whole[..=first]);
-        line::skip(&mut whole, first + 1);
+        whole.advance(first + 1);
         let tail = std::mem::take(&mut self.tail);
         self.push(Bytes::from(tail));
         self.push(whole);
@@ -136,6 +156,7 @@ impl Inbox {
         }
         self.unread += piece.len();
         match self.pieces.back_mut() {
+            // The first piece may have been read from; then what was read goes along.
             Some(last) if last.len() < SMALL_PIECE && piece.len() < SMALL_PIECE => {
                 *last = [&last[..], &piece[..]].concat().into();
             }
@@ -169,7 +190,10 @@ mod tests {
     }
 
     fn read(inbox: &mut Inbox, max_line: usize) -> Vec<Vec<u8>> {
-        std::iter::from_fn(|| inbox.next_line(max_line).map(|line| line.to_vec())).collect()
+        std::iter::from_fn(|| {
+            inbox.next_line(max_line).map(|span| inbox.found(span).expect("just read").as_bytes().to_vec())
+        })
+        .collect()
     }
 
     #[test]

@@ -26,6 +26,7 @@ impl Outbox {
     }
 
     /// The end to append to. A buffer from `spare` is taken where there is none yet.
+    #[inline]
     pub(crate) fn tail(&mut self, spare: &mut SpareBuffers) -> &mut Vec<u8> {
         if self.bytes.capacity() <= KEPT {
             spare.exchange(&mut self.bytes);
@@ -57,10 +58,11 @@ pub(crate) struct SpareBuffers(Vec<Vec<u8>>);
 
 impl SpareBuffers {
     /// Enough for the few streams that are written between two flushes in the usual program.
-    const LIMIT: usize = 16;
+    const LIMIT: usize = 8;
 
-    /// A larger one is given back to the allocator: it grew for a peer that did not read.
-    const LARGEST: usize = 256 << 10;
+    /// A larger one is given back to the allocator: it grew for a peer that did not read. What a program sends to one
+    /// that does stays below: from half of this on it is sent at once.
+    const LARGEST: usize = 1 << 20;
 
     fn exchange(&mut self, small: &mut Vec<u8>) {
         if let Some(mut large) = self.0.pop() {

@@ -16,6 +16,8 @@ pub(super) struct Entry {
     pub(super) learned: u64,
     /// Inbound connections with a smaller number are not from there.
     pub(super) not_before: u64,
+    /// The latest dial was our decision, not the application's.
+    pub(super) needed: bool,
     /// Not to be dialled before.
     pub(super) ready: Instant,
     pub(super) backoff: Backoff,
@@ -41,7 +43,11 @@ pub(super) enum Origin {
 pub(super) enum State {
     Idle,
     Dialling,
-    Open { since: Instant },
+    /// With so many `more` connections to the same address, which only the application makes.
+    Open {
+        since: Instant,
+        more: u32,
+    },
 }
 
 /// What a place in the book is worth to us.
@@ -61,6 +67,7 @@ impl Entry {
             newer: false,
             learned: number,
             not_before: 0,
+            needed: true,
             ready: now,
             backoff,
             failures: 0,

@@ -183,6 +183,7 @@ impl Peers {
         } else if !self.insert(address, origin) {
             return;
         }
+        self.changed |= self.inbound.contains_key(&address.ip());
         if matches!(source, Source::Rendezvous { newer: true, .. }) {
             self.expect_call(address);
         }
@@ -195,17 +196,22 @@ impl Peers {
         if !self.book.contains_key(&address) {
             self.insert(address, Origin::Application);
         }
-        self.begin(address);
+        self.begin(address, false);
     }
 
     pub(crate) fn handle_opened(&mut self, address: SocketAddr, now: Instant) {
         self.advance(now);
         let number = self.next_number();
         let Some(entry) = self.book.get_mut(&canonical(address)) else { return };
-        if entry.state == State::Idle {
-            self.outbound += 1;
+        match &mut entry.state {
+            State::Idle => self.outbound += 1,
+            State::Dialling => {}
+            State::Open { more, .. } => {
+                *more += 1;
+                return;
+            }
         }
-        entry.state = State::Open { since: now };
+        entry.state = State::Open { since: now, more: 0 };
         entry.worked = Some(number);
         entry.retired = false;
         self.changed = true;
@@ -226,10 +232,17 @@ impl Peers {
         let address = canonical(address);
         let number = self.next_number();
         let Some(entry) = self.book.get_mut(&address) else { return };
-        let State::Open { since } = entry.state else { return };
+        let State::Open { since, more } = &mut entry.state else { return };
+        if *more > 0 {
+            *more -= 1;
+            return;
+        }
+        let since = *since;
         self.outbound -= 1;
-        // While it was open, whoever dialled us was somebody else.
-        entry.not_before = number;
+        // While it was open, whoever dialled us was somebody else; unless the application wanted a second connection.
+        if entry.needed {
+            entry.not_before = number;
+        }
         if by == ClosedBy::Us {
             entry.rest(now + self.config.retry_max);
             self.drop_if_unwanted(address);
@@ -248,6 +261,7 @@ impl Peers {
         self.advance(now);
         let (peer, number) = (canonical(peer), self.next_number());
         self.inbound.entry(peer.ip()).or_default().push(Inbound { peer, number });
+        self.changed = true;
     }
 
     pub(crate) fn handle_inbound_closed(&mut self, peer: SocketAddr, now: Instant) {
@@ -292,7 +306,7 @@ impl Peers {
         }
         let choice = self.choose();
         match choice {
-            Some(address) => self.begin(address),
+            Some(address) => self.begin(address, true),
             None => self.settled = true,
         }
         choice
@@ -310,14 +324,23 @@ impl Peers {
         self.outbound
     }
 
+    /// Whether the user asked for this one.
+    pub(crate) fn is_static(&self, address: SocketAddr) -> bool {
+        self.book.get(&canonical(address)).is_some_and(|entry| entry.origin == Origin::Static)
+    }
+
     /// How many more nodes to ask a rendezvous server for: the free slots that nobody untried is waiting for.
     pub(crate) fn wanted(&self) -> usize {
         self.config.max_outbound.saturating_sub(self.outbound).saturating_sub(self.fresh)
     }
 
-    /// For the known-peers file: those that worked, the latest first, then those of the file that were not needed.
+    /// For the known-peers file: those that worked, the latest first, then those of the file that were not needed, and
+    /// those that are taken for connected: a node whom all others dialled would know nobody otherwise.
     pub(crate) fn known(&self) -> impl Iterator<Item = SocketAddr> {
-        let mut known: Vec<_> = self.book.iter().filter(|(_, entry)| entry.is_known()).collect();
+        let matched = self.matched();
+        let is_known = |address, entry: &Entry| entry.is_known() || matched.contains(address);
+        let mut known: Vec<_> =
+            self.book.iter().filter(|(address, entry)| is_known(address, entry)).collect();
         known.sort_by_key(|(_, entry)| entry.renown());
         known.into_iter().take(self.config.known_limit).map(|(&address, _)| address)
     }
@@ -377,11 +400,12 @@ impl Peers {
     fn expect_call(&mut self, address: SocketAddr) {
         let spread = self.config.newer_hold / 3;
         let until = self.now + self.config.newer_hold + share(&mut self.random, spread);
-        if let Some(entry) = self.book.get_mut(&address) {
-            if !entry.newer && entry.origin != Origin::Static {
-                entry.newer = true;
-                entry.ready = entry.ready.max(until);
-            }
+        if let Some(entry) = self.book.get_mut(&address)
+            && !entry.newer
+            && entry.origin != Origin::Static
+        {
+            entry.newer = true;
+            entry.ready = entry.ready.max(until);
         }
     }
 
@@ -396,15 +420,19 @@ impl Peers {
         }
     }
 
-    fn begin(&mut self, address: SocketAddr) {
+    /// `needed`: because there was no connection, as far as can be known; the application may dial all the same.
+    fn begin(&mut self, address: SocketAddr, needed: bool) {
         let number = self.next_number();
         let Some(entry) = self.book.get_mut(&address) else { return };
         if entry.state != State::Idle {
             return;
         }
         entry.state = State::Dialling;
-        // Had an earlier inbound connection been from there, there would have been no need to dial.
-        entry.not_before = number;
+        entry.needed = needed;
+        if needed {
+            // Had an earlier inbound connection been from there, there would have been no need to dial.
+            entry.not_before = number;
+        }
         self.outbound += 1;
         self.dials.push_back((self.now, address));
         self.forget_old_dials();

@@ -19,15 +19,3 @@ use std::net::IpAddr;
 fn reaches(asker: IpAddr, node: IpAddr) -> bool {
     asker.is_loopback() || !node.is_loopback()
 }
-
-/// The first and last address that one subscriber is taken to hold: an IPv4 address, or an IPv6 /64 (RFC 6177: the
-/// least that a site gets), so that who has 2^64 addresses counts once.
-fn household(ip: IpAddr) -> (IpAddr, IpAddr) {
-    match ip {
-        IpAddr::V4(_) => (ip, ip),
-        IpAddr::V6(v6) => {
-            let net = u128::from(v6) >> 64 << 64;
-            (IpAddr::V6(net.into()), IpAddr::V6((net | u128::from(u64::MAX)).into()))
-        }
-    }
-}

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::deadlines::Deadlines;
+use super::reaches;
 use super::server::{ClientId, Limits};
-use super::{household, reaches};
+use crate::proto::household::addresses;
 use crate::random::Random;
 use crate::time::Instant;
 use crate::wire::rendezvous::Entry;
@@ -184,7 +185,7 @@ impl Registry {
     /// could push everybody out.
     fn make_room(&mut self, ip: IpAddr, limits: &Limits) -> Result<(), NoRoom> {
         if !ip.is_loopback() {
-            let (first, last) = household(ip);
+            let (first, last) = addresses(ip).into_inner();
             let here = self.by_key.range((first, 0)..=(last, u16::MAX));
             if here.clone().count() >= limits.nodes_per_address {
                 let slots = &self.slots;

@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use super::deadlines::Deadlines;
 use super::meetings::{Candidate, Meetings, Summons};
+use super::reaches;
 use super::registry::{Asker, Lasts, NoRoom, Registry};
-use super::{household, reaches};
+use crate::proto::household::household;
 use crate::random::Random;
 use crate::time::{Instant, soonest};
 use crate::wire::rendezvous::{Features, Ntp, Ports, Reply, Request, Token, write_nodes};
@@ -153,7 +154,7 @@ impl Server {
             self.actions.push_back(ServerAction::Close { client, why });
             return;
         }
-        *self.households.entry(household(ip).0).or_default() += 1;
+        *self.households.entry(household(ip)).or_default() += 1;
         let mut state = Client {
             ip,
             port: peer.port(),
@@ -194,7 +195,7 @@ impl Server {
     pub(crate) fn handle_closed(&mut self, client: ClientId, now: Instant) {
         let Some(mut state) = self.clients.remove(&client) else { return };
         self.idle.set(client, &mut state.due, None);
-        let home = household(state.ip).0;
+        let home = household(state.ip);
         if let Some(count) = self.households.get_mut(&home) {
             *count -= 1;
             if *count == 0 {
@@ -240,7 +241,7 @@ impl Server {
     }
 
     fn refusal(&self, ip: IpAddr) -> Option<CloseWhy> {
-        let here = self.households.get(&household(ip).0).copied().unwrap_or_default();
+        let here = self.households.get(&household(ip)).copied().unwrap_or_default();
         if self.clients.len() >= self.limits.clients {
             return Some(CloseWhy::Full);
         }

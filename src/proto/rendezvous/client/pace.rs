@@ -8,7 +8,7 @@ use crate::wire::rendezvous::MAX_NODES;
 /// The user's own calls for nodes are no closer than this: one in each frame of a game must not become a flood.
 const BOOTSTRAP_GAP: Duration = Duration::from_secs(1);
 
-/// Asked for when nothing is wanted but the user insists: pyp2p's outbound slots.
+/// Asked for at least, pyp2p's outbound slots: of a random few, most may be known already, or gone.
 const BOOTSTRAP_COUNT: usize = 10;
 
 /// When to ask for nodes, and for how many.
@@ -49,8 +49,7 @@ impl Pace {
     pub(super) fn ask(&mut self, now: Instant) -> u8 {
         self.last = Some(now);
         self.forced = false;
-        let count = if self.wanted == 0 { BOOTSTRAP_COUNT } else { self.wanted };
-        count.min(MAX_NODES) as u8
+        self.wanted.clamp(BOOTSTRAP_COUNT, MAX_NODES) as u8
     }
 
     pub(super) fn answered(&mut self, next: Instant, most: Duration) {

@@ -113,7 +113,7 @@ fn who_wants_nothing_dials_nobody() {
 fn an_old_server_is_used_and_left() {
     let mut node = Node::new();
     node.advert(Some(PASSIVE)).want(3).on_old_server();
-    node.does("PASSIVE READY 50500 10|SOURCE TCP 4001|BOOTSTRAP 3|");
+    node.does("PASSIVE READY 50500 10|SOURCE TCP 4001|BOOTSTRAP 10|");
     node.hear("REMOTE TCP 4001").hear("NODES p:203.0.113.7:44444 ").does("QUIT|").disconnected().does("");
     let nodes = vec![listed("203.0.113.7:44444")];
     let up = ClientEvent::Up { kind: ServerKind::Pyp2p, seen: None };

@@ -1,0 +1,227 @@
+//! The command line: what can be said, and what is wrong with what was said.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "p2poll",
+    version,
+    about = "Netcat for peers that find each other, and the rendezvous server that they need for it",
+    after_help = MAIN_EXAMPLES,
+    arg_required_else_help = true
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// Logs more to standard error: -v informs, -vv debugs, -vvv traces. RUST_LOG works too
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs a rendezvous server: where nodes register, and learn of each other
+    #[command(after_help = RENDEZVOUS_HELP)]
+    Rendezvous(RendezvousOptions),
+    /// Joins the p2p network: what is typed goes to every connected peer
+    #[command(after_help = CHAT_HELP)]
+    Chat(ChatOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RendezvousOptions {
+    /// Where to listen, as IP:PORT; several are one server. Port 0: any free one [default: [::]:8000, IPv4 included]
+    #[arg(long, value_name = "ADDR", value_parser = listen_address)]
+    pub(crate) listen: Vec<SocketAddr>,
+
+    /// Standard output tells what happens, one JSON event a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ChatOptions {
+    /// A rendezvous server, as HOST:PORT; may be repeated. Without any, only those are heard who connect by themselves
+    /// and those given by --peer
+    #[arg(long, value_name = "ADDR", value_parser = host_and_port)]
+    pub(crate) rendezvous: Vec<String>,
+
+    /// The address of this machine to listen at and to connect from [default: all of them]
+    #[arg(long, value_name = "IP", value_parser = ip_address)]
+    pub(crate) bind: Option<IpAddr>,
+
+    /// The port to listen at; 0: any free one
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) port: u16,
+
+    /// How others can reach this node
+    #[arg(long, value_enum, value_name = "TYPE", default_value_t = NodeKind::Passive)]
+    pub(crate) node_type: NodeKind,
+
+    /// A peer to stay connected to, as HOST:PORT; may be repeated
+    #[arg(long, value_name = "ADDR", value_parser = host_and_port)]
+    pub(crate) peer: Vec<String>,
+
+    /// Keeps addresses of peers in this file, to find them again when no server answers
+    #[arg(long, value_name = "FILE")]
+    pub(crate) known_peers: Option<PathBuf>,
+
+    /// Goes on listening when standard input has ended
+    #[arg(long)]
+    pub(crate) stay: bool,
+
+    /// Begins each received line with the number of its connection, as in "#1 hello"
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) names: bool,
+
+    /// Does not tell on standard error who comes and goes
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+
+    /// Standard output tells what happens, one JSON event a line, instead of the bare received lines
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NodeKind {
+    /// Anybody can connect to its port: it is advertised
+    Passive,
+    /// Nobody can connect to it: it connects to others and is not advertised
+    Active,
+}
+
+const MAIN_EXAMPLES: &str = "\
+Examples, each in a terminal of its own:
+  p2poll rendezvous --listen 127.0.0.1:8000
+  p2poll chat --rendezvous 127.0.0.1:8000
+  p2poll chat --rendezvous 127.0.0.1:8000
+
+Exit status: 0 done, 1 failed at run time, 2 wrong usage.";
+
+const RENDEZVOUS_HELP: &str = "\
+The server speaks pyp2p's protocol, in lines that can be typed by hand:
+  $ nc 127.0.0.1 8000
+  BOOTSTRAP 10
+  NODES EMPTY
+
+With --json it says {\"event\":\"listening\",\"addr\":..} once for each address.
+Ctrl-C ends it.
+
+Examples:
+  p2poll rendezvous
+  p2poll rendezvous --listen 192.0.2.1:8000 --listen '[2001:db8::1]:8000'
+  p2poll rendezvous --listen 127.0.0.1:0 --json";
+
+const CHAT_HELP: &str = "\
+Each line of standard input goes to every peer that is connected; nothing is forwarded from one peer to
+another. While nobody is there, input waits for the first who comes. No line that was read is dropped: the
+slowest peer sets the pace, and one that takes nothing for two minutes counts as gone.
+
+Received lines alone go to standard output, byte for byte; on a terminal, control characters are shown as
+\\u{1b} and the like, so that no peer takes the terminal over. While nobody reads standard output, the peers wait,
+too. Who comes and goes is told on standard error.
+
+The end of input (Ctrl-D, or the end of a pipe or file) leaves, once what was read has been delivered; typed at a
+terminal while nobody is there, Ctrl-D leaves at once. Answers are not waited for: --stay goes on listening.
+Ctrl-C leaves without waiting for more than what is on its way; a second one ends at once, with status 1.
+
+Events of --json, each with its name in \"event\":
+  listening   addr
+  rendezvous  server, news (up, nodes, advertised, refused, down) and what belongs to it
+  connected   con, via (accepted, direct), peer
+  line        con, line (what is not UTF-8 becomes U+FFFD)
+  closed      con, why
+  failed      attempt, tried: a list of rung, addr, why
+
+Examples:
+  p2poll chat --rendezvous rv.example.org:8000
+  p2poll chat --peer 192.0.2.7:44444 --peer '[2001:db8::7]:44444'
+  echo 'the build is done' | p2poll chat --rendezvous 127.0.0.1:8000
+  p2poll chat --rendezvous 127.0.0.1:8000 --stay --json < /dev/null | grep '\"line\"'
+  nc 192.0.2.7 44444        (a peer without p2poll joins the chat of one that listens there)";
+
+const LISTEN_FORM: &str = "write IP:PORT, like 127.0.0.1:8000 or [::]:8000, with port 0 for any free one";
+
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        let why = match text.rsplit_once(':') {
+            None => "it has no port",
+            Some((_, port)) if port.parse::<u16>().is_err() => "the port is no number from 0 to 65535",
+            Some((host, _)) if host.contains(':') && !host.starts_with('[') => {
+                "an IPv6 address is written in brackets"
+            }
+            Some(_) => "a server listens at an IP address, not at a name",
+        };
+        format!("{why}; {LISTEN_FORM}")
+    })
+}
+
+fn ip_address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| {
+        let why = match text.parse::<SocketAddr>() {
+            Ok(_) => "it has a port, which is given by --port",
+            Err(_) => "it is no IP address",
+        };
+        format!("{why}; write an address of this machine, like 127.0.0.1 or ::1")
+    })
+}
+
+/// Finds the mistakes that can be seen here, where the argument's name is known; the library has the last word.
+fn host_and_port(text: &str) -> Result<String, String> {
+    let why = match text.rsplit_once(':') {
+        None => "it has no port",
+        Some(("", _)) => "it has no host",
+        Some((host, _)) if text.parse::<SocketAddr>().is_err() && host.contains(['/', '[', ']']) => {
+            "the host is no name and no address"
+        }
+        Some((host, _)) if host.contains(':') && !host.starts_with('[') => {
+            "an IPv6 address is written in brackets"
+        }
+        Some((_, port)) if !port.parse::<u16>().is_ok_and(|port| port != 0) => {
+            "the port is no number from 1 to 65535"
+        }
+        Some(_) => return Ok(text.to_owned()),
+    };
+    Err(format!("{why}; write HOST:PORT, like 192.0.2.1:8000, [2001:db8::1]:8000 or example.org:8000"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        use clap::CommandFactory as _;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn addresses_are_told_from_mistakes() {
+        for good in ["192.0.2.1:80", "[2001:db8::1]:80", "example.org:80", "localhost:1"] {
+            assert_eq!(host_and_port(good).as_deref(), Ok(good));
+        }
+        for (bad, why) in [
+            ("example.org", "no port"),
+            (":80", "no host"),
+            ("2001:db8::1:80", "brackets"),
+            ("http://example.org:80", "no name"),
+            ("[2001:db8::g]:80", "no name"),
+            ("example.org:http", "port"),
+            ("192.0.2.1:0", "port"),
+        ] {
+            let said = host_and_port(bad).expect_err(bad);
+            assert!(said.contains(why) && said.contains("write HOST:PORT"), "{bad}: {said}");
+        }
+        for (bad, why) in [("8000", "no port"), ("localhost:8000", "not at a name"), ("1.2.3.4:x", "number")]
+        {
+            let said = listen_address(bad).expect_err(bad);
+            assert!(said.contains(why) && said.contains("write IP:PORT"), "{bad}: {said}");
+        }
+        assert!(ip_address("127.0.0.1:80").expect_err("a port").contains("--port"));
+    }
+}

@@ -1,0 +1,227 @@
+//! What the user is told: lines and events on standard output, the rest on standard error.
+
+use std::fmt::Write as _;
+use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
+use std::net::SocketAddr;
+
+use p2poll::{ConId, Event, FailReason, Line, RendezvousNews};
+use serde_json::{Value, json};
+
+pub(crate) struct Output {
+    stdout: BufWriter<Stdout>,
+    style: Style,
+}
+
+enum Style {
+    /// One JSON event a line.
+    Json,
+    /// The received lines.
+    Plain { names: bool, quiet: bool, terminal: bool },
+}
+
+impl Output {
+    pub(crate) fn json() -> Self {
+        Self { stdout: BufWriter::new(io::stdout()), style: Style::Json }
+    }
+
+    /// `names`: lines begin with their connection's number. `quiet`: nobody is told who comes and goes.
+    pub(crate) fn plain(names: bool, quiet: bool) -> Self {
+        let stdout = io::stdout();
+        let terminal = stdout.is_terminal();
+        Self { stdout: BufWriter::new(stdout), style: Style::Plain { names, quiet, terminal } }
+    }
+
+    pub(crate) fn listening(&mut self, addr: SocketAddr) -> io::Result<()> {
+        match self.style {
+            Style::Json => self.write_json(&json!({ "event": "listening", "addr": addr.to_string() })),
+            Style::Plain { .. } => {
+                self.tell(|| format!("listening at {addr}"));
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn line(&mut self, con: ConId, line: &Line) -> io::Result<()> {
+        match self.style {
+            Style::Json => {
+                self.write_json(&json!({ "event": "line", "con": con.number(), "line": line.as_str() }))
+            }
+            Style::Plain { names, terminal, .. } => {
+                if names {
+                    write!(self.stdout, "{con} ")?;
+                }
+                if terminal {
+                    self.stdout.write_all(harmless(line).as_bytes())?;
+                } else {
+                    self.stdout.write_all(line.as_bytes())?;
+                }
+                self.stdout.write_all(b"\n")
+            }
+        }
+    }
+
+    pub(crate) fn event(&mut self, event: &Event) -> io::Result<()> {
+        match self.style {
+            Style::Json => match to_json(event) {
+                Some(value) => self.write_json(&value),
+                None => Ok(()),
+            },
+            Style::Plain { .. } => {
+                if let Some(text) = to_text(event) {
+                    self.tell(|| text);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Something for a person, who reads along on standard error.
+    pub(crate) fn tell(&self, text: impl FnOnce() -> String) {
+        if let Style::Plain { quiet: false, .. } = self.style {
+            // Without standard error there is nobody to tell.
+            let _ = writeln!(io::stderr(), "p2poll: {}", text());
+        }
+    }
+
+    /// What was written is seen from now on.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.stdout.flush()
+    }
+
+    fn write_json(&mut self, value: &Value) -> io::Result<()> {
+        writeln!(self.stdout, "{}", ascii_controls(&value.to_string()))
+    }
+}
+
+fn to_json(event: &Event) -> Option<Value> {
+    Some(match event {
+        Event::Connected { con, via, peer, attempt, took } => {
+            let mut value = json!({
+                "event": "connected", "con": con.number(), "via": via.to_string(), "peer": peer.to_string(),
+                "ms": took.as_secs_f64() * 1000.0,
+            });
+            if let Some(attempt) = attempt {
+                value["attempt"] = attempt.number().into();
+            }
+            value
+        }
+        Event::Closed { con, why } => {
+            json!({ "event": "closed", "con": con.number(), "why": why.to_string() })
+        }
+        Event::Failed { attempt, why } => {
+            json!({ "event": "failed", "attempt": attempt.number(), "tried": tried(why) })
+        }
+        Event::Rendezvous { server, news } => {
+            let mut value = json!({ "event": "rendezvous", "server": &**server });
+            match news {
+                RendezvousNews::Up { kind, seen } => {
+                    value["news"] = "up".into();
+                    value["kind"] = kind.to_string().into();
+                    if let Some(seen) = seen {
+                        value["seen"] = seen.to_string().into();
+                    }
+                }
+                RendezvousNews::Nodes(count) => {
+                    value["news"] = "nodes".into();
+                    value["count"] = (*count).into();
+                }
+                RendezvousNews::Advertised => value["news"] = "advertised".into(),
+                RendezvousNews::Refused => value["news"] = "refused".into(),
+                RendezvousNews::Down { why, retry_in } => {
+                    value["news"] = "down".into();
+                    value["why"] = why.to_string().into();
+                    value["retry_ms"] = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX).into();
+                }
+                _ => return None,
+            }
+            value
+        }
+        Event::Missed(count) => json!({ "event": "missed", "count": count }),
+        _ => return None,
+    })
+}
+
+/// The steps of an attempt that failed.
+fn tried(why: &FailReason) -> Vec<Value> {
+    match why {
+        FailReason::Unreachable(addresses) => addresses
+            .iter()
+            .map(
+                |(addr, kind)| json!({ "rung": "direct", "addr": addr.to_string(), "why": kind.to_string() }),
+            )
+            .collect(),
+        other => vec![json!({ "rung": "direct", "why": other.to_string() })],
+    }
+}
+
+/// What a person wants to know of it.
+fn to_text(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::Connected { con, via, peer, .. } => format!("{con} connected: {peer} ({via})"),
+        Event::Closed { con, why } => format!("{con} gone: {why}"),
+        Event::Failed { attempt, why } => format!("attempt {attempt} failed: {why}"),
+        Event::Rendezvous { server, news: RendezvousNews::Down { why, retry_in } } => {
+            format!("rendezvous server {server} {why}; tried again in {:.0} s", retry_in.as_secs_f64())
+        }
+        Event::Rendezvous { server, news: RendezvousNews::Refused } => {
+            format!("rendezvous server {server} has no room to list this node; asked again later")
+        }
+        Event::Missed(count) => format!("{count} events were missed"),
+        _ => return None,
+    })
+}
+
+/// Shows what would command a terminal instead of obeying it: control characters other than the tabulator, and those
+/// that turn the direction of writing.
+fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if (c.is_control() && c != '\t') || turns {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// JSON allows DEL and the controls above it to stand for themselves; a terminal may obey them.
+fn ascii_controls(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if ('\u{7f}'..='\u{9f}').contains(&c) {
+            // Outside of strings there is only ASCII, so that this is inside of one.
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn no_peer_commands_the_terminal() {
+        assert_eq!(harmless("a\tb \u{1b}[2J\r\u{7}\u{9b}1m"), "a\tb \\u{1b}[2J\\u{d}\\u{7}\\u{9b}1m");
+        assert_eq!(harmless("grüße \u{202e}x"), "grüße \\u{202e}x");
+        let json = ascii_controls(&json!({ "line": "\u{1b}\u{9b}\u{7f}ü" }).to_string());
+        assert_eq!(json, r#"{"line":"\u001b\u009b\u007fü"}"#);
+        assert_eq!(serde_json::from_str::<Value>(&json).expect("JSON")["line"], "\u{1b}\u{9b}\u{7f}ü");
+    }
+
+    #[test]
+    fn each_step_of_a_failure_is_named() {
+        let addr: SocketAddr = ([192, 0, 2, 1], 7).into();
+        let why = FailReason::Unreachable(vec![(addr, ErrorKind::ConnectionRefused)]);
+        assert_eq!(
+            Value::from(tried(&why)).to_string(),
+            r#"[{"addr":"192.0.2.1:7","rung":"direct","why":"connection refused"}]"#
+        );
+    }
+}

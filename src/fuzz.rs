@@ -1,0 +1,294 @@
+//! Bodies of the fuzz targets in `fuzz/`: what must hold whatever bytes come. They are compiled and run on a few
+//! hundred inputs by every `cargo test`, so that they can not rot.
+//!
+//! `cargo +nightly fuzz run lines` (also `rendezvous_codec`, `rendezvous_server`, `rendezvous_client`)
+#![cfg_attr(not(fuzzing), expect(unreachable_pub, reason = "public for the fuzz targets only"))]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::config::StreamLimits;
+use crate::proto::link::chunks::Chunks;
+use crate::proto::link::{Link, Step};
+use crate::proto::rendezvous::client::{Advert, AdvertKind, Client, ClientAction, ClientConfig};
+use crate::proto::rendezvous::server::{ClientId, Limits, Server};
+use crate::random::Random;
+use crate::time::Instant;
+use crate::wire::rendezvous::{Reply, Request};
+
+/// No machine asks for more than this in one go.
+const MANY: usize = 1000;
+
+/// However a stream is cut, and whoever reads when, the lines are those of the stream, up to the first over the limit.
+/// The first bytes of the input choose the limit, the cuts and the application's patience.
+pub fn lines(data: &[u8]) {
+    let [limit, cut, unread, stream @ ..] = data else { return };
+    let limits = StreamLimits {
+        max_line: 1 + usize::from(*limit),
+        max_unread: 1 + usize::from(*unread),
+        ..StreamLimits::default()
+    };
+    let (mut link, mut chunks) = (Link::new(Instant::ZERO), Chunks::default());
+    let mut got: Vec<Vec<u8>> = Vec::new();
+    let mut rest = stream;
+    while !rest.is_empty() {
+        let Some(space) = link.space(&limits, &mut chunks) else {
+            let before = got.len();
+            got.extend(drain(&mut link, &limits));
+            if got.len() == before {
+                break; // a line over the limit
+            }
+            continue;
+        };
+        let len = rest.len().min(1 + usize::from(*cut)).min(space.len());
+        space[..len].copy_from_slice(&rest[..len]);
+        link.handle_received(&mut chunks, len, &limits);
+        rest = &rest[len..];
+    }
+    got.extend(drain(&mut link, &limits));
+    let (expected, overflows) = model(stream, limits.max_line);
+    assert_eq!(got, expected);
+    assert_eq!(link.unread(), 0);
+    let step = link.poll_step(&limits, 0, Instant::ZERO);
+    assert_eq!(step, overflows.then_some(Step::ShutdownWrite));
+}
+
+fn drain(link: &mut Link, limits: &StreamLimits) -> Vec<Vec<u8>> {
+    std::iter::from_fn(|| {
+        let span = link.next_line(limits)?;
+        link.found(span).map(|found| found.as_bytes().to_vec())
+    })
+    .collect()
+}
+
+/// The same, said in another way.
+fn model(stream: &[u8], max_line: usize) -> (Vec<Vec<u8>>, bool) {
+    let mut lines: Vec<&[u8]> = stream.split(|&byte| byte == b'\n').collect();
+    let tail = lines.pop().unwrap_or_default();
+    let lines = lines.into_iter().map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let count = lines.len();
+    let whole: Vec<_> = lines.take_while(|line| line.len() <= max_line).map(<[u8]>::to_vec).collect();
+    // A last CR may turn out to belong to the end.
+    let overflows = whole.len() < count || tail.len() > max_line + 1;
+    (whole, overflows)
+}
+
+/// What is understood is written as it is read.
+pub fn rendezvous_codec(data: &[u8]) {
+    for line in data.split(|&byte| byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if let Some(request) = Request::parse(line) {
+            let mut text = Vec::new();
+            request.write(&mut text);
+            assert_eq!(Request::parse(one_line(&text)), Some(request));
+        }
+        if let Some(reply) = Reply::parse(line) {
+            assert!(Reply::knows_verb(line));
+            let mut text = Vec::new();
+            reply.write(&mut text);
+            assert_eq!(Reply::parse(one_line(&text)), Some(reply));
+        }
+    }
+}
+
+fn one_line(text: &[u8]) -> &[u8] {
+    let Some(line) = text.strip_suffix(b"\r\n") else { panic!("no end: {}", text.escape_ascii()) };
+    assert!(!line.contains(&b'\n'));
+    line
+}
+
+/// Clients may come, say, leave out and go what they like: the server keeps its limits and makes no long speeches. The
+/// first byte of a line chooses who speaks and what happens before.
+pub fn rendezvous_server(data: &[u8]) {
+    let limits = Limits { clients: 4, nodes: 3, candidates_in_all: 3, ..Limits::default() };
+    let mut server = Server::new(limits, Random::from_seed([1; 32]), Duration::from_secs(1_000_000));
+    let mut places: [Option<u64>; 6] = [None; 6];
+    let (mut now, mut ids) = (Instant::ZERO, 0);
+    for line in data.split(|&byte| byte == b'\n') {
+        let Some((&choice, line)) = line.split_first() else { continue };
+        let place = usize::from(choice) % places.len();
+        match (choice / 8 % 8, places[place]) {
+            (0, Some(id)) => {
+                server.handle_closed(ClientId(id), now);
+                places[place] = None;
+            }
+            (1, _) => now = now + Duration::from_secs(u64::from(choice)),
+            (_, Some(_)) => {}
+            (_, None) => {
+                ids += 1;
+                places[place] = Some(ids);
+                server.handle_connected(ClientId(ids), address(place), now);
+            }
+        }
+        server.handle_timeout(now);
+        take_server_actions(&mut server, &mut places);
+        let mut reply = Vec::new();
+        if let Some(id) = places[place] {
+            server.handle_line(ClientId(id), line, now, &mut reply);
+        }
+        assert!(reply.len() < 8 << 10, "{} bytes", reply.len());
+        take_server_actions(&mut server, &mut places);
+        assert!(server.clients() <= 4 && server.nodes() <= 6);
+        assert!(server.poll_timeout().is_none_or(|at| at > now), "an endless loop of timeouts");
+    }
+}
+
+fn take_server_actions(server: &mut Server, places: &mut [Option<u64>]) {
+    use crate::proto::rendezvous::server::ServerAction;
+    for _ in 0..MANY {
+        match server.poll_action() {
+            None => return,
+            Some(ServerAction::Send { text, .. }) => {
+                one_line(&text);
+            }
+            Some(ServerAction::Close { client, .. }) => {
+                for place in places.iter_mut().filter(|place| **place == Some(client.0)) {
+                    *place = None;
+                }
+            }
+        }
+    }
+    panic!("an endless queue of actions");
+}
+
+/// A server may say what it likes: the client stays within its limits, and comes back.
+pub fn rendezvous_client(data: &[u8]) {
+    let mut client = Client::new(ClientConfig::default(), Random::from_seed([1; 32]));
+    let mut now = Instant::ZERO;
+    client.set_advert(Some(Advert { kind: AdvertKind::Passive, port: 5, max_inbound: 10 }), now);
+    client.set_wanted(10, now);
+    for line in data.split(|&byte| byte == b'\n') {
+        let Some((&choice, line)) = line.split_first() else { continue };
+        match choice % 16 {
+            0 => client.handle_disconnected(now),
+            1 => now = now + Duration::from_secs(u64::from(choice)),
+            2 => client.bootstrap(now),
+            3 => client.advertise(now),
+            4 => client.set_wanted(usize::from(choice), now),
+            _ => {}
+        }
+        client.handle_timeout(now);
+        take_client_actions(&mut client, now);
+        client.handle_line(line, now);
+        take_client_actions(&mut client, now);
+        assert!(std::iter::from_fn(|| client.poll_event()).take(MANY).count() < MANY);
+        assert!(client.poll_timeout().is_some(), "it would never come back");
+    }
+    client.leave(now);
+    for _ in 0..MANY {
+        take_client_actions(&mut client, now);
+        let Some(at) = client.poll_timeout() else { return };
+        now = now.max(at);
+        client.handle_timeout(now);
+    }
+    panic!("it never leaves");
+}
+
+fn take_client_actions(client: &mut Client, now: Instant) {
+    for _ in 0..MANY {
+        match client.poll_action() {
+            None => return,
+            Some(ClientAction::Dial) => client.handle_connected(address(9), now),
+            Some(ClientAction::Send(text)) => {
+                assert!(text.ends_with(b"\r\n") && text.len() < 8 << 10);
+            }
+            Some(ClientAction::Hangup) => {}
+        }
+    }
+    panic!("an endless queue of actions");
+}
+
+fn address(place: usize) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, place as u8], 5000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the inputs are made of, so that they get beyond the first check.
+    const WORDS: &[&[u8]] = &[
+        b"BOOTSTRAP ",
+        b"3",
+        b"100",
+        b"PASSIVE READY ",
+        b"SIMULTANEOUS READY ",
+        b"5000 10",
+        b"0 ",
+        b"SOURCE TCP",
+        b"CANDIDATE ",
+        b"192.0.2.1 ",
+        b"192.0.2.2",
+        b" TCP ",
+        b"1 2 3 4",
+        b"ACCEPT ",
+        b" TCP 1000000.5",
+        b"CLEAR",
+        b"QUIT",
+        b"HELLO p2poll 1 ",
+        b"listed ping seen newer",
+        b"WHOAMI",
+        b"PING ",
+        b"x1",
+        b"NODES ",
+        b"p:192.0.2.7:5000 ",
+        b"p+:[2001:db8::1]:5000 ",
+        b"EMPTY",
+        b"REMOTE TCP 5000",
+        b"SEEN 192.0.2.9 77",
+        b"PREDICTION SET",
+        b"CHALLENGE ",
+        b"FIGHT ",
+        b"RECONNECT",
+        b"PONG ",
+        b"LISTED 5",
+        b"FULL",
+        b"\xff\0",
+        b"\r",
+        b"~hello ",
+        b"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    ];
+
+    fn input(seed: u64) -> Vec<u8> {
+        let mut random = Random::from_number(seed);
+        let mut data = vec![0; 3];
+        data.fill_with(|| random.below(256) as u8);
+        for _ in 0..random.below(120) {
+            match random.below(4) {
+                0 => data.extend([b'\n', random.below(256) as u8]),
+                1 => data.push(random.below(256) as u8),
+                _ => data.extend_from_slice(WORDS[random.below(WORDS.len())]),
+            }
+        }
+        data
+    }
+
+    #[test]
+    fn every_body_holds_on_seeded_inputs() {
+        for seed in 0..500 {
+            for (name, body) in [
+                ("lines", lines as fn(&[u8])),
+                ("rendezvous_codec", rendezvous_codec),
+                ("rendezvous_server", rendezvous_server),
+                ("rendezvous_client", rendezvous_client),
+            ] {
+                let outcome = std::panic::catch_unwind(|| body(&input(seed)));
+                assert!(outcome.is_ok(), "{name} with seed {seed}: {}", input(seed).escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn inputs_reach_what_they_are_for() {
+        let inputs: Vec<_> = (0..500).map(input).collect();
+        let count = |wanted: fn(&[u8]) -> bool| {
+            inputs
+                .iter()
+                .flat_map(|data| data.split(|&byte| byte == b'\n'))
+                .filter(|line| wanted(line))
+                .count()
+        };
+        assert!(count(|line| line.get(1..).is_some_and(|line| Request::parse(line).is_some())) > 100);
+        assert!(count(|line| line.get(1..).is_some_and(|line| Reply::parse(line).is_some())) > 20);
+    }
+}

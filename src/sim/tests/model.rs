@@ -1,0 +1,82 @@
+//! The simulator itself: the same seed gives the same run, and its TCP is TCP.
+
+use super::*;
+use crate::sim::script::Input;
+use crate::sim::world::{at, forwarder};
+
+fn trace(seed: u64) -> u64 {
+    let (mut world, ..) = with_server(seed);
+    for n in 0..6 {
+        let computer = world.computer(&ip(n));
+        world.peer_with(computer, config().suppress_duplicates(secs(5), 100), forwarder());
+    }
+    world.run_for(secs(60));
+    let first = world.network.computer(&["192.0.2.7".parse().unwrap()]);
+    let late = world.peer(first, config());
+    world.run_for(secs(60));
+    world.send(late, "hello");
+    world.run_for(secs(60));
+    assert!(world.count(late) > 0);
+    world.trace_hash()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run_and_another_seed_another() {
+    with_seeds(3, |seed| {
+        let first = trace(seed);
+        assert_eq!(first, trace(seed));
+        assert_ne!(first, trace(seed + 1000));
+    });
+}
+
+#[test]
+fn an_idle_node_sleeps() {
+    with_seeds(3, |seed| {
+        let (mut world, _, server) = with_server(seed);
+        let nodes = nodes(&mut world, 3, |_| config());
+        world.run_for(secs(600));
+        let before: Vec<u64> = nodes.iter().map(|&id| world.turns(id)).collect();
+        let served = world.turns(server);
+        world.run_for(secs(600));
+        for (&id, before) in nodes.iter().zip(before) {
+            let turns = world.turns(id) - before;
+            assert!(turns < 100, "{turns} turns in ten minutes");
+        }
+        assert!(world.turns(server) - served < 200);
+    });
+}
+
+#[test]
+fn a_script_hears_what_netcat_would() {
+    with_seeds(3, |seed| {
+        let (mut world, ..) = with_server(seed);
+        let computer = world.computer("192.0.2.7");
+        let netcat = world.script(computer, None, Box::new(|_, _, _| {}));
+        let end = world.wire(netcat, |wire| wire.dial(at("198.51.100.1", 8000)));
+        world.run_for(secs(1));
+        world.wire(netcat, |wire| wire.send(end, "WHOAMI\nBOOTSTRAP 3\nQUIT\n"));
+        world.run_for(secs(5));
+        let heard: Vec<Input> = world.heard(netcat).iter().map(|(_, input)| input.clone()).collect();
+        let [Input::Opened, Input::Line(seen), Input::Line(listed), Input::Ended] = &heard[..] else {
+            panic!("{heard:?}");
+        };
+        assert!(seen.contains("192.0.2.7"), "{seen}");
+        assert_eq!(listed, "NODES EMPTY");
+    });
+}
+
+#[test]
+fn a_line_takes_the_delay_and_the_time_of_its_bytes() {
+    with_seeds(3, |seed| {
+        let (mut world, [a, b], computers) = pair(seed, alone(), reader(), alone());
+        for computer in computers {
+            world.computer_mut(computer).delay = millis(50);
+            world.computer_mut(computer).bandwidth = Some(10_000);
+        }
+        let sent = world.now();
+        world.send(b, &"x".repeat(9_998));
+        world.run_for(secs(2));
+        let took = world.log(a).lines[0].0 - sent;
+        assert!(took >= millis(1100) && took < millis(1110), "{took:?}");
+    });
+}
