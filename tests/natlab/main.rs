@@ -1,0 +1,67 @@
+//! The laboratory of networks, and tests that it is what it says: every router translates and filters as it is
+//! named, distances and losses are as they were set, and nothing is left behind, however a test ends.
+//!
+//! Needs Linux, root, and from Debian the packages iproute2 and nftables (util-linux and mount are there anyway). Some
+//! tests need miniupnpd-nftables, miniupnpc, natpmpc, conntrack or netcat-openbsd as well. Where something is missing
+//! tests are reported as ignored, with the reason. Where nothing may be missing set `P2POLL_NATLAB`: then they fail
+//! instead.
+//!
+//! To look around in such a network: `cargo run --example natlab`.
+
+// Tests are on the application's side of the loop: they wait for connections, and keep deadlines.
+#![allow(clippy::disallowed_methods)]
+
+#[cfg(target_os = "linux")]
+#[path = "cases.rs"]
+mod cases;
+#[cfg(target_os = "linux")]
+#[allow(dead_code, reason = "each program takes the parts that it needs")]
+mod lab;
+#[cfg(target_os = "linux")]
+#[path = "tidiness.rs"]
+mod tidiness;
+#[cfg(target_os = "linux")]
+#[path = "tools.rs"]
+mod tools;
+
+#[cfg(target_os = "linux")]
+fn main() -> std::process::ExitCode {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use lab::Means;
+    use libtest_mimic::{Arguments, Completion, Trial};
+
+    // Some tests are about how a process ends, and start this program once more for that.
+    if let Some(end) = tidiness::role() {
+        return end;
+    }
+    let mut arguments = Arguments::from_args();
+    // They wait for answers nearly all of the time.
+    arguments.test_threads.get_or_insert(6);
+    // A mere listing looks for nothing.
+    let means = (!arguments.list).then(Means::find).map(Arc::new);
+    let cases = cases::CASES.iter().chain(tidiness::CASES);
+    let trials = cases.map(|case| {
+        let means = means.clone();
+        Trial::ignorable_test(case.name, move || {
+            if let Some(Err(why)) = means.map(|means| means.meet(case.needs)) {
+                return Ok(Completion::ignored_with(why));
+            }
+            let start = Instant::now();
+            (case.run)();
+            println!("{} took {:?}", case.name, start.elapsed());
+            Ok(Completion::Completed)
+        })
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() -> std::process::ExitCode {
+    use libtest_mimic::{Arguments, Completion, Trial};
+
+    let reason = "network namespaces are Linux's";
+    let trial = Trial::ignorable_test("natlab", move || Ok(Completion::ignored_with(reason)));
+    libtest_mimic::run(&Arguments::from_args(), vec![trial]).exit_code()
+}
