@@ -41,11 +41,13 @@ pub(super) struct Servers(Vec<Server>);
 
 impl Servers {
     pub(super) fn new(config: &Config, random: &mut Random) -> Result<Self, StartError> {
+        let defaults = ClientConfig::default();
         let client_config = ClientConfig {
             bootstrap_every: config.bootstrap_interval,
+            bootstrap_soonest: defaults.bootstrap_soonest.min(config.bootstrap_interval),
             advertise_every: config.advertise_interval,
             answer_within: config.answer_timeout,
-            ..ClientConfig::default()
+            ..defaults
         };
         let server = |name: &String| {
             Ok(Server {
