@@ -58,12 +58,12 @@ impl Peer {
     fn turn(&mut self) {
         for con in self.net.connections() {
             for line in con.replies() {
-                println!("{}   heard from {con:?}: {line}", self.name);
+                println!("{}   heard from {}: {line}", self.name, con.id());
                 self.heard.push(line.to_string());
             }
         }
         for event in self.net.events() {
-            println!("{}   {event:?}", self.name);
+            println!("{}   {event}", self.name);
             if let Event::Connected { con, .. } = event
                 && let Some(con) = self.net.con(con)
             {

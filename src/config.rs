@@ -141,7 +141,8 @@ impl Config {
         Self::default()
     }
 
-    /// The address to listen at and to connect from. Defaults to all addresses, IPv4 and IPv6.
+    /// The address to listen at and to connect from. Defaults to all addresses, IPv4 and IPv6. A node that is bound to
+    /// an address of one family reaches no address of the other.
     ///
     /// To try several nodes on one machine give each its own port, or its own address in 127.0.0.0/8.
     pub fn bind(mut self, address: IpAddr) -> Self {
@@ -155,7 +156,8 @@ impl Config {
         self
     }
 
-    /// Whether to listen at all. Defaults to `true`. A node that does not listen is not advertised.
+    /// Whether to listen at all. Defaults to `true`. A node that does not listen is not advertised, and its
+    /// [`port`](Config::port) means nothing.
     pub fn listen(mut self, yes: bool) -> Self {
         self.listen = yes;
         self
@@ -170,7 +172,7 @@ impl Config {
 
 /// How it finds others.
 impl Config {
-    /// Adds a rendezvous server, as `HOST:PORT`. At most [`Config::MAX_RENDEZVOUS`] are accepted.
+    /// Adds a rendezvous server, as `HOST:PORT`. With more than [`Config::MAX_RENDEZVOUS`] the node does not start.
     ///
     /// The node registers with each and asks each; one that is down is tried again, later and later.
     pub fn rendezvous(mut self, server: impl Into<String>) -> Self {
@@ -178,8 +180,8 @@ impl Config {
         self
     }
 
-    /// Adds a peer to stay connected to, as `HOST:PORT`, whether or not a server answers. At most
-    /// [`Config::MAX_PEERS`] are accepted.
+    /// Adds a peer to stay connected to, as `HOST:PORT`, whether or not a server answers. With more than
+    /// [`Config::MAX_PEERS`] the node does not start.
     pub fn peer(mut self, peer: impl Into<String>) -> Self {
         self.peers.push(peer.into());
         self
@@ -256,7 +258,8 @@ impl Config {
         self
     }
 
-    /// Attempts to connect that may be under way at once. Defaults to 64: each costs a socket until its deadline.
+    /// Attempts to connect that may be under way at once, at least 1. Defaults to 64: each costs a socket until its
+    /// deadline. A quarter of them is kept for [`Net::connect_addr`](crate::Net::connect_addr).
     pub fn max_attempts(mut self, attempts: usize) -> Self {
         self.max_attempts = attempts;
         self
@@ -268,15 +271,15 @@ impl Config {
         self
     }
 
-    /// Addresses of other nodes that are remembered. Defaults to 1000: enough to replace ten peers for a long time,
+    /// Addresses of other nodes that are remembered, at least 1. Defaults to 1000: enough to replace ten peers for a long time,
     /// and about 100 KiB.
     pub fn max_known(mut self, addresses: usize) -> Self {
         self.max_known = addresses;
         self
     }
 
-    /// Events that wait for [`Net::events`](crate::Net::events); beyond it the oldest are dropped and counted.
-    /// Defaults to 1024.
+    /// Events that wait for [`Net::events`](crate::Net::events), at least 1; beyond it the oldest are dropped and
+    /// counted. Defaults to 1024: more than happens between two turns of a loop.
     pub fn max_events(mut self, events: usize) -> Self {
         self.max_events = events;
         self
@@ -290,6 +293,7 @@ impl Config {
 
     /// Drops a received line whose like was received or broadcast within `window`: for programs that forward what
     /// they receive, so that a line does not run in circles. Remembers at most `capacity` lines, of about 40 bytes each.
+    /// Both are above zero; pyp2p's window is 5 seconds.
     /// Off by default: then every line is delivered as often as it comes.
     pub fn suppress_duplicates(mut self, window: Duration, capacity: usize) -> Self {
         self.duplicates = Some(DuplicateWindow { window, capacity });
@@ -306,14 +310,15 @@ impl Config {
     }
 
     /// The longest line that is received, in bytes without its end; a longer one closes the connection with
-    /// [`CloseReason::LineTooLong`](crate::CloseReason::LineTooLong). Defaults to 1 MiB, as in pyp2p.
+    /// [`CloseReason::LineTooLong`](crate::CloseReason::LineTooLong). At least 1. Defaults to 1 MiB, which is what
+    /// pyp2p holds when it receives (it can not send more than 4096).
     pub fn max_line(mut self, bytes: usize) -> Self {
         self.streams.max_line = bytes;
         self
     }
 
     /// How many received bytes wait for the application before a connection is no longer read, so that its peer has
-    /// to wait too. Defaults to 256 KiB: a few thousand short lines. The last read may exceed it by one buffer, and a
+    /// to wait too. At least 1. Defaults to 256 KiB: a few thousand short lines. The last read may exceed it by one buffer, and a
     /// single unfinished line may always grow to [`Config::max_line`].
     pub fn max_unread(mut self, bytes: usize) -> Self {
         self.streams.max_unread = bytes;
@@ -321,13 +326,13 @@ impl Config {
     }
 
     /// How many bytes may be queued on a connection whose peer does not read; beyond it sending is
-    /// [`SendError::Full`](crate::SendError::Full). Defaults to 4 MiB: four of the longest lines.
+    /// [`SendError::Full`](crate::SendError::Full). At least 1. Defaults to 4 MiB: four of the longest lines.
     pub fn max_queued(mut self, bytes: usize) -> Self {
         self.streams.max_queued = bytes;
         self
     }
 
-    /// How many bytes are read from one connection before it is the others' turn. Defaults to 256 KiB, so that a peer
+    /// How many bytes are read from one connection before it is the others' turn, at least 1. Defaults to 256 KiB, so that a peer
     /// that floods costs a frame of a game well under a millisecond.
     pub fn read_per_tick(mut self, bytes: usize) -> Self {
         self.streams.read_per_tick = bytes;
@@ -342,7 +347,8 @@ impl Config {
 
     /// How long a peer may be silent to the operating system's probes, or leave what was sent unacknowledged or its
     /// receive window closed, before it counts as [`CloseReason::Vanished`](crate::CloseReason::Vanished). Idle
-    /// connections are probed from half of this time on, which also keeps a NAT's mapping open. Defaults to 2 minutes:
+    /// connections are probed from half of this time on, which also keeps a NAT's mapping open. At least 4 seconds, as
+    /// systems count in whole ones. Defaults to 2 minutes:
     /// above any lapse of a mobile link that one would like to survive, below the timeout of usual home routers.
     ///
     /// Off Linux the operating system may take longer for a peer that vanishes with data under way.
@@ -431,8 +437,8 @@ impl RendezvousConfig {
     }
 
     /// Adds an address to listen at, as `IP:PORT`; several are one server. pyp2p's usual port is 8000; port 0 lets the
-    /// operating system choose. Without any it listens at `[::]:8000`, IPv4 included. At most
-    /// [`RendezvousConfig::MAX_LISTEN`] are accepted.
+    /// operating system choose. Without any it listens at `[::]:8000`, IPv4 included. With more than
+    /// [`RendezvousConfig::MAX_LISTEN`] it does not start.
     pub fn listen(mut self, addr: impl Into<String>) -> Self {
         self.listen.push(addr.into());
         self

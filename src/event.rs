@@ -55,6 +55,20 @@ pub enum Event {
     Missed(u64),
 }
 
+/// For logs and people.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected { con, via, peer, .. } => write!(f, "{con} connected: {peer} ({via})"),
+            Self::Closed { con, why } => write!(f, "{con} gone: {why}"),
+            Self::Failed { attempt, why } => write!(f, "attempt {attempt} failed: {why}"),
+            Self::Rendezvous { server, news } => write!(f, "rendezvous server {server} {news}"),
+            Self::Stopped => f.write_str("stopped"),
+            Self::Missed(count) => write!(f, "{count} events were missed"),
+        }
+    }
+}
+
 /// How a connection came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -100,6 +114,21 @@ pub enum RendezvousNews {
     },
 }
 
+impl fmt::Display for RendezvousNews {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Up { kind, seen: Some(seen) } => write!(f, "is up, speaks {kind}, sees us at {seen}"),
+            Self::Up { kind, seen: None } => write!(f, "is up, speaks {kind}"),
+            Self::Nodes(count) => write!(f, "told of {count} nodes"),
+            Self::Advertised => f.write_str("lists us"),
+            Self::Refused => f.write_str("has no room for us; asked again later"),
+            Self::Down { why, retry_in } => {
+                write!(f, "{why}; trying again in {:.0} s", retry_in.as_secs_f64().ceil())
+            }
+        }
+    }
+}
+
 /// Which rendezvous protocol a server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -123,7 +152,9 @@ impl fmt::Display for ServerKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ServerFault {
-    /// No connection came about, or its name has no address.
+    /// Its name has no address, or could not be looked up.
+    NoAddress,
+    /// No connection came about.
     Unreachable,
     /// The connection ended before the answers had come.
     HungUp,
@@ -136,7 +167,8 @@ pub enum ServerFault {
 impl fmt::Display for ServerFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Unreachable => "unreachable",
+            Self::NoAddress => "has no address",
+            Self::Unreachable => "is unreachable",
             Self::HungUp => "hung up",
             Self::Slow => "did not answer in time",
             Self::Nonsense => "talks nonsense",

@@ -117,6 +117,11 @@ mod sim;
 mod time;
 mod wire;
 
+/// The README's programs compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use con::{Con, Replies, Stats};
 pub use config::{Config, LineEnd, NodeType, RendezvousConfig};
 pub use error::{CloseReason, ConnectError, FailReason, SendError, StartError};

@@ -236,11 +236,12 @@ impl Sockets {
         Ok(())
     }
 
-    /// Begins to connect; the outcome comes as [`Progress`].
+    /// Begins to connect, `from` an address of this machine or from any; the outcome comes as [`Progress`].
     pub(crate) fn dial(&mut self, slot: usize, to: SocketAddr, from: Option<IpAddr>) -> io::Result<()> {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
-        if let Some(ip) = from.filter(|ip| ip.is_ipv4() == to.is_ipv4() && !ip.is_unspecified()) {
+        if let Some(ip) = from.filter(|ip| !ip.is_unspecified()) {
+            // Of the other family it is refused: a node that was bound to one address must not show another.
             socket.bind(&SocketAddr::new(ip, 0).into())?;
         }
         match socket.connect(&to.into()) {

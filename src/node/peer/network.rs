@@ -143,7 +143,7 @@ impl Node {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
-                self.notes.push(Level::Warn, || format!("the known peers could not be read: {error}"));
+                self.warn_of_file("read", &error);
             }
         }
     }
@@ -151,8 +151,13 @@ impl Node {
     pub(super) fn handle_known_saved(&mut self, outcome: io::Result<()>) {
         self.network.saving = false;
         if let Err(error) = outcome {
-            self.notes.push(Level::Warn, || format!("the known peers could not be saved: {error}"));
+            self.warn_of_file("saved", &error);
         }
+    }
+
+    fn warn_of_file(&mut self, done: &str, error: &io::Error) {
+        let file = self.config.known_peers.as_deref().unwrap_or("".as_ref()).display();
+        self.notes.push(Level::Warn, || format!("the known peers in {file} could not be {done}: {error}"));
     }
 
     /// Writes the file of known peers, if it would be another one.
@@ -210,7 +215,9 @@ impl Node {
             let wait = peer.backoff.next(&mut network.random);
             peer.due = Some(now + wait);
             let target = &peer.target;
-            self.notes.push(Level::Warn, || format!("peer {target}: {why}; tried again in {wait:.0?}"));
+            self.notes.push(Level::Warn, || {
+                format!("peer {target}: {why}; trying again in {:.0} s", wait.as_secs_f64().ceil())
+            });
         }
     }
 }

@@ -32,6 +32,8 @@ struct Server {
     stream: Option<ConId>,
     /// Its address, while or since it was connected.
     ip: Option<IpAddr>,
+    /// Its name could not be looked up the last time.
+    nameless: bool,
     has_left: bool,
 }
 
@@ -57,6 +59,7 @@ impl Servers {
                 attempt: None,
                 stream: None,
                 ip: None,
+                nameless: false,
                 has_left: false,
             })
         };
@@ -133,6 +136,7 @@ impl Node {
     pub(super) fn handle_server_unreached(&mut self, place: usize, why: &FailReason, now: Instant) {
         let Some(server) = self.servers.0.get_mut(place) else { return };
         server.attempt = None;
+        server.nameless = matches!(why, FailReason::NoAddress(_));
         let name = &server.name;
         self.notes.push(Level::Debug, || format!("rendezvous server {name}: {why}"));
         server.client.handle_disconnected(now);
@@ -212,7 +216,9 @@ impl Node {
             ClientEvent::Nodes(nodes) => RendezvousNews::Nodes(self.learn_nodes(place, &nodes, now)),
             ClientEvent::Advertised => RendezvousNews::Advertised,
             ClientEvent::Refused => RendezvousNews::Refused,
-            ClientEvent::Down { why, retry_in } => RendezvousNews::Down { why: fault(why), retry_in },
+            ClientEvent::Down { why, retry_in } => {
+                RendezvousNews::Down { why: fault(why, self.servers.0[place].nameless), retry_in }
+            }
             ClientEvent::Left => {
                 self.servers.0[place].has_left = true;
                 return;
@@ -225,7 +231,7 @@ impl Node {
             | ClientEvent::Reconnect => return,
         };
         let server = Arc::clone(&self.servers.0[place].name);
-        self.notes.push(Level::Info, || format!("rendezvous server {server}: {}", describe(&news)));
+        self.notes.push(Level::Info, || format!("rendezvous server {server} {news}"));
         self.events.push(Event::Rendezvous { server, news });
     }
 
@@ -252,22 +258,12 @@ impl Node {
     }
 }
 
-fn fault(why: client::DownWhy) -> ServerFault {
+fn fault(why: client::DownWhy, nameless: bool) -> ServerFault {
     match why {
+        client::DownWhy::Unreachable if nameless => ServerFault::NoAddress,
         client::DownWhy::Unreachable => ServerFault::Unreachable,
         client::DownWhy::Closed => ServerFault::HungUp,
         client::DownWhy::Slow => ServerFault::Slow,
         client::DownWhy::Nonsense => ServerFault::Nonsense,
-    }
-}
-
-fn describe(news: &RendezvousNews) -> String {
-    match news {
-        RendezvousNews::Up { kind, seen: Some(seen) } => format!("up, speaks {kind}, sees us at {seen}"),
-        RendezvousNews::Up { kind, seen: None } => format!("up, speaks {kind}"),
-        RendezvousNews::Nodes(count) => format!("told of {count} nodes"),
-        RendezvousNews::Advertised => "lists us".into(),
-        RendezvousNews::Refused => "has no room for us".into(),
-        RendezvousNews::Down { why, retry_in } => format!("{why}; tried again in {retry_in:.0?}"),
     }
 }
