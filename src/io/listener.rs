@@ -100,7 +100,7 @@ fn spare() -> Option<Socket> {
 }
 
 /// Too many open files, in this process or all, or no memory for one more.
-fn is_exhaustion(error: &io::Error) -> bool {
+pub(super) fn is_exhaustion(error: &io::Error) -> bool {
     #[cfg(unix)]
     let known = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
     #[cfg(not(unix))]

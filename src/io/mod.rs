@@ -11,5 +11,5 @@ mod worker;
 
 pub(crate) use clock::Clock;
 pub(crate) use entropy::seed;
-pub(crate) use sockets::{Progress, Read, Sockets, Stream, Write};
+pub(crate) use sockets::{Progress, Read, Sockets, Stream, Write, kind_of};
 pub(crate) use worker::{Report, Worker};

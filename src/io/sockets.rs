@@ -89,7 +89,9 @@ pub(crate) struct Sockets {
     slots: Vec<Option<Slot>>,
     readable: VecDeque<usize>,
     writable: Vec<usize>,
-    progress: Vec<Progress>,
+    /// Streams whose peer is done, though what came before may not have been read.
+    hangups: Vec<usize>,
+    progress: VecDeque<Progress>,
     /// The operating system had as many events as fit: there may be more.
     more: bool,
     dead_after: Duration,
@@ -109,7 +111,8 @@ impl Sockets {
             slots: Vec::new(),
             readable: VecDeque::new(),
             writable: Vec::new(),
-            progress: Vec::new(),
+            hangups: Vec::new(),
+            progress: VecDeque::new(),
             more: false,
             dead_after,
         })
@@ -158,10 +161,13 @@ impl Sockets {
             if let Some(slot) = self.slots.get_mut(token).and_then(Option::as_mut) {
                 // Also while connecting: a peer may have said all and left before its answer was looked at, and the
                 // end is announced only once.
-                slot.closing |= event.is_read_closed() || event.is_error();
+                if (event.is_read_closed() || event.is_error()) && !std::mem::replace(&mut slot.closing, true)
+                {
+                    self.hangups.push(token);
+                }
                 if slot.connecting {
                     if let Some(progress) = connect_progress(&slot.socket, token) {
-                        self.progress.push(progress);
+                        self.progress.push_back(progress);
                     }
                     continue;
                 }
@@ -258,7 +264,7 @@ impl Sockets {
 
     /// The next outcome of a dial.
     pub(crate) fn poll_progress(&mut self) -> Option<Progress> {
-        let progress = self.progress.pop()?;
+        let progress = self.progress.pop_front()?;
         if let Progress::Connected(index, _) | Progress::Torn(index, _) = progress
             && let Some(slot) = self.slot(index)
         {
@@ -290,6 +296,11 @@ impl Sockets {
     /// The next stream that can be written again.
     pub(crate) fn poll_writable(&mut self) -> Option<usize> {
         self.writable.pop()
+    }
+
+    /// The next stream whose peer is done.
+    pub(crate) fn poll_hangup(&mut self) -> Option<usize> {
+        self.hangups.pop()
     }
 
     /// Puts a stream back in line to be read, if there may be something.
@@ -433,7 +444,7 @@ fn connect_progress(socket: &TcpStream, slot: usize) -> Option<Progress> {
                 return Some(Progress::Torn(slot, canonical(local)));
             }
         }
-        Ok(Some(error)) | Err(error) => return Some(Progress::Failed(slot, error.kind())),
+        Ok(Some(error)) | Err(error) => return Some(Progress::Failed(slot, kind_of(&error))),
         Ok(None) => {}
     }
     match socket.peer_addr() {
@@ -444,7 +455,7 @@ fn connect_progress(socket: &TcpStream, slot: usize) -> Option<Progress> {
             Err(error) => Progress::Failed(slot, error.kind()),
         }),
         Err(error) if error.kind() == io::ErrorKind::NotConnected || is_in_progress(&error) => None,
-        Err(error) => Some(Progress::Failed(slot, error.kind())),
+        Err(error) => Some(Progress::Failed(slot, kind_of(&error))),
     }
 }
 
@@ -455,6 +466,11 @@ fn is_in_progress(error: &io::Error) -> bool {
     #[cfg(not(unix))]
     const IN_PROGRESS: i32 = 10036; // WSAEINPROGRESS
     error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(IN_PROGRESS)
+}
+
+/// What kind of error it is. Out of file descriptors has no kind of its own; "quota exceeded" says it best.
+pub(crate) fn kind_of(error: &io::Error) -> io::ErrorKind {
+    if super::listener::is_exhaustion(error) { io::ErrorKind::QuotaExceeded } else { error.kind() }
 }
 
 /// IPv4 as IPv4, also where a socket of both families says it the long way (RFC 4291 section 2.5.5.2).

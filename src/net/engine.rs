@@ -10,7 +10,7 @@ use mio::Registry;
 
 use crate::error::StartError;
 use crate::id::ConId;
-use crate::io::{Clock, Progress, Read, Report, Sockets, Stream, Worker, Write};
+use crate::io::{Clock, Progress, Read, Report, Sockets, Stream, Worker, Write, kind_of};
 use crate::node::streams::SocketAction;
 use crate::node::{Action, Host, Job};
 use crate::proto::link::End;
@@ -23,6 +23,9 @@ const ROUNDS: usize = 16;
 /// A queue of this length is sent from at once. Half a cache of the second level: a longer one would be read from
 /// slower memory, and each smaller write costs the peer's wake-up (measured: from 64 KiB to this, a third more lines).
 const EARLY: usize = 512 << 10;
+
+/// The longest sleep at a time: pollers count in 32 bits of milliseconds. Who wants more sleeps again.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A node `H` on real sockets.
 #[derive(Debug)]
@@ -72,10 +75,11 @@ impl<H: Host> Engine<H> {
 
     /// Waits for the operating system, no longer than the node can, and accepts who waits to be accepted.
     pub(crate) fn collect(&mut self, timeout: Option<Duration>) -> io::Result<Vec<Stream>> {
+        let timeout = timeout.map(|timeout| timeout.min(LONGEST));
         let timeout = match timeout {
             Some(Duration::ZERO) => timeout,
             Some(timeout) => Some(self.next_wakeup().map_or(timeout, |wakeup| wakeup.min(timeout))),
-            None => self.next_wakeup(),
+            None => self.next_wakeup().map(|wakeup| wakeup.min(LONGEST)),
         };
         self.sockets.wait(timeout.map(whole_milliseconds))?;
         let refused = &mut self.refused;
@@ -125,6 +129,9 @@ impl<H: Host> Engine<H> {
         }
         while let Some(report) = self.worker.poll_report() {
             self.report(report, now);
+        }
+        while let Some(slot) = self.sockets.poll_hangup() {
+            self.host.streams().handle_hangup(slot, now);
         }
         for _ in 0..self.sockets.readable() {
             if let Some(slot) = self.sockets.poll_readable() {
@@ -214,7 +221,8 @@ impl<H: Host> Engine<H> {
         while !streams.unsent(slot).is_empty() {
             match self.sockets.write(slot, streams.unsent(slot)) {
                 Write::Sent(len) => streams.handle_sent(slot, len),
-                Write::Blocked | Write::Broken => return,
+                Write::Blocked => return,
+                Write::Broken => return self.host.handle_deaf(slot, self.clock.now()),
             }
         }
     }
@@ -223,7 +231,7 @@ impl<H: Host> Engine<H> {
         match action {
             Action::Socket(SocketAction::Dial { slot, to, from }) => {
                 if let Err(error) = self.sockets.dial(slot, to, from) {
-                    self.host.handle_connect_failed(slot, error.kind(), now);
+                    self.host.handle_connect_failed(slot, kind_of(&error), now);
                 }
             }
             Action::Socket(SocketAction::ShutdownWrite { slot }) => self.sockets.shutdown_write(slot),

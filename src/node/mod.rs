@@ -64,6 +64,11 @@ pub(crate) trait Host {
         self.streams().handle_end(slot, end, now);
     }
 
+    /// Nothing can be sent to a stream's peer any more; what it sent before may still be read.
+    fn handle_deaf(&mut self, slot: usize, now: Instant) {
+        self.streams().handle_hangup(slot, now);
+    }
+
     /// A host name was looked up, or why it could not be.
     fn handle_resolved(&mut self, query: u64, outcome: Result<Vec<SocketAddr>, String>, now: Instant);
 

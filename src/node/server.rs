@@ -11,6 +11,7 @@ use crate::id::ConId;
 use crate::node::streams::Streams;
 use crate::node::{Action, Host};
 use crate::note::Notes;
+use crate::proto::link::End;
 use crate::proto::rendezvous::server::{ClientId, CloseWhy, Limits, Server, ServerAction};
 use crate::random::Random;
 use crate::time::{Instant, soonest};
@@ -161,9 +162,21 @@ impl Host for ServerNode {
     }
 
     fn handle_accepted(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<ConId> {
+        if let Some(why) = self.server.refusal(peer.ip()) {
+            self.notes.push(Level::Debug, || format!("refused {peer}: {why:?}"));
+            return None;
+        }
         let id = self.streams.accept(peer, local, ClientRole::default(), now);
         self.server.handle_connected(client(id), peer, now);
         Some(id)
+    }
+
+    /// Who can not hear the answers needs none.
+    fn handle_deaf(&mut self, slot: usize, now: Instant) {
+        self.streams.handle_end(slot, End::Broken(io::ErrorKind::BrokenPipe), now);
+        if let Some(id) = self.streams.id_at(slot) {
+            self.streams.close(id, now);
+        }
     }
 
     /// It dials nobody.

@@ -71,7 +71,10 @@ pub(crate) struct Streams<T> {
     net: u32,
     limits: StreamLimits,
     slots: Vec<Option<Entry<T>>>,
+    /// Slots whose last stream the driver has been told to close.
     free: Vec<usize>,
+    /// How many slots hold a stream.
+    live: usize,
     /// The last number given to a stream that has no name.
     serials: u64,
     /// The last number given as a name.
@@ -102,6 +105,7 @@ impl<T> Streams<T> {
             limits,
             slots: Vec::new(),
             free: Vec::new(),
+            live: 0,
             serials: UNNAMED,
             names: 0,
             chunks: Chunks::default(),
@@ -144,7 +148,7 @@ impl<T> Streams<T> {
     /// The stream that was dialled is open from now on.
     pub(crate) fn handle_connected(&mut self, slot: usize, local: SocketAddr, now: Instant) -> Option<ConId> {
         let net = self.net;
-        let entry = self.entry_at(slot)?;
+        let entry = self.entry_at(slot).filter(|entry| !entry.connected)?;
         entry.connected = true;
         entry.local = Some(local);
         entry.link = Link::new(now);
@@ -197,6 +201,15 @@ impl<T> Streams<T> {
         }
     }
 
+    /// The peer's side of the stream is about to end, as soon as all that came before has been read.
+    pub(crate) fn handle_hangup(&mut self, slot: usize, now: Instant) {
+        let walks = self.walks;
+        if let Some(entry) = self.entry_at(slot) {
+            entry.link.handle_hangup(walks, now);
+            self.touch(slot);
+        }
+    }
+
     /// What is to be sent on the stream next.
     pub(crate) fn unsent(&self, slot: usize) -> &[u8] {
         match self.slots.get(slot) {
@@ -233,8 +246,13 @@ impl<T> Streams<T> {
         self.resumed.pop()
     }
 
+    /// The next thing for the driver to do, at once: with `Close` the slot is free for another stream.
     pub(crate) fn poll_action(&mut self) -> Option<SocketAction> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front()?;
+        if let SocketAction::Close { slot } = action {
+            self.free.push(slot);
+        }
+        Some(action)
     }
 
     /// The next stream that is over.
@@ -253,7 +271,7 @@ impl<T> Streams<T> {
             }
             self.touch(slot);
         }
-        while let Some(slot) = self.touched.pop() {
+        for slot in std::mem::take(&mut self.touched) {
             self.settle_ended(slot, now);
         }
     }
@@ -407,7 +425,7 @@ impl<T> Streams<T> {
 
     /// How many streams there are, in whatever state.
     pub(crate) fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.live
     }
 
     fn insert(&mut self, peer: SocketAddr, tag: T, now: Instant) -> ConId {
@@ -431,6 +449,7 @@ impl<T> Streams<T> {
             self.slots.len() - 1
         });
         self.slots[slot] = Some(entry);
+        self.live += 1;
         ConId::new(self.net, slot as u32, self.serials)
     }
 
@@ -439,8 +458,8 @@ impl<T> Streams<T> {
         if let Some(deadline) = entry.deadline {
             self.deadlines.remove(&(deadline, slot));
         }
+        self.live -= 1;
         self.actions.push_back(SocketAction::Close { slot });
-        self.free.push(slot);
         Some(entry)
     }
 
@@ -459,12 +478,16 @@ impl<T> Streams<T> {
         let Some(entry) = self.entry_at(slot) else { return };
         entry.touched = false;
         let step = entry.link.poll_step(&limits, walks, now);
+        // What a stream that is closing still receives is read and thrown away.
+        let resumed = entry.parked && !entry.link.is_ours();
+        entry.parked &= !resumed;
         let before = std::mem::replace(&mut entry.deadline, entry.link.poll_timeout());
         let after = entry.deadline;
         if before != after {
             self.deadlines.extend(after.map(|deadline| (deadline, slot)));
             before.map(|deadline| self.deadlines.remove(&(deadline, slot)));
         }
+        self.resumed.extend(resumed.then_some(slot));
         match step {
             None => {}
             Some(Step::ShutdownWrite) => self.actions.push_back(SocketAction::ShutdownWrite { slot }),

@@ -170,7 +170,7 @@ impl Inbox {
 
     fn check_tail(&mut self, max_line: usize) {
         // One more than the limit, for a CR that may turn out to belong to the end.
-        if self.tail.len() > max_line + 1 || self.overflowed {
+        if self.tail.len() > max_line.saturating_add(1) || self.overflowed {
             self.overflowed = true;
             self.tail = Vec::new();
         }

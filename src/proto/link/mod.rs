@@ -63,8 +63,6 @@ enum Phase {
     Ended {
         why: CloseReason,
         broken: bool,
-        patience: Instant,
-        walk: u64,
     },
     /// This side is done; what is queued is still going out.
     Closing {
@@ -78,6 +76,17 @@ enum Phase {
     },
 }
 
+/// What an application that does not read is given: time, a walk over its connections, and more of both whenever it has
+/// read a line meanwhile.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    until: Instant,
+    /// How many walks had been finished when it began.
+    walk: u64,
+    /// How many lines had been read.
+    lines: u64,
+}
+
 #[derive(Debug)]
 pub(crate) struct Link {
     inbox: Inbox,
@@ -85,6 +94,8 @@ pub(crate) struct Link {
     phase: Phase,
     /// The peer finished sending.
     finished: bool,
+    /// How long whole lines still wait for the application, once it is known that the peer is done.
+    patience: Option<Patience>,
     counters: Counters,
     opened: Instant,
 }
@@ -96,6 +107,7 @@ impl Link {
             outbox: Outbox::default(),
             phase: Phase::Open,
             finished: false,
+            patience: None,
             counters: Counters::default(),
             opened: now,
         }
@@ -183,9 +195,22 @@ impl Link {
         }
     }
 
-    /// The peer's side ended. `walk` counts the application's walks over its connections: it must have had a turn to
-    /// read before what it did not read is dropped.
-    pub(crate) fn handle_end(&mut self, end: End, walk: u64, now: Instant) {
+    /// The peer is done, as soon as what it sent before has been read from the network. An application that does not
+    /// read what has arrived can keep that from ever happening. `walks` counts the application's walks over its
+    /// connections.
+    pub(crate) fn handle_hangup(&mut self, walks: u64, now: Instant) {
+        if self.phase == Phase::Open {
+            self.patience.get_or_insert(Patience {
+                until: now + UNREAD_LINGER,
+                walk: walks,
+                lines: self.counters.lines_received,
+            });
+        }
+    }
+
+    /// The peer's side ended.
+    pub(crate) fn handle_end(&mut self, end: End, walks: u64, now: Instant) {
+        self.handle_hangup(walks, now);
         self.finished = true;
         let (why, broken) = match end {
             End::Finished => (CloseReason::Peer, false),
@@ -193,9 +218,7 @@ impl Link {
         };
         self.phase = match self.phase {
             // A link that finished sending can still break.
-            Phase::Open | Phase::Ended { broken: false, .. } => {
-                Phase::Ended { why, broken, patience: now + UNREAD_LINGER, walk }
-            }
+            Phase::Open | Phase::Ended { broken: false, .. } => Phase::Ended { why, broken },
             Phase::Closing { why, .. } if broken => {
                 let why = if self.outbox.is_empty() { why } else { CloseReason::LocalTimeout };
                 Phase::Lingering { why, deadline: now }
@@ -225,11 +248,11 @@ impl Link {
             self.phase =
                 Phase::Closing { why: CloseReason::LineTooLong, deadline: now + limits.close_deadline };
         }
+        let impatient = self.has_lost_patience(walks, now);
         match self.phase {
-            Phase::Open => None,
-            Phase::Ended { why, broken, patience, walk } => {
-                let patient = now < patience || walks <= walk;
-                if self.inbox.unread() > 0 && patient {
+            Phase::Open => impatient.then_some(Step::Drop(CloseReason::Peer)),
+            Phase::Ended { why, broken } => {
+                if self.inbox.unread() > 0 && !impatient {
                     None
                 } else if broken {
                     Some(Step::Drop(why))
@@ -256,8 +279,7 @@ impl Link {
     /// When [`poll_step`](Self::poll_step) wants to be asked again although nothing happened.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Open => None,
-            Phase::Ended { patience, .. } => Some(patience),
+            Phase::Open | Phase::Ended { .. } => self.patience.map(|patience| patience.until),
             Phase::Closing { deadline, .. } | Phase::Lingering { deadline, .. } => Some(deadline),
         }
     }
@@ -298,6 +320,17 @@ impl Link {
 
     pub(crate) fn opened(&self) -> Instant {
         self.opened
+    }
+
+    /// Whether whole lines have waited for long enough; they get more time if some were read meanwhile.
+    fn has_lost_patience(&mut self, walks: u64, now: Instant) -> bool {
+        let Some(patience) = self.patience.filter(|patience| now >= patience.until) else { return false };
+        let lines = self.counters.lines_received;
+        let lost = patience.lines == lines && patience.walk < walks;
+        if !lost {
+            self.patience = Some(Patience { until: now + UNREAD_LINGER, walk: walks, lines });
+        }
+        lost
     }
 
     #[inline]
@@ -448,8 +481,21 @@ mod tests {
         rig.link.handle_end(End::Broken(io::ErrorKind::TimedOut), 1, at(1));
         assert_eq!(rig.step(60), None);
         assert_eq!(rig.link.poll_timeout(), Some(at(61)));
-        assert_eq!(rig.link.poll_step(&rig.limits, 1, at(100)), None, "it had no turn to read yet");
-        assert_eq!(rig.step(61), Some(Step::Drop(CloseReason::Vanished)));
+        assert_eq!(rig.link.poll_step(&rig.limits, 1, at(61)), None, "it had no turn to read yet");
+        assert_eq!(rig.step(120), None);
+        assert_eq!(rig.step(121), Some(Step::Drop(CloseReason::Vanished)));
+    }
+
+    #[test]
+    fn a_peer_that_left_behind_more_than_is_read_is_not_kept_for_ever() {
+        let mut rig = Rig::new();
+        rig.receive(&b"0123456789\n".repeat(5));
+        assert!(rig.link.space(&rig.limits, &mut rig.chunks).is_none(), "its end can not be read");
+        rig.link.handle_hangup(1, at(1));
+        assert_eq!(rig.step(60), None);
+        rig.line();
+        assert_eq!(rig.step(61), None, "who reads, however slowly, loses nothing");
+        assert_eq!(rig.step(121), Some(Step::Drop(CloseReason::Peer)));
     }
 
     #[test]

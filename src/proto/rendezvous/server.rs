@@ -20,7 +20,7 @@ use crate::random::Random;
 use crate::time::{Instant, soonest};
 use crate::wire::rendezvous::{Features, Ntp, Ports, Reply, Request, Token, write_nodes};
 
-/// A connection to the server, named by whoever holds the sockets. Never reused.
+/// A connection to the server, named by whoever holds the sockets. A name may be given again once `handle_closed` was called for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ClientId(pub(crate) u64);
 
@@ -240,7 +240,8 @@ impl Server {
         self.registry.len()
     }
 
-    fn refusal(&self, ip: IpAddr) -> Option<CloseWhy> {
+    /// Why nobody from there may connect now, if so: to be asked before a connection costs anything.
+    pub(crate) fn refusal(&self, ip: IpAddr) -> Option<CloseWhy> {
         let here = self.households.get(&household(ip)).copied().unwrap_or_default();
         if self.clients.len() >= self.limits.clients {
             return Some(CloseWhy::Full);
