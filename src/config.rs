@@ -4,6 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Servers are not asked more often, whatever the configuration says.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+
 /// What ends a line that is sent. What is read may end in either.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LineEnd {
@@ -188,7 +191,8 @@ impl Config {
     }
 
     /// A file in which addresses of peers that were reached are kept between runs, for when no server answers: one
-    /// `ADDRESS:PORT` a line. It is made when there is something to write. Defaults to none.
+    /// `ADDRESS:PORT` a line, at most [`Config::max_known`]. It is made, and rewritten as a whole, when there is
+    /// something to write; a file that holds text but no address is left alone. Defaults to none.
     pub fn known_peers(mut self, file: impl Into<PathBuf>) -> Self {
         self.known_peers = Some(file.into());
         self
@@ -208,14 +212,14 @@ impl Config {
         self
     }
 
-    /// How often servers are asked for nodes while the node has peers. Defaults to 30 minutes, as in pyp2p; a node
+    /// How often servers are asked for nodes while the node has peers, at least 100 ms. Defaults to 30 minutes, as in pyp2p; a node
     /// without any peer asks earlier by itself.
     pub fn bootstrap_interval(mut self, interval: Duration) -> Self {
         self.bootstrap_interval = interval;
         self
     }
 
-    /// How often the registration is renewed. Defaults to 12 hours, as in pyp2p.
+    /// How often the registration is renewed, at least 100 ms. Defaults to 12 hours, as in pyp2p.
     pub fn advertise_interval(mut self, interval: Duration) -> Self {
         self.advertise_interval = interval;
         self
@@ -370,6 +374,9 @@ impl Config {
         }
         if self.max_attempts == 0 || self.max_events == 0 || self.max_known == 0 {
             return Err("max_attempts, max_events and max_known must be at least 1");
+        }
+        if self.bootstrap_interval < SHORTEST_INTERVAL || self.advertise_interval < SHORTEST_INTERVAL {
+            return Err("bootstrap_interval and advertise_interval must be at least 100 milliseconds");
         }
         if self.duplicates.is_some_and(|d| d.capacity == 0 || d.window.is_zero()) {
             return Err("suppress_duplicates needs a window and a capacity above zero");

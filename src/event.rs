@@ -99,7 +99,7 @@ pub enum RendezvousNews {
         /// The address at which the server sees us, where it says so.
         seen: Option<SocketAddr>,
     },
-    /// It told us of this many nodes, ourselves and those refused not counted.
+    /// It told us of this many nodes, some of which may be known or not fit to be dialled.
     Nodes(usize),
     /// We are listed there.
     Advertised,
@@ -123,7 +123,7 @@ impl fmt::Display for RendezvousNews {
             Self::Advertised => f.write_str("lists us"),
             Self::Refused => f.write_str("has no room for us; asked again later"),
             Self::Down { why, retry_in } => {
-                write!(f, "{why}; trying again in {:.0} s", retry_in.as_secs_f64().ceil())
+                write!(f, "is down: {why}; trying again in {:.0} s", retry_in.as_secs_f64().ceil())
             }
         }
     }
@@ -167,8 +167,8 @@ pub enum ServerFault {
 impl fmt::Display for ServerFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoAddress => "has no address",
-            Self::Unreachable => "is unreachable",
+            Self::NoAddress => "no address",
+            Self::Unreachable => "unreachable",
             Self::HungUp => "hung up",
             Self::Slow => "did not answer in time",
             Self::Nonsense => "talks nonsense",

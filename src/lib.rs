@@ -13,7 +13,7 @@
 //!     for con in net.connections() {
 //!         for line in con.replies() {
 //!             println!("{line}");
-//!             con.send_line("got it")?;
+//!             con.send_line("got it").ok(); // full or gone: its end will be an event
 //!             net.broadcast("news", con); // to everyone but the one it came from; None: to everyone
 //!         }
 //!     }

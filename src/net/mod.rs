@@ -43,7 +43,7 @@ pub use walk::{Connections, Events};
 ///     for con in net.connections() {
 ///         for line in con.replies() {
 ///             println!("{line}");
-///             con.send_line("got it")?;
+///             con.send_line("got it").ok(); // full or gone: its end will be an event
 ///             net.broadcast("news", con); // to everyone but the one it came from
 ///         }
 ///     }
@@ -152,6 +152,7 @@ impl Net {
     pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         // `&mut self` proves that no walk is alive: a count that says otherwise is of one that was leaked.
         self.walks.set(0);
+        self.with(|core| core.host.settle_shown());
         let progress = self.with(|core| core.host.progress());
         let begin = self.with(Engine::flush);
         let (relieved, news) =
@@ -226,7 +227,7 @@ impl Net {
 
     /// Gives up an attempt; its outcome is [`Event::Failed`](crate::Event::Failed). `false` when it had ended already.
     pub fn cancel(&self, attempt: AttemptId) -> bool {
-        self.with(|core| core.host.cancel(attempt))
+        self.with(|core| core.host.cancel(attempt, core.now()))
     }
 
     /// Asks the rendezvous servers for nodes now, instead of by schedule.
@@ -336,19 +337,42 @@ impl Net {
 
     /// Asks the application's filter, which is out of its slot meanwhile, and no borrow is held.
     fn screen(&self, mut streams: Vec<Stream>) -> Vec<Stream> {
-        let Some(mut filter) = self.filter.borrow_mut().0.take() else { return streams };
-        self.walks.set(self.walks.get() + 1);
-        streams.retain(|stream| filter(stream.peer));
-        self.walks.set(self.walks.get().saturating_sub(1));
-        let mut slot = self.filter.borrow_mut();
-        if slot.0.is_none() {
-            slot.0 = Some(filter);
-        }
+        let Some(filter) = self.filter.borrow_mut().0.take() else { return streams };
+        let mut screening = Screening::begin(self, filter);
+        streams.retain(|stream| screening.admits(stream.peer));
         streams
     }
 
     fn tell_log(&self) {
         tell_log(|| self.with(|core| crate::node::Host::notes(&mut core.host).pop()));
+    }
+}
+
+/// The application's filter while it runs: as if inside a walk. It is put back even when it panics, unless it was
+/// replaced meanwhile: a program that survives the panic must not admit everybody from then on.
+struct Screening<'net> {
+    net: &'net Net,
+    filter: Option<InboundFilter>,
+}
+
+impl<'net> Screening<'net> {
+    fn begin(net: &'net Net, filter: InboundFilter) -> Self {
+        net.walks.set(net.walks.get() + 1);
+        Self { net, filter: Some(filter) }
+    }
+
+    fn admits(&mut self, peer: SocketAddr) -> bool {
+        self.filter.as_mut().is_none_or(|filter| filter(peer))
+    }
+}
+
+impl Drop for Screening<'_> {
+    fn drop(&mut self) {
+        self.net.walks.set(self.net.walks.get().saturating_sub(1));
+        let mut slot = self.net.filter.borrow_mut();
+        if slot.0.is_none() {
+            slot.0 = self.filter.take();
+        }
     }
 }
 

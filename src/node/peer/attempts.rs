@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use log::Level;
 
-use super::{Node, PeerRole, Role};
+use super::{Ends, Node, PeerRole, Role};
 use crate::error::{ConnectError, FailReason};
 use crate::event::{Event, Via};
 use crate::id::{AttemptId, ConId};
@@ -18,8 +18,9 @@ use crate::wire::address::HostPort;
 /// What an attempt is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// The application asked for it and is told its outcome.
-    Application,
+    /// The application asked for it and is told its outcome. `counted`: this address, and so the p2p network knows
+    /// that it is being dialled.
+    Application { counted: Option<SocketAddr> },
     /// The p2p network wants this address.
     Network(SocketAddr),
     /// A peer of the configuration, by its place there: only its name is looked up.
@@ -30,13 +31,19 @@ pub(super) enum Purpose {
 
 #[derive(Debug)]
 enum Phase {
-    /// The worker is looking up the name, until this moment at most.
-    Resolving(Instant),
+    /// The worker is looking up the name; it is awaited until the deadline.
+    Resolving {
+        name: Name,
+        deadline: Instant,
+    },
     Dialling {
         dial: Dial,
         streams: Vec<(DialSlot, ConId)>,
     },
 }
+
+/// A host name, and the port that goes with it.
+type Name = (String, u16);
 
 #[derive(Debug)]
 struct Attempt {
@@ -49,13 +56,23 @@ struct Attempt {
 #[derive(Debug)]
 pub(super) struct Attempts {
     net: u32,
-    serials: u64,
+    /// The last number given to an attempt of the application's, which it sees.
+    asked: u64,
+    /// The last number given to another one.
+    unasked: u64,
     open: BTreeMap<u64, Attempt>,
+    /// What the worker is looking up, by the number of the query. A resolver may take longer than an attempt waits; then
+    /// the next attempt for that name joins in, instead of one more query queueing behind.
+    lookups: BTreeMap<u64, Name>,
+    queries: u64,
 }
+
+/// Attempts that the application does not see have numbers above this.
+const UNASKED: u64 = 1 << 63;
 
 impl Attempts {
     pub(super) fn new(net: u32) -> Self {
-        Self { net, serials: 0, open: BTreeMap::new() }
+        Self { net, asked: 0, unasked: UNASKED, open: BTreeMap::new(), lookups: BTreeMap::new(), queries: 0 }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -63,7 +80,7 @@ impl Attempts {
             soonest(
                 earliest,
                 match &attempt.phase {
-                    Phase::Resolving(deadline) => Some(*deadline),
+                    Phase::Resolving { deadline, .. } => Some(*deadline),
                     Phase::Dialling { dial, .. } => dial.poll_timeout(),
                 },
             )
@@ -73,7 +90,7 @@ impl Attempts {
     /// How many have sockets to peers, now or soon. Names to look up and servers are few and counted elsewhere.
     fn to_peers(&self) -> usize {
         let is_to_peer =
-            |attempt: &&Attempt| matches!(attempt.purpose, Purpose::Application | Purpose::Network(_));
+            |attempt: &&Attempt| matches!(attempt.purpose, Purpose::Application { .. } | Purpose::Network(_));
         self.open.values().filter(is_to_peer).count()
     }
 
@@ -92,18 +109,21 @@ impl Node {
         if self.attempts.to_peers() >= self.config.max_attempts {
             return Err(ConnectError::TooMany);
         }
-        let serial = self.begin_attempt(Purpose::Application, &target, now);
+        let counted = match target {
+            HostPort::Address(addr) if self.network.peers.handle_dialling(addr, now) => Some(addr),
+            _ => None,
+        };
+        let serial = self.begin_attempt(Purpose::Application { counted }, &target, now);
         Ok(self.attempts.id(serial))
     }
 
     /// Gives up an attempt of the application's.
-    pub(crate) fn cancel(&mut self, id: AttemptId) -> bool {
+    pub(crate) fn cancel(&mut self, id: AttemptId, now: Instant) -> bool {
         let serial = id.number();
-        let ours = self.attempts.id(serial) == id
-            && self.attempts.open.get(&serial).is_some_and(|attempt| attempt.purpose == Purpose::Application);
+        let ours =
+            serial < UNASKED && self.attempts.id(serial) == id && self.attempts.open.contains_key(&serial);
         if ours {
-            self.drop_attempt(serial);
-            self.events.push(Event::Failed { attempt: id, why: FailReason::Cancelled });
+            self.fail_attempt(serial, FailReason::Cancelled, now);
         }
         ours
     }
@@ -118,13 +138,18 @@ impl Node {
     }
 
     pub(super) fn begin_attempt(&mut self, purpose: Purpose, target: &HostPort, now: Instant) -> u64 {
-        self.attempts.serials += 1;
-        let serial = self.attempts.serials;
+        let last = match purpose {
+            Purpose::Application { .. } => &mut self.attempts.asked,
+            _ => &mut self.attempts.unasked,
+        };
+        *last += 1;
+        let serial = *last;
         let phase = match target.clone() {
             HostPort::Address(addr) => self.dialling(vec![addr], now),
             HostPort::Name { host, port } => {
-                self.jobs.push_back(Job::Resolve { query: serial, host, port });
-                Phase::Resolving(now + self.config.connect_timeout)
+                let name = (host, port);
+                self.look_up(&name);
+                Phase::Resolving { name, deadline: now + self.config.connect_timeout }
             }
         };
         self.attempts.open.insert(serial, Attempt { purpose, phase, began: now });
@@ -132,16 +157,40 @@ impl Node {
         serial
     }
 
-    pub(super) fn handle_attempt_resolved(
+    /// Hands a name to the worker, unless it has it already.
+    fn look_up(&mut self, name: &Name) {
+        if !self.attempts.lookups.values().any(|other| other == name) {
+            self.attempts.queries += 1;
+            let query = self.attempts.queries;
+            self.attempts.lookups.insert(query, name.clone());
+            self.jobs.push_back(Job::Resolve { query, host: name.0.clone(), port: name.1 });
+        }
+    }
+
+    pub(super) fn handle_name_resolved(
+        &mut self,
+        query: u64,
+        outcome: &Result<Vec<SocketAddr>, String>,
+        now: Instant,
+    ) {
+        let Some(resolved) = self.attempts.lookups.remove(&query) else { return };
+        let waits =
+            |attempt: &Attempt| matches!(&attempt.phase, Phase::Resolving { name, .. } if *name == resolved);
+        let open = self.attempts.open.iter();
+        let waiting: Vec<u64> =
+            open.filter(|(_, attempt)| waits(attempt)).map(|(&serial, _)| serial).collect();
+        for serial in waiting {
+            self.handle_attempt_resolved(serial, outcome.clone(), now);
+        }
+    }
+
+    fn handle_attempt_resolved(
         &mut self,
         serial: u64,
         outcome: Result<Vec<SocketAddr>, String>,
         now: Instant,
     ) {
         let Some(attempt) = self.attempts.open.get(&serial) else { return };
-        if !matches!(attempt.phase, Phase::Resolving(_)) {
-            return;
-        }
         let purpose = attempt.purpose.clone();
         match outcome {
             Err(why) => self.fail_attempt(serial, FailReason::NoAddress(why), now),
@@ -168,8 +217,10 @@ impl Node {
         local: SocketAddr,
         now: Instant,
     ) {
-        if let Some(&inbound) = self.inbound_ends.get(&local) {
-            self.close(inbound, now);
+        let dialled = self.streams.facts(id).map(|facts| facts.peer);
+        let ends = dialled.map(|dialled| Ends { dialler: local, dialled });
+        if let Some(other_side) = ends.and_then(|ends| self.ends.inbound(ends)) {
+            self.close(other_side, now);
             self.abandon_oneself(id, now);
             return;
         }
@@ -201,6 +252,7 @@ impl Node {
         if let Some(facts) = self.streams.facts(id) {
             self.notes.push(Level::Info, || format!("{} is this node itself", facts.peer));
             self.learn_own(facts.peer);
+            self.tell_own();
         }
         self.close(id, now);
     }
@@ -211,7 +263,7 @@ impl Node {
             .open
             .iter()
             .filter(|(_, attempt)| match &attempt.phase {
-                Phase::Resolving(deadline) => *deadline <= now,
+                Phase::Resolving { deadline, .. } => *deadline <= now,
                 Phase::Dialling { dial, .. } => dial.poll_timeout().is_some_and(|at| at <= now),
             })
             .map(|(&serial, _)| serial)
@@ -232,14 +284,15 @@ impl Node {
     }
 
     /// Gives up all that is under way but for the servers, to whom goodbye is said.
-    pub(super) fn cancel_all(&mut self) {
+    pub(super) fn cancel_all(&mut self, now: Instant) {
         let open = self.attempts.open.iter();
         let to_peers = open.filter(|(_, attempt)| !matches!(attempt.purpose, Purpose::Server(_)));
         let serials: Vec<u64> = to_peers.map(|(&serial, _)| serial).collect();
         for serial in serials {
-            let id = self.attempts.id(serial);
-            if let Some(Purpose::Application) = self.drop_attempt(serial) {
-                self.events.push(Event::Failed { attempt: id, why: FailReason::Cancelled });
+            if serial < UNASKED {
+                self.fail_attempt(serial, FailReason::Cancelled, now);
+            } else {
+                self.drop_attempt(serial);
             }
         }
     }
@@ -303,24 +356,28 @@ impl Node {
             return;
         }
         let Some(id) = self.streams.name(id) else { return };
-        let role = PeerRole { via: Via::Direct, peer: facts.peer, closed_by_us: false };
+        // A connection has a local end; were it unknown, it could only not be told from one to oneself.
+        let ends = Ends { dialler: facts.local.unwrap_or(facts.peer), dialled: facts.peer };
+        let role = PeerRole { via: Via::Direct, ends, closed_by_us: false };
         if let Some(tag) = self.streams.tag_mut(id) {
             *tag = Role::Peer(role);
         }
-        self.outbound_ends.extend(facts.local.map(|local| (local, id)));
-        if attempt.purpose == Purpose::Application {
+        self.ends.insert_outbound(ends, id);
+        if attempt.purpose == (Purpose::Application { counted: None }) {
             self.network.peers.handle_dialling(facts.peer, now);
         }
         self.network.peers.handle_opened(facts.peer, now);
-        let application = attempt.purpose == Purpose::Application;
-        let id_of_attempt = application.then(|| self.attempts.id(serial));
+        let id_of_attempt = (serial < UNASKED).then(|| self.attempts.id(serial));
         self.show(id, role, id_of_attempt, now - attempt.began);
     }
 
     fn fail_attempt(&mut self, serial: u64, why: FailReason, now: Instant) {
         let Some(purpose) = self.drop_attempt(serial) else { return };
         match purpose {
-            Purpose::Application => {
+            Purpose::Application { counted } => {
+                if let Some(addr) = counted {
+                    self.network.peers.handle_dial_failed(addr, now);
+                }
                 let attempt = self.attempts.id(serial);
                 self.notes.push(Level::Info, || format!("attempt {attempt} failed: {why}"));
                 self.events.push(Event::Failed { attempt, why });
@@ -342,6 +399,7 @@ impl Node {
         let Some(&Role::Dialling { attempt, .. }) = self.streams.tag(id) else { return };
         if let Some(facts) = self.streams.facts(id) {
             self.learn_own(facts.peer);
+            self.tell_own();
         }
         self.fail_attempt(attempt, FailReason::Oneself, now);
     }

@@ -5,10 +5,11 @@
 
 mod attempts;
 mod cons;
+mod ends;
 mod network;
 mod servers;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -28,6 +29,7 @@ use crate::proto::duplicates::Duplicates;
 use crate::random::Random;
 use crate::time::{Instant, soonest};
 use attempts::Attempts;
+use ends::{AllEnds, Ends};
 use network::Network;
 use servers::Servers;
 
@@ -45,10 +47,16 @@ pub(crate) enum Role {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PeerRole {
     via: Via,
-    /// The peer's end; for outbound connections the address that was dialled.
-    peer: SocketAddr,
+    ends: Ends,
     /// The application closed it.
     closed_by_us: bool,
+}
+
+impl PeerRole {
+    /// The peer's end; for outbound connections the address that was dialled.
+    fn peer(&self) -> SocketAddr {
+        if self.via == Via::Accepted { self.ends.dialler } else { self.ends.dialled }
+    }
 }
 
 /// How far the node is on its way out.
@@ -77,10 +85,7 @@ pub(crate) struct Node {
     attempts: Attempts,
     servers: Servers,
     network: Network,
-    /// Where outbound connections end on this side, and where inbound ones end on the other: an address in both is a
-    /// connection to oneself.
-    outbound_ends: BTreeMap<SocketAddr, ConId>,
-    inbound_ends: BTreeMap<SocketAddr, ConId>,
+    ends: AllEnds,
     listening: Option<SocketAddr>,
     leaving: Leaving,
 }
@@ -114,8 +119,7 @@ impl Node {
             attempts: Attempts::new(net),
             servers: Servers::new(&config, &mut random)?,
             network: Network::new(&config, &mut random, now)?,
-            outbound_ends: BTreeMap::new(),
-            inbound_ends: BTreeMap::new(),
+            ends: AllEnds::default(),
             listening: None,
             leaving: Leaving::No,
             config,
@@ -129,6 +133,7 @@ impl Node {
         self.listening = Some(local);
         self.notes.push(Level::Info, || format!("listening at {local}"));
         self.learn_own(local);
+        self.tell_own();
         self.set_adverts(now);
     }
 
@@ -139,7 +144,7 @@ impl Node {
         }
         // The streams keep their own deadline; the last of them ends a lingering moment after it.
         self.leaving = Leaving::Until(now + self.config.streams.close_deadline + Duration::from_secs(2));
-        self.cancel_all();
+        self.cancel_all(now);
         self.leave_servers(now);
         self.save_known();
         for id in self.shown.clone() {
@@ -171,14 +176,14 @@ impl Node {
     /// Shows a connection to the application.
     fn show(&mut self, id: ConId, role: PeerRole, attempt: Option<AttemptId>, took: Duration) {
         self.shown.push(id);
-        self.notes.push(Level::Info, || format!("{id} connected: {} {}", role.via, role.peer));
-        self.events.push(Event::Connected { con: id, via: role.via, peer: role.peer, attempt, took });
+        self.notes.push(Level::Info, || format!("{id} connected: {} {}", role.via, role.peer()));
+        self.events.push(Event::Connected { con: id, via: role.via, peer: role.peer(), attempt, took });
     }
 
     fn handle_dropped(&mut self, dropped: Dropped<Role>, now: Instant) {
         match dropped.tag {
             Role::Peer(role) => self.handle_peer_gone(dropped.id, role, dropped.why, now),
-            Role::Server(server) => self.handle_server_gone(server, dropped.id, now),
+            Role::Server(server) => self.handle_server_gone(server, dropped.id, dropped.why, now),
             // Such a stream is abandoned, not dropped.
             Role::Dialling { .. } => {}
         }
@@ -186,15 +191,14 @@ impl Node {
 
     fn handle_peer_gone(&mut self, id: ConId, role: PeerRole, why: CloseReason, now: Instant) {
         self.stale += 1;
-        self.notes.push(Level::Info, || format!("{id} {} {}: {why}", role.via, role.peer));
+        self.notes.push(Level::Info, || format!("{id} {} {}: {why}", role.via, role.peer()));
         self.events.push(Event::Closed { con: id, why });
+        self.ends.remove(role.ends, id);
         if role.via == Via::Accepted {
-            self.inbound_ends.remove(&role.peer);
-            self.admission.handle_closed(role.peer.ip());
-            self.network.peers.handle_inbound_closed(role.peer, now);
+            self.admission.handle_closed(role.peer().ip());
+            self.network.peers.handle_inbound_closed(role.peer(), now);
         } else {
-            self.outbound_ends.retain(|_, &mut end| end != id);
-            self.network.handle_lost(role.peer, role.closed_by_us, now);
+            self.network.handle_lost(role.peer(), role.closed_by_us, now);
         }
     }
 
@@ -246,19 +250,20 @@ impl Host for Node {
         if self.is_leaving() {
             return None;
         }
-        if let Some(&end) = self.outbound_ends.get(&peer) {
-            self.handle_oneself(end, now);
+        let ends = Ends { dialler: peer, dialled: local };
+        if let Some(other_side) = self.ends.outbound(ends) {
+            self.handle_oneself(other_side, now);
             return None;
         }
         if self.admission.check(peer.ip(), now).is_err() {
             self.note_refusals();
             return None;
         }
-        let role = PeerRole { via: Via::Accepted, peer, closed_by_us: false };
+        let role = PeerRole { via: Via::Accepted, ends, closed_by_us: false };
         let id = self.streams.accept(peer, local, Role::Peer(role), now);
         self.admission.handle_opened(peer.ip());
         self.network.peers.handle_inbound_opened(peer, now);
-        self.inbound_ends.insert(peer, id);
+        self.ends.insert_inbound(ends, id);
         self.show(id, role, None, Duration::ZERO);
         Some(id)
     }
@@ -290,7 +295,7 @@ impl Host for Node {
     }
 
     fn handle_resolved(&mut self, query: u64, outcome: Result<Vec<SocketAddr>, String>, now: Instant) {
-        self.handle_attempt_resolved(query, outcome, now);
+        self.handle_name_resolved(query, &outcome, now);
     }
 
     fn handle_loaded(&mut self, outcome: io::Result<String>, now: Instant) {

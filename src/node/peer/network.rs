@@ -57,6 +57,7 @@ impl Network {
         let peers_config = PeersConfig {
             max_outbound: config.max_outbound,
             book_limit: config.max_known,
+            known_limit: config.max_known,
             ..PeersConfig::default()
         };
         let mut network = Self {
@@ -128,15 +129,24 @@ impl Node {
                 self.network.own.push(addr);
             }
         }
-        self.network.peers.set_own(&self.network.own);
+    }
+
+    /// Tells the p2p network which addresses are ours: those that we know, and those at which servers see us.
+    pub(super) fn tell_own(&mut self) {
+        let claimed = self.servers.seen();
+        self.network.peers.set_own(&self.network.own, &claimed);
     }
 
     pub(super) fn handle_known_loaded(&mut self, outcome: io::Result<String>, now: Instant) {
         match outcome {
             Ok(text) => {
-                for addr in
-                    text.lines().filter_map(|line| line.trim().parse().ok()).take(self.config.max_known)
-                {
+                let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+                let known: Vec<_> = lines.clone().filter_map(|line| line.parse().ok()).collect();
+                if known.is_empty() && lines.count() > 0 {
+                    self.leave_file_alone();
+                    return;
+                }
+                for addr in known.into_iter().take(self.config.max_known) {
                     self.network.peers.handle_learned(addr, Source::File, now);
                 }
                 self.network.peers.take_changed();
@@ -153,6 +163,18 @@ impl Node {
         if let Err(error) = outcome {
             self.warn_of_file("saved", &error);
         }
+    }
+
+    /// It is somebody else's file.
+    fn leave_file_alone(&mut self) {
+        let file = self.config.known_peers.take().unwrap_or_default();
+        self.network.has_file = false;
+        self.notes.push(Level::Warn, || {
+            format!(
+                "{} holds text and no known peer: it is left alone, and none will be saved",
+                file.display()
+            )
+        });
     }
 
     fn warn_of_file(&mut self, done: &str, error: &io::Error) {

@@ -9,7 +9,7 @@ use super::Node;
 use super::attempts::Purpose;
 use super::network::parse;
 use crate::config::{Config, NodeType};
-use crate::error::{FailReason, StartError};
+use crate::error::{CloseReason, FailReason, StartError};
 use crate::event::{Event, RendezvousNews, ServerFault, ServerKind};
 use crate::id::ConId;
 use crate::node::streams::StreamFacts;
@@ -32,6 +32,10 @@ struct Server {
     stream: Option<ConId>,
     /// Its address, while or since it was connected.
     ip: Option<IpAddr>,
+    /// The address at which it sees us, as it says, with our listening port.
+    seen: Option<SocketAddr>,
+    /// It sent a line without end.
+    endless: bool,
     /// Its name could not be looked up the last time.
     nameless: bool,
     has_left: bool,
@@ -59,6 +63,8 @@ impl Servers {
                 attempt: None,
                 stream: None,
                 ip: None,
+                seen: None,
+                endless: false,
                 nameless: false,
                 has_left: false,
             })
@@ -68,6 +74,11 @@ impl Servers {
 
     pub(super) fn have_left(&self) -> bool {
         self.0.iter().all(|server| server.has_left)
+    }
+
+    /// The addresses at which servers say that they see us: one for each at most.
+    pub(super) fn seen(&self) -> Vec<SocketAddr> {
+        self.0.iter().filter_map(|server| server.seen).collect()
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -153,10 +164,11 @@ impl Node {
         }
     }
 
-    pub(super) fn handle_server_gone(&mut self, place: usize, id: ConId, now: Instant) {
+    pub(super) fn handle_server_gone(&mut self, place: usize, id: ConId, why: CloseReason, now: Instant) {
         let Some(server) = self.servers.0.get_mut(place) else { return };
         if server.stream == Some(id) {
             server.stream = None;
+            server.endless = why == CloseReason::LineTooLong;
             server.client.handle_disconnected(now);
             self.advance_server(place, now);
         }
@@ -206,7 +218,7 @@ impl Node {
     fn handle_server_event(&mut self, place: usize, event: ClientEvent, now: Instant) {
         let news = match event {
             ClientEvent::Up { kind, seen } => {
-                self.learn_seen(seen);
+                self.learn_seen(place, seen);
                 let kind = match kind {
                     client::ServerKind::P2poll => ServerKind::P2poll,
                     client::ServerKind::Pyp2p => ServerKind::Pyp2p,
@@ -217,7 +229,7 @@ impl Node {
             ClientEvent::Advertised => RendezvousNews::Advertised,
             ClientEvent::Refused => RendezvousNews::Refused,
             ClientEvent::Down { why, retry_in } => {
-                RendezvousNews::Down { why: fault(why, self.servers.0[place].nameless), retry_in }
+                RendezvousNews::Down { why: fault(why, &self.servers.0[place]), retry_in }
             }
             ClientEvent::Left => {
                 self.servers.0[place].has_left = true;
@@ -236,10 +248,10 @@ impl Node {
     }
 
     /// The server sees us at this address: with our listening port it is ours, and no peer's.
-    fn learn_seen(&mut self, seen: Option<SocketAddr>) {
-        if let (Some(seen), Some(listening)) = (seen, self.listening) {
-            self.learn_own(SocketAddr::new(seen.ip(), listening.port()));
-        }
+    fn learn_seen(&mut self, place: usize, seen: Option<SocketAddr>) {
+        let port = self.listening.map(|listening| listening.port());
+        self.servers.0[place].seen = seen.zip(port).map(|(seen, port)| SocketAddr::new(seen.ip(), port));
+        self.tell_own();
     }
 
     fn learn_nodes(&mut self, place: usize, nodes: &[Listed], now: Instant) -> usize {
@@ -258,10 +270,11 @@ impl Node {
     }
 }
 
-fn fault(why: client::DownWhy, nameless: bool) -> ServerFault {
+fn fault(why: client::DownWhy, server: &Server) -> ServerFault {
     match why {
-        client::DownWhy::Unreachable if nameless => ServerFault::NoAddress,
+        client::DownWhy::Unreachable if server.nameless => ServerFault::NoAddress,
         client::DownWhy::Unreachable => ServerFault::Unreachable,
+        client::DownWhy::Closed if server.endless => ServerFault::Nonsense,
         client::DownWhy::Closed => ServerFault::HungUp,
         client::DownWhy::Slow => ServerFault::Slow,
         client::DownWhy::Nonsense => ServerFault::Nonsense,

@@ -130,7 +130,10 @@ pub(crate) struct Peers {
     outbound: usize,
     /// Inbound connections by IP, in order of arrival.
     inbound: BTreeMap<IpAddr, Vec<Inbound>>,
+    /// Our own addresses: those that we know, and those that servers say they see.
     own: Vec<SocketAddr>,
+    /// The first of them, which we know. A server can not talk us out of a peer that the user asked for.
+    certain: Vec<SocketAddr>,
     /// The dials of the last minute.
     dials: VecDeque<(Instant, SocketAddr)>,
     /// Numbers what happens, so that "before" needs no clock.
@@ -160,6 +163,7 @@ impl Peers {
             outbound: 0,
             inbound: BTreeMap::new(),
             own: Vec::new(),
+            certain: Vec::new(),
             dials: VecDeque::new(),
             happened: 0,
             now: Instant::ZERO,
@@ -190,13 +194,14 @@ impl Peers {
     }
 
     /// The application dials this address itself; those from `poll_dial` are known already.
-    pub(crate) fn handle_dialling(&mut self, address: SocketAddr, now: Instant) {
+    /// `false` when it is connected or being dialled anyway; then nothing is to be said of this dial's failure.
+    pub(crate) fn handle_dialling(&mut self, address: SocketAddr, now: Instant) -> bool {
         self.advance(now);
         let address = canonical(address);
         if !self.book.contains_key(&address) {
             self.insert(address, Origin::Application);
         }
-        self.begin(address, false);
+        self.begin(address, false)
     }
 
     pub(crate) fn handle_opened(&mut self, address: SocketAddr, now: Instant) {
@@ -279,9 +284,11 @@ impl Peers {
     /// Never dial these: where we listen (with the addresses that an unspecified one stands for), and where servers
     /// see us. Open connections stay as they are and static peers stay in the book: no server's claim should be able to
     /// close the one or to remove the other.
-    pub(crate) fn set_own(&mut self, own: &[SocketAddr]) {
+    pub(crate) fn set_own(&mut self, certain: &[SocketAddr], claimed: &[SocketAddr]) {
         self.settled = false;
-        self.own = own.iter().copied().map(canonical).take(OWN_LIMIT).collect();
+        self.certain = certain.iter().copied().map(canonical).take(OWN_LIMIT).collect();
+        let all = certain.iter().chain(claimed);
+        self.own = all.copied().map(canonical).take(OWN_LIMIT).collect();
         let ours: Vec<_> = self.book.keys().copied().filter(|&address| is_own(&self.own, address)).collect();
         for address in ours {
             self.drop_if_unwanted(address);
@@ -306,7 +313,9 @@ impl Peers {
         }
         let choice = self.choose();
         match choice {
-            Some(address) => self.begin(address, true),
+            Some(address) => {
+                self.begin(address, true);
+            }
             None => self.settled = true,
         }
         choice
@@ -421,11 +430,11 @@ impl Peers {
     }
 
     /// `needed`: because there was no connection, as far as can be known; the application may dial all the same.
-    fn begin(&mut self, address: SocketAddr, needed: bool) {
+    fn begin(&mut self, address: SocketAddr, needed: bool) -> bool {
         let number = self.next_number();
-        let Some(entry) = self.book.get_mut(&address) else { return };
+        let Some(entry) = self.book.get_mut(&address) else { return false };
         if entry.state != State::Idle {
-            return;
+            return false;
         }
         entry.state = State::Dialling;
         entry.needed = needed;
@@ -436,6 +445,7 @@ impl Peers {
         self.outbound += 1;
         self.dials.push_back((self.now, address));
         self.forget_old_dials();
+        true
     }
 
     /// A dial that failed, or a connection that was lost too soon.
@@ -483,7 +493,7 @@ impl Peers {
         for (&address, entry) in &self.book {
             let is_static = entry.origin == Origin::Static;
             let linked = entry.state != State::Idle || matched.contains(&address);
-            if linked || is_static && is_own(&self.own, address) {
+            if linked || is_static && is_own(&self.certain, address) {
                 continue;
             }
             unlinked_statics += usize::from(is_static);

@@ -329,7 +329,7 @@ fn we_never_dial_ourselves() {
     let mut peers = peers();
     peers.handle_learned(addr("203.0.113.9:4000"), OLDER, at(0));
     peers.handle_learned(addr("203.0.113.9:4000"), Source::Static, at(0));
-    peers.set_own(&[addr("[::]:4000"), addr("192.168.1.2:4000"), addr("203.0.113.9:4000")]);
+    peers.set_own(&[addr("[::]:4000"), addr("192.168.1.2:4000"), addr("203.0.113.9:4000")], &[]);
     for ours in
         ["127.0.0.1:4000", "[::1]:4000", "192.168.1.2:4000", "203.0.113.9:4000", "[::ffff:127.0.0.1]:4000"]
     {
@@ -465,7 +465,7 @@ proptest! {
         let config = PeersConfig { book_limit: 50, retry_first, retry_max, ..PeersConfig::default() };
         let mut peers = Peers::new(config, Random::from_number(seed));
         let own = addr("203.0.0.1:4000");
-        peers.set_own(&[own]);
+        peers.set_own(&[own], &[]);
         let (mut now, mut log): (_, Vec<(Instant, SocketAddr)>) = (at(0), Vec::new());
         for (list, pause, fate) in rounds {
             for (n, port, newer) in list {
@@ -548,7 +548,7 @@ mod together {
             let mut random = Random::from_number(seed);
             let mut node = |&address: &SocketAddr| {
                 let mut peers = Peers::new(PeersConfig::default(), random.fork());
-                peers.set_own(&[address]);
+                peers.set_own(&[address], &[]);
                 Node { address, peers }
             };
             Self {

@@ -126,7 +126,7 @@ fn a_cancelled_attempt_leaves_nothing_behind() {
         let attempt = world.act(a, |node, now| node.connect(&addr(1).to_string(), now)).unwrap();
         // Somewhere between the first packet and the last.
         world.run_for(millis(seed * 10));
-        let cancelled = world.act(a, |node, _| node.cancel(attempt));
+        let cancelled = world.act(a, |node, now| node.cancel(attempt, now));
         world.run_for(secs(5));
         let events = world.events(a);
         if cancelled {
@@ -137,7 +137,7 @@ fn a_cancelled_attempt_leaves_nothing_behind() {
             assert!(matches!(events[..], [Event::Connected { attempt: Some(_), .. }]), "{events:?}");
             assert_eq!((world.count(a), world.count(b)), (1, 1));
         }
-        assert!(!world.act(a, |node, _| node.cancel(attempt)), "once is enough");
+        assert!(!world.act(a, |node, now| node.cancel(attempt, now)), "once is enough");
     });
 }
 
@@ -150,7 +150,7 @@ fn a_cancelled_look_up_is_not_dialled_when_its_answer_comes() {
         world.name("peer.example", Name::Answer(secs(2), Ok(vec![ip(1).parse().unwrap()])));
         let attempt = world.act(a, |node, now| node.connect("peer.example:50500", now)).unwrap();
         world.run_for(secs(1));
-        assert!(world.act(a, |node, _| node.cancel(attempt)));
+        assert!(world.act(a, |node, now| node.cancel(attempt, now)));
         world.run_for(secs(60));
         assert_eq!((world.count(a), world.count(b)), (0, 0));
     });
