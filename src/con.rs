@@ -166,8 +166,9 @@ pub struct Replies<'net> {
 impl Iterator for Replies<'_> {
     type Item = Line;
 
-    // With all that it calls, down to the chunk: a line that is handed up through these layers by value would be copied
-    // from stack to stack, each time right after it was written, which costs more than finding it.
+    // With all that it calls, down to the chunk (where `inline(always)` says so): a line that is handed up through these
+    // layers by value would be copied from stack to stack, each time right after it was written, which costs more than
+    // finding it.
     #[inline]
     fn next(&mut self) -> Option<Line> {
         self.con.net.with(|core| {

@@ -356,7 +356,7 @@ impl<T> Streams<T> {
     }
 
     /// The next whole line that arrived on a stream.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next_line(&mut self, id: ConId) -> Option<Found<'_>> {
         let entry = lookup(&mut self.slots, self.net, id)?;
         let span = entry.link.next_line(&self.limits);

@@ -101,13 +101,13 @@ impl<'a> Found<'a> {
         &self.chunk[start..start + len]
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn to_line(self) -> Line {
         let bytes = if self.span.len <= SHORT { self.copied() } else { Repr::Shared(self.shared()) };
         Line { bytes, lossy: OnceCell::new() }
     }
 
-    #[inline]
+    #[inline(always)]
     fn copied(self) -> Repr {
         // A length that is known when this is compiled makes the copy five moves; what is too much is never shown.
         let bytes = match self.chunk[self.span.start..].first_chunk::<SHORT>() {
@@ -181,7 +181,7 @@ impl PartialEq<&str> for Line {
 
 /// Finds the first line of what is left of a chunk: its length without the end (LF, or CR LF) and with it; `None` when
 /// no LF is there.
-#[inline]
+#[inline(always)]
 pub(crate) fn find_line(rest: &[u8]) -> Option<(usize, usize)> {
     let end = memchr::memchr(b'\n', rest)?;
     Some((without_carriage_return(&rest[..end]), end + 1))

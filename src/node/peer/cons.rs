@@ -25,7 +25,7 @@ impl Node {
     }
 
     /// The next line of a connection; `clock` is read only where duplicates are dropped.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next_line(&mut self, id: ConId, clock: impl Fn() -> Instant) -> Option<Line> {
         let Some(duplicates) = &mut self.duplicates else {
             return self.streams.next_line(id).map(Found::to_line);

@@ -80,7 +80,7 @@ impl Inbox {
     }
 
     /// The place of the next whole line; [`found`](Self::found) gives it, until the next call.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next_line(&mut self, max_line: usize) -> Option<Span> {
         if self.unread == 0 {
             return None;
@@ -102,7 +102,7 @@ impl Inbox {
     }
 
     /// Where the line stands that was read last.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn found(&self, span: Span) -> Option<Found<'_>> {
         Some(Found { chunk: self.pieces.front()?, span })
     }

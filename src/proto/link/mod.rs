@@ -153,7 +153,7 @@ impl Link {
     }
 
     /// The place of the next whole line that arrived; [`found`](Self::found) gives it, until the next call.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next_line(&mut self, limits: &StreamLimits) -> Option<Span> {
         let span = self.inbox.next_line(limits.max_line)?;
         self.counters.lines_received += 1;
@@ -161,7 +161,7 @@ impl Link {
     }
 
     /// The line that was read last.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn found(&self, span: Span) -> Option<Found<'_>> {
         self.inbox.found(span)
     }
