@@ -40,6 +40,11 @@ fn text<'a>(event: &'a Value, field: &str) -> &'a str {
     event[field].as_str().unwrap_or_else(|| panic!("{field} is missing in {event}"))
 }
 
+/// The fields of an event, in their order.
+fn fields(event: &Value) -> Vec<&str> {
+    event.as_object().expect("an object").keys().map(String::as_str).collect()
+}
+
 /// The nodes that the server lists, asked by hand.
 fn nodes(rendezvous: SocketAddr) -> BTreeSet<SocketAddr> {
     let mut typist = Typist::connect(rendezvous);
@@ -65,6 +70,7 @@ fn two_chats_find_each_other_and_somebody_with_netcat_joins() {
     let met = bob.event("connected");
     assert_eq!((text(&met, "via"), text(&met, "peer")), ("direct", &*alice_addr.to_string()));
     assert!(met["con"].is_u64(), "{met}");
+    assert_eq!(fields(&met), ["event", "con", "via", "peer", "ms"]);
     assert_eq!(text(&alice.event("connected"), "via"), "accepted");
     alice.say("Hello, Bob!");
     bob.hear("Hello, Bob!");
@@ -251,6 +257,7 @@ fn a_dead_server_is_told_and_does_not_keep_peers_apart() {
     let alice_addr = listening(&mut alice);
     let down = alice.json(|event| event["news"] == "down");
     assert_eq!((text(&down, "server"), text(&down, "why")), (&*nobody.to_string(), "unreachable"));
+    assert_eq!(fields(&down), ["event", "server", "news", "why", "retry_ms"]);
     let peer = alice_addr.to_string();
     let mut bob = chat(nobody, &["--json", "--node-type", "active", "--peer", &peer]);
     bob.event("connected");

@@ -132,11 +132,13 @@ Ctrl-C leaves without waiting for more than what is on its way; a second one end
 
 Events of --json, each with its name in \"event\":
   listening   addr
-  rendezvous  server, news (up, nodes, advertised, refused, down) and what belongs to it
-  connected   con, via (accepted, direct), peer
+  rendezvous  server, news, and what belongs to the news:
+              up (kind: pyp2p or p2poll; seen: our address as the server sees it, if it says so),
+              nodes (count), advertised, refused, down (why, retry_ms)
+  connected   con, via (accepted, direct), peer, ms (how long it took)
   line        con, line (what is not UTF-8 becomes U+FFFD)
   closed      con, why
-  failed      attempt, tried: a list of rung, addr, why
+  missed      count (so many events were dropped here, as too many came at once)
 
 Examples:
   p2poll chat --rendezvous rv.example.org:8000

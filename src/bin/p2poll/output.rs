@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
 use std::net::SocketAddr;
 
-use p2poll::{ConId, Event, FailReason, Line, RendezvousNews};
+use p2poll::{ConId, Event, Line, RendezvousNews};
 use serde_json::{Value, json};
 
 pub(crate) struct Output {
@@ -93,23 +93,16 @@ impl Output {
     }
 }
 
+/// With the fields in the order in which the help names them.
 fn to_json(event: &Event) -> Option<Value> {
     Some(match event {
-        Event::Connected { con, via, peer, attempt, took } => {
-            let mut value = json!({
-                "event": "connected", "con": con.number(), "via": via.to_string(), "peer": peer.to_string(),
-                "ms": took.as_secs_f64() * 1000.0,
-            });
-            if let Some(attempt) = attempt {
-                value["attempt"] = attempt.number().into();
-            }
-            value
-        }
+        // The tool begins no attempt by itself, so that none belongs to a connection, and none fails.
+        Event::Connected { con, via, peer, took, .. } => json!({
+            "event": "connected", "con": con.number(), "via": via.to_string(), "peer": peer.to_string(),
+            "ms": took.as_secs_f64() * 1000.0,
+        }),
         Event::Closed { con, why } => {
             json!({ "event": "closed", "con": con.number(), "why": why.to_string() })
-        }
-        Event::Failed { attempt, why } => {
-            json!({ "event": "failed", "attempt": attempt.number(), "tried": tried(why) })
         }
         Event::Rendezvous { server, news } => {
             let mut value = json!({ "event": "rendezvous", "server": &**server });
@@ -141,25 +134,11 @@ fn to_json(event: &Event) -> Option<Value> {
     })
 }
 
-/// The steps of an attempt that failed.
-fn tried(why: &FailReason) -> Vec<Value> {
-    match why {
-        FailReason::Unreachable(addresses) => addresses
-            .iter()
-            .map(
-                |(addr, kind)| json!({ "rung": "direct", "addr": addr.to_string(), "why": kind.to_string() }),
-            )
-            .collect(),
-        other => vec![json!({ "rung": "direct", "why": other.to_string() })],
-    }
-}
-
 /// What a person wants to know of it.
 fn to_text(event: &Event) -> Option<String> {
     Some(match event {
         Event::Connected { con, via, peer, .. } => format!("{con} connected: {peer} ({via})"),
         Event::Closed { con, why } => format!("{con} gone: {why}"),
-        Event::Failed { attempt, why } => format!("attempt {attempt} failed: {why}"),
         Event::Rendezvous { server, news: RendezvousNews::Down { why, retry_in } } => {
             format!("rendezvous server {server} {why}; tried again in {:.0} s", retry_in.as_secs_f64())
         }
@@ -202,8 +181,6 @@ fn ascii_controls(json: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::ErrorKind;
-
     use super::*;
 
     #[test]
@@ -213,15 +190,5 @@ mod tests {
         let json = ascii_controls(&json!({ "line": "\u{1b}\u{9b}\u{7f}ü" }).to_string());
         assert_eq!(json, r#"{"line":"\u001b\u009b\u007fü"}"#);
         assert_eq!(serde_json::from_str::<Value>(&json).expect("JSON")["line"], "\u{1b}\u{9b}\u{7f}ü");
-    }
-
-    #[test]
-    fn each_step_of_a_failure_is_named() {
-        let addr: SocketAddr = ([192, 0, 2, 1], 7).into();
-        let why = FailReason::Unreachable(vec![(addr, ErrorKind::ConnectionRefused)]);
-        assert_eq!(
-            Value::from(tried(&why)).to_string(),
-            r#"[{"addr":"192.0.2.1:7","rung":"direct","why":"connection refused"}]"#
-        );
     }
 }
