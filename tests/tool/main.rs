@@ -132,6 +132,30 @@ fn a_second_ctrl_c_does_not_wait() {
 }
 
 #[test]
+fn who_waits_for_the_end_is_told_how_to_have_it_at_once() {
+    // The typist does not answer the good-bye, for which it lingers a second.
+    let mut chat = Process::start(&["chat", "--bind", "127.0.0.1", "--stay"]);
+    let _typist = Typist::connect(told_address(&mut chat));
+    chat.told("connected");
+    chat.signal("INT");
+    chat.told("p2poll: leaving; Ctrl-C again ends at once");
+    assert_eq!(chat.status(), Some(0));
+}
+
+#[test]
+fn nothing_is_told_twice() {
+    for verbose in [&[][..], &["-v"]] {
+        let mut chat = Process::start(&[&["chat", "--bind", "127.0.0.1", "--stay"], verbose].concat());
+        drop(Typist::connect(told_address(&mut chat)));
+        // Said again, it would be before the end.
+        chat.told("closed by the peer");
+        chat.signal("INT");
+        assert_eq!(chat.status(), Some(0));
+        assert!(!chat.complaint().contains("closed by the peer"), "{}", chat.complaint());
+    }
+}
+
+#[test]
 fn what_a_pipe_says_is_kept_for_the_first_peer_and_delivered_before_the_end() {
     let (_server, rendezvous) = server();
     let mut script = chat(rendezvous, &["--names"]);
@@ -198,6 +222,11 @@ fn a_reader_that_has_gone_ends_it_quietly() {
     assert!(!chat.complaint().contains("pipe"), "{}", chat.complaint());
 }
 
+fn too_many(command: &'static str, argument: &'static str, times: usize) -> Vec<&'static str> {
+    let given = std::iter::repeat_n([argument, "127.0.0.1:1"], times).flatten();
+    std::iter::once(command).chain(given).collect()
+}
+
 #[test]
 fn wrong_usage_says_what_is_wrong_and_what_to_do() {
     for (arguments, said) in [
@@ -208,11 +237,16 @@ fn wrong_usage_says_what_is_wrong_and_what_to_do() {
         (&["chat", "--peer", "a b:1"], &["a b:1", "HOST:PORT"]),
         (&["chat", "--bind", "localhost"], &["--bind", "localhost", "127.0.0.1"]),
         (&["chat", "--bind", "127.0.0.1:80"], &["--bind", "--port"]),
-        (&["chat", "--port", "65536"], &["--port", "65536", "0..=65535"]),
+        (&["chat", "--port", "65536"], &["--port", "65536", "no port", "0 to 65535"]),
+        (&["chat", "--port", "-1"], &["--port", "-1", "no port", "0 to 65535"]),
         (&["chat", "--node-type", "lazy"], &["--node-type", "lazy", "passive, active"]),
         (&["chat", "--names", "--json"], &["--names", "--json"]),
         (&["rendezvous", "--listen", "localhost:8000"], &["--listen", "localhost:8000", "IP:PORT"]),
+        (&["rendezvous", "--listen", ":8000"], &["--listen", ":8000", "no host", "IP:PORT"]),
         (&["rendezvous", "8000"], &["8000", "Usage:"]),
+        (&too_many("rendezvous", "--listen", 17), &["at most 16", "--listen", "17"]),
+        (&too_many("chat", "--rendezvous", 9), &["at most 8 rendezvous servers", "--rendezvous", "9"]),
+        (&too_many("chat", "--peer", 257), &["at most 256 peers", "--peer", "257"]),
     ] {
         let mut process = Process::start(arguments);
         assert_eq!(process.status(), Some(2), "{arguments:?}");
