@@ -6,17 +6,21 @@
 //! cargo run --example bob
 //! ```
 //!
-//! A server elsewhere: `cargo run --example alice -- --rendezvous rv.example.org:8000`. Ctrl-C ends her.
+//! A server elsewhere: `cargo run --example alice -- --rendezvous rv.example.org:8000`. Ctrl-C ends her in the middle
+//! of whatever she does, and the server lists her until it notices; with `--seconds 60` she takes her leave by then.
 
 use std::error::Error;
+use std::time::{Duration, Instant};
 
 use p2poll::{Config, Event};
 
 fn main() -> Result<(), Box<dyn Error>> {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
 
-    let mut alice = Config::new().rendezvous(rendezvous_argument()?).start()?;
-    loop {
+    let (server, stay) = arguments()?;
+    let mut alice = Config::new().rendezvous(server).start()?;
+    let end = stay.map(|stay| now() + stay);
+    while end.is_none_or(|end| now() < end) {
         for con in alice.connections() {
             for reply in con.replies() {
                 println!("{reply}");
@@ -25,8 +29,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         for event in alice.events() {
             tell(&event);
         }
-        alice.poll(None)?;
+        alice.poll(end.map(|end| end.saturating_duration_since(now())))?;
     }
+    // Takes back the registration, and lets what is queued go out.
+    alice.finish(Duration::from_secs(3))?;
+    Ok(())
 }
 
 /// What a person who tries this wants to know.
@@ -39,12 +46,25 @@ fn tell(event: &Event) {
     }
 }
 
-fn rendezvous_argument() -> Result<String, &'static str> {
-    const USAGE: &str = "usage: alice [--rendezvous HOST:PORT]";
+/// The server, and how long to stay; without end if nobody says so.
+fn arguments() -> Result<(String, Option<Duration>), &'static str> {
+    const USAGE: &str = "usage: alice [--rendezvous HOST:PORT] [--seconds N]";
+    let (mut server, mut stay) = ("127.0.0.1:8000".into(), None);
     let mut arguments = std::env::args().skip(1);
-    match (arguments.next().as_deref(), arguments.next(), arguments.next()) {
-        (None, ..) => Ok("127.0.0.1:8000".into()),
-        (Some("--rendezvous"), Some(server), None) => Ok(server),
-        _ => Err(USAGE),
+    while let Some(name) = arguments.next() {
+        match (name.as_str(), arguments.next()) {
+            ("--rendezvous", Some(value)) => server = value,
+            ("--seconds", Some(value)) => {
+                // More than that an `Instant` need not be able to count.
+                stay = Some(Duration::from_secs(value.parse::<u32>().map_err(|_| USAGE)?.into()));
+            }
+            _ => return Err(USAGE),
+        }
     }
+    Ok((server, stay))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the loop is this program's, and so is its clock")]
+fn now() -> Instant {
+    Instant::now()
 }

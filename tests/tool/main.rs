@@ -40,6 +40,11 @@ fn text<'a>(event: &'a Value, field: &str) -> &'a str {
     event[field].as_str().unwrap_or_else(|| panic!("{field} is missing in {event}"))
 }
 
+/// The fields of an event, in their order.
+fn fields(event: &Value) -> Vec<&str> {
+    event.as_object().expect("an object").keys().map(String::as_str).collect()
+}
+
 /// The nodes that the server lists, asked by hand.
 fn nodes(rendezvous: SocketAddr) -> BTreeSet<SocketAddr> {
     let mut typist = Typist::connect(rendezvous);
@@ -65,6 +70,7 @@ fn two_chats_find_each_other_and_somebody_with_netcat_joins() {
     let met = bob.event("connected");
     assert_eq!((text(&met, "via"), text(&met, "peer")), ("direct", &*alice_addr.to_string()));
     assert!(met["con"].is_u64(), "{met}");
+    assert_eq!(fields(&met), ["event", "con", "via", "peer", "ms"]);
     assert_eq!(text(&alice.event("connected"), "via"), "accepted");
     alice.say("Hello, Bob!");
     bob.hear("Hello, Bob!");
@@ -123,6 +129,30 @@ fn a_second_ctrl_c_does_not_wait() {
     typist.hear_the_end();
     chat.signal("INT");
     assert_eq!(chat.status(), Some(1));
+}
+
+#[test]
+fn who_waits_for_the_end_is_told_how_to_have_it_at_once() {
+    // The typist does not answer the good-bye, for which it lingers a second.
+    let mut chat = Process::start(&["chat", "--bind", "127.0.0.1", "--stay"]);
+    let _typist = Typist::connect(told_address(&mut chat));
+    chat.told("connected");
+    chat.signal("INT");
+    chat.told("p2poll: leaving; Ctrl-C again ends at once");
+    assert_eq!(chat.status(), Some(0));
+}
+
+#[test]
+fn nothing_is_told_twice() {
+    for verbose in [&[][..], &["-v"]] {
+        let mut chat = Process::start(&[&["chat", "--bind", "127.0.0.1", "--stay"], verbose].concat());
+        drop(Typist::connect(told_address(&mut chat)));
+        // Said again, it would be before the end.
+        chat.told("closed by the peer");
+        chat.signal("INT");
+        assert_eq!(chat.status(), Some(0));
+        assert!(!chat.complaint().contains("closed by the peer"), "{}", chat.complaint());
+    }
 }
 
 #[test]
@@ -192,6 +222,11 @@ fn a_reader_that_has_gone_ends_it_quietly() {
     assert!(!chat.complaint().contains("pipe"), "{}", chat.complaint());
 }
 
+fn too_many(command: &'static str, argument: &'static str, times: usize) -> Vec<&'static str> {
+    let given = std::iter::repeat_n([argument, "127.0.0.1:1"], times).flatten();
+    std::iter::once(command).chain(given).collect()
+}
+
 #[test]
 fn wrong_usage_says_what_is_wrong_and_what_to_do() {
     for (arguments, said) in [
@@ -202,11 +237,16 @@ fn wrong_usage_says_what_is_wrong_and_what_to_do() {
         (&["chat", "--peer", "a b:1"], &["a b:1", "HOST:PORT"]),
         (&["chat", "--bind", "localhost"], &["--bind", "localhost", "127.0.0.1"]),
         (&["chat", "--bind", "127.0.0.1:80"], &["--bind", "--port"]),
-        (&["chat", "--port", "65536"], &["--port", "65536", "0..=65535"]),
+        (&["chat", "--port", "65536"], &["--port", "65536", "no port", "0 to 65535"]),
+        (&["chat", "--port", "-1"], &["--port", "-1", "no port", "0 to 65535"]),
         (&["chat", "--node-type", "lazy"], &["--node-type", "lazy", "passive, active"]),
         (&["chat", "--names", "--json"], &["--names", "--json"]),
         (&["rendezvous", "--listen", "localhost:8000"], &["--listen", "localhost:8000", "IP:PORT"]),
+        (&["rendezvous", "--listen", ":8000"], &["--listen", ":8000", "no host", "IP:PORT"]),
         (&["rendezvous", "8000"], &["8000", "Usage:"]),
+        (&too_many("rendezvous", "--listen", 17), &["at most 16", "--listen", "17"]),
+        (&too_many("chat", "--rendezvous", 9), &["at most 8 rendezvous servers", "--rendezvous", "9"]),
+        (&too_many("chat", "--peer", 257), &["at most 256 peers", "--peer", "257"]),
     ] {
         let mut process = Process::start(arguments);
         assert_eq!(process.status(), Some(2), "{arguments:?}");
@@ -251,6 +291,7 @@ fn a_dead_server_is_told_and_does_not_keep_peers_apart() {
     let alice_addr = listening(&mut alice);
     let down = alice.json(|event| event["news"] == "down");
     assert_eq!((text(&down, "server"), text(&down, "why")), (&*nobody.to_string(), "unreachable"));
+    assert_eq!(fields(&down), ["event", "server", "news", "why", "retry_ms"]);
     let peer = alice_addr.to_string();
     let mut bob = chat(nobody, &["--json", "--node-type", "active", "--peer", &peer]);
     bob.event("connected");

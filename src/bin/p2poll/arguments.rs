@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use p2poll::{Config, RendezvousConfig};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -17,7 +18,8 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
 
-    /// Logs more to standard error: -v informs, -vv debugs, -vvv traces. RUST_LOG works too
+    /// Logs more to standard error: -v informs, -vv debugs, -vvv traces. RUST_LOG works too. What the log then tells of
+    /// who comes and goes is not told a second time
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 }
@@ -55,7 +57,7 @@ pub(crate) struct ChatOptions {
     pub(crate) bind: Option<IpAddr>,
 
     /// The port to listen at; 0: any free one
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = port, allow_negative_numbers = true)]
     pub(crate) port: u16,
 
     /// How others can reach this node
@@ -95,6 +97,29 @@ pub(crate) enum NodeKind {
     Active,
 }
 
+impl Command {
+    /// What only all arguments together show.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Rendezvous(options) => at_most(
+                RendezvousConfig::MAX_LISTEN,
+                "addresses to listen at",
+                "--listen",
+                options.listen.len(),
+            ),
+            Self::Chat(options) => {
+                at_most(
+                    Config::MAX_RENDEZVOUS,
+                    "rendezvous servers",
+                    "--rendezvous",
+                    options.rendezvous.len(),
+                )?;
+                at_most(Config::MAX_PEERS, "peers", "--peer", options.peer.len())
+            }
+        }
+    }
+}
+
 const MAIN_EXAMPLES: &str = "\
 Examples, each in a terminal of its own:
   p2poll rendezvous --listen 127.0.0.1:8000
@@ -132,11 +157,13 @@ Ctrl-C leaves without waiting for more than what is on its way; a second one end
 
 Events of --json, each with its name in \"event\":
   listening   addr
-  rendezvous  server, news (up, nodes, advertised, refused, down) and what belongs to it
-  connected   con, via (accepted, direct), peer
+  rendezvous  server, news, and what belongs to the news:
+              up (kind: pyp2p or p2poll; seen: our address as the server sees it, if it says so),
+              nodes (count), advertised, refused, down (why, retry_ms)
+  connected   con, via (accepted, direct), peer, ms (how long it took)
   line        con, line (what is not UTF-8 becomes U+FFFD)
   closed      con, why
-  failed      attempt, tried: a list of rung, addr, why
+  missed      count (so many events were dropped here, as too many came at once)
 
 Examples:
   p2poll chat --rendezvous rv.example.org:8000
@@ -147,10 +174,18 @@ Examples:
 
 const LISTEN_FORM: &str = "write IP:PORT, like 127.0.0.1:8000 or [::]:8000, with port 0 for any free one";
 
+fn at_most(limit: usize, what: &str, argument: &str, given: usize) -> Result<(), String> {
+    match given <= limit {
+        true => Ok(()),
+        false => Err(format!("at most {limit} {what}; {argument} is given {given} times")),
+    }
+}
+
 fn listen_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         let why = match text.rsplit_once(':') {
             None => "it has no port",
+            Some(("", _)) => "it has no host",
             Some((_, port)) if port.parse::<u16>().is_err() => "the port is no number from 0 to 65535",
             Some((host, _)) if host.contains(':') && !host.starts_with('[') => {
                 "an IPv6 address is written in brackets"
@@ -159,6 +194,10 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
         };
         format!("{why}; {LISTEN_FORM}")
     })
+}
+
+fn port(text: &str) -> Result<u16, &'static str> {
+    text.parse().map_err(|_| "it is no port: a number from 0 to 65535")
 }
 
 fn ip_address(text: &str) -> Result<IpAddr, String> {
@@ -217,8 +256,12 @@ mod tests {
             let said = host_and_port(bad).expect_err(bad);
             assert!(said.contains(why) && said.contains("write HOST:PORT"), "{bad}: {said}");
         }
-        for (bad, why) in [("8000", "no port"), ("localhost:8000", "not at a name"), ("1.2.3.4:x", "number")]
-        {
+        for (bad, why) in [
+            ("8000", "no port"),
+            (":8000", "no host"),
+            ("localhost:8000", "not at a name"),
+            ("1.2.3.4:x", "number"),
+        ] {
             let said = listen_address(bad).expect_err(bad);
             assert!(said.contains(why) && said.contains("write IP:PORT"), "{bad}: {said}");
         }

@@ -7,11 +7,14 @@ use p2poll::{Config, Event, Net, NodeType, SendError};
 use crate::Failure;
 use crate::arguments::{ChatOptions, NodeKind};
 use crate::input::Input;
-use crate::output::Output;
+use crate::output::{Output, Plain, complain};
 use crate::waiting::Waiting;
 
 /// How long leaving may take: a round trip to the servers and to slow peers, and no longer than a person waits.
 const LEAVE: Duration = Duration::from_secs(3);
+
+/// A person wonders why it takes longer than this.
+const HINT: Duration = Duration::from_millis(200);
 
 /// No line is sent while more than this is on its way to somebody. With what the input holds at once and one longest
 /// line it stays below the 4 MiB that a connection queues, so that nobody misses a line.
@@ -21,7 +24,7 @@ pub(crate) fn run(options: &ChatOptions) -> Result<(), Failure> {
     let mut waiting = Waiting::new()?;
     let mut net = config(options).start()?;
     waiting.add(&mut net)?;
-    let output = if options.json { Output::json() } else { Output::plain(options.names, options.quiet) };
+    let output = if options.json { Output::json() } else { Output::plain(plain(options)) };
     let input = Input::start(waiting.waker())?;
     let mut chat = Chat { net, input, output, peers: 0, congested: false, missed: 0, told_alone: false };
     chat.introduce(options)?;
@@ -31,7 +34,8 @@ pub(crate) fn run(options: &ChatOptions) -> Result<(), Failure> {
             return chat.leave(&mut waiting);
         }
         if !options.stay && chat.is_over() {
-            chat.output.tell(|| "standard input has ended; --stay goes on listening".into());
+            chat.output
+                .tell(|| "standard input has ended: leaving (with --stay it would go on listening)".into());
             return chat.leave(&mut waiting);
         }
         waiting.wait(chat.next_wakeup())?;
@@ -51,6 +55,12 @@ fn config(options: &ChatOptions) -> Config {
     }
     config = options.rendezvous.iter().fold(config, Config::rendezvous);
     options.peer.iter().fold(config, Config::peer)
+}
+
+fn plain(options: &ChatOptions) -> Plain {
+    // Asked for by -v or by RUST_LOG, the library's notes come at this level.
+    let logged = log::log_enabled!(target: "p2poll", log::Level::Info);
+    Plain { names: options.names, quiet: options.quiet, logged }
 }
 
 struct Chat {
@@ -157,13 +167,19 @@ impl Chat {
     /// Takes back the registrations, closes the connections, and tells whether something was lost.
     fn leave(mut self, waiting: &mut Waiting) -> Result<(), Failure> {
         let begin = now();
+        let mut hinted = false;
         self.net.stop();
         while !self.pass_on_until_stopped()? {
-            let left = LEAVE.saturating_sub(now() - begin);
-            if left.is_zero() {
-                log::warn!("not everybody answered the good-bye in time");
+            let passed = now() - begin;
+            if passed >= LEAVE {
+                complain("not everybody answered the good-bye in time");
                 break;
             }
+            // At the end of input nobody has typed Ctrl-C yet, and the first one only asks to leave.
+            if passed >= HINT && waiting.wants_to_leave() && !std::mem::replace(&mut hinted, true) {
+                self.output.tell(|| "leaving; Ctrl-C again ends at once".into());
+            }
+            let left = if passed < HINT { HINT - passed } else { LEAVE - passed };
             let wakeup = self.net.next_wakeup();
             waiting.wait(Some(wakeup.map_or(left, |wakeup| wakeup.min(left))))?;
         }

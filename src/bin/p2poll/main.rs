@@ -32,10 +32,10 @@ fn main() -> ExitCode {
     // Ends by itself, with status 2, when the arguments are wrong.
     let arguments = Arguments::parse();
     start_log(arguments.verbose);
-    let outcome = match arguments.command {
-        Command::Rendezvous(options) => server::run(&options),
-        Command::Chat(options) => chat::run(&options),
-    };
+    let outcome = arguments.command.check().map_err(Failure::Usage).and_then(|()| match &arguments.command {
+        Command::Rendezvous(options) => server::run(options),
+        Command::Chat(options) => chat::run(options),
+    });
     match outcome {
         Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
         Err(Failure::Run(why)) => {

@@ -1,14 +1,15 @@
 //! What the user is told: lines and events on standard output, the rest on standard error.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
 use std::net::SocketAddr;
 
-use p2poll::{ConId, Event, FailReason, Line, RendezvousNews};
+use p2poll::{ConId, Event, Line, RendezvousNews};
 use serde_json::{Value, json};
 
 pub(crate) struct Output {
     stdout: BufWriter<Stdout>,
+    terminal: bool,
     style: Style,
 }
 
@@ -16,26 +17,36 @@ enum Style {
     /// One JSON event a line.
     Json,
     /// The received lines.
-    Plain { names: bool, quiet: bool, terminal: bool },
+    Plain(Plain),
+}
+
+/// How received lines are shown, and what is told of the rest.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Plain {
+    /// Lines begin with their connection's number.
+    pub(crate) names: bool,
+    /// Nobody is told who comes and goes.
+    pub(crate) quiet: bool,
+    /// The log goes to standard error, too, and tells who comes and goes: once is enough.
+    pub(crate) logged: bool,
 }
 
 impl Output {
     pub(crate) fn json() -> Self {
-        Self { stdout: BufWriter::new(io::stdout()), style: Style::Json }
+        Self::new(Style::Json)
     }
 
-    /// `names`: lines begin with their connection's number. `quiet`: nobody is told who comes and goes.
-    pub(crate) fn plain(names: bool, quiet: bool) -> Self {
-        let stdout = io::stdout();
-        let terminal = stdout.is_terminal();
-        Self { stdout: BufWriter::new(stdout), style: Style::Plain { names, quiet, terminal } }
+    pub(crate) fn plain(plain: Plain) -> Self {
+        Self::new(Style::Plain(plain))
     }
 
     pub(crate) fn listening(&mut self, addr: SocketAddr) -> io::Result<()> {
         match self.style {
             Style::Json => self.write_json(&json!({ "event": "listening", "addr": addr.to_string() })),
-            Style::Plain { .. } => {
-                self.tell(|| format!("listening at {addr}"));
+            Style::Plain(plain) => {
+                if !plain.logged {
+                    self.tell(|| format!("listening at {addr}"));
+                }
                 Ok(())
             }
         }
@@ -46,11 +57,11 @@ impl Output {
             Style::Json => {
                 self.write_json(&json!({ "event": "line", "con": con.number(), "line": line.as_str() }))
             }
-            Style::Plain { names, terminal, .. } => {
-                if names {
+            Style::Plain(plain) => {
+                if plain.names {
                     write!(self.stdout, "{con} ")?;
                 }
-                if terminal {
+                if self.terminal {
                     self.stdout.write_all(harmless(line).as_bytes())?;
                 } else {
                     self.stdout.write_all(line.as_bytes())?;
@@ -66,8 +77,8 @@ impl Output {
                 Some(value) => self.write_json(&value),
                 None => Ok(()),
             },
-            Style::Plain { .. } => {
-                if let Some(text) = to_text(event) {
+            Style::Plain(plain) => {
+                if let Some(text) = to_text(event, plain.logged) {
                     self.tell(|| text);
                 }
                 Ok(())
@@ -77,9 +88,8 @@ impl Output {
 
     /// Something for a person, who reads along on standard error.
     pub(crate) fn tell(&self, text: impl FnOnce() -> String) {
-        if let Style::Plain { quiet: false, .. } = self.style {
-            // Without standard error there is nobody to tell.
-            let _ = writeln!(io::stderr(), "p2poll: {}", text());
+        if let Style::Plain(Plain { quiet: false, .. }) = self.style {
+            complain(text());
         }
     }
 
@@ -88,28 +98,32 @@ impl Output {
         self.stdout.flush()
     }
 
+    fn new(style: Style) -> Self {
+        let stdout = io::stdout();
+        Self { terminal: stdout.is_terminal(), stdout: BufWriter::new(stdout), style }
+    }
+
     fn write_json(&mut self, value: &Value) -> io::Result<()> {
         writeln!(self.stdout, "{}", ascii_controls(&value.to_string()))
     }
 }
 
+/// Something for a person that matters also to one who wants to be told as little as can be.
+pub(crate) fn complain(text: impl Display) {
+    // Without standard error there is nobody to tell.
+    let _ = writeln!(io::stderr(), "p2poll: {text}");
+}
+
+/// With the fields in the order in which the help names them.
 fn to_json(event: &Event) -> Option<Value> {
     Some(match event {
-        Event::Connected { con, via, peer, attempt, took } => {
-            let mut value = json!({
-                "event": "connected", "con": con.number(), "via": via.to_string(), "peer": peer.to_string(),
-                "ms": took.as_secs_f64() * 1000.0,
-            });
-            if let Some(attempt) = attempt {
-                value["attempt"] = attempt.number().into();
-            }
-            value
-        }
+        // The tool begins no attempt by itself, so that none belongs to a connection, and none fails.
+        Event::Connected { con, via, peer, took, .. } => json!({
+            "event": "connected", "con": con.number(), "via": via.to_string(), "peer": peer.to_string(),
+            "ms": took.as_secs_f64() * 1000.0,
+        }),
         Event::Closed { con, why } => {
             json!({ "event": "closed", "con": con.number(), "why": why.to_string() })
-        }
-        Event::Failed { attempt, why } => {
-            json!({ "event": "failed", "attempt": attempt.number(), "tried": tried(why) })
         }
         Event::Rendezvous { server, news } => {
             let mut value = json!({ "event": "rendezvous", "server": &**server });
@@ -141,32 +155,19 @@ fn to_json(event: &Event) -> Option<Value> {
     })
 }
 
-/// The steps of an attempt that failed.
-fn tried(why: &FailReason) -> Vec<Value> {
-    match why {
-        FailReason::Unreachable(addresses) => addresses
-            .iter()
-            .map(
-                |(addr, kind)| json!({ "rung": "direct", "addr": addr.to_string(), "why": kind.to_string() }),
-            )
-            .collect(),
-        other => vec![json!({ "rung": "direct", "why": other.to_string() })],
-    }
-}
-
-/// What a person wants to know of it.
-fn to_text(event: &Event) -> Option<String> {
+/// What a person wants to know of it. The log tells of all but the missed.
+fn to_text(event: &Event, logged: bool) -> Option<String> {
     Some(match event {
+        Event::Missed(count) => format!("{count} events were missed"),
+        _ if logged => return None,
         Event::Connected { con, via, peer, .. } => format!("{con} connected: {peer} ({via})"),
         Event::Closed { con, why } => format!("{con} gone: {why}"),
-        Event::Failed { attempt, why } => format!("attempt {attempt} failed: {why}"),
         Event::Rendezvous { server, news: RendezvousNews::Down { why, retry_in } } => {
-            format!("rendezvous server {server} {why}; tried again in {:.0} s", retry_in.as_secs_f64())
+            format!("rendezvous server {server} {why}; trying again in {:.0} s", retry_in.as_secs_f64())
         }
         Event::Rendezvous { server, news: RendezvousNews::Refused } => {
-            format!("rendezvous server {server} has no room to list this node; asked again later")
+            format!("rendezvous server {server} has no room to list this node; asking again later")
         }
-        Event::Missed(count) => format!("{count} events were missed"),
         _ => return None,
     })
 }
@@ -202,8 +203,6 @@ fn ascii_controls(json: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::ErrorKind;
-
     use super::*;
 
     #[test]
@@ -213,15 +212,5 @@ mod tests {
         let json = ascii_controls(&json!({ "line": "\u{1b}\u{9b}\u{7f}ü" }).to_string());
         assert_eq!(json, r#"{"line":"\u001b\u009b\u007fü"}"#);
         assert_eq!(serde_json::from_str::<Value>(&json).expect("JSON")["line"], "\u{1b}\u{9b}\u{7f}ü");
-    }
-
-    #[test]
-    fn each_step_of_a_failure_is_named() {
-        let addr: SocketAddr = ([192, 0, 2, 1], 7).into();
-        let why = FailReason::Unreachable(vec![(addr, ErrorKind::ConnectionRefused)]);
-        assert_eq!(
-            Value::from(tried(&why)).to_string(),
-            r#"[{"addr":"192.0.2.1:7","rung":"direct","why":"connection refused"}]"#
-        );
     }
 }

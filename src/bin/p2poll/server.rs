@@ -6,7 +6,7 @@ use p2poll::RendezvousConfig;
 
 use crate::Failure;
 use crate::arguments::RendezvousOptions;
-use crate::output::Output;
+use crate::output::{Output, Plain};
 use crate::waiting::Waiting;
 
 pub(crate) fn run(options: &RendezvousOptions) -> Result<(), Failure> {
@@ -16,7 +16,7 @@ pub(crate) fn run(options: &RendezvousOptions) -> Result<(), Failure> {
     let mut server = config.start()?;
     waiting.add(&mut server)?;
 
-    let mut output = if options.json { Output::json() } else { Output::plain(false, false) };
+    let mut output = if options.json { Output::json() } else { Output::plain(Plain::default()) };
     for &addr in server.local_addrs() {
         output.listening(addr)?;
     }
