@@ -347,6 +347,7 @@ impl Link {
         if self.phase == Phase::Open && len <= room { Ok(()) } else { self.check_room_in_full(len, limits) }
     }
 
+    #[cold]
     fn check_room_in_full(&self, len: usize, limits: &StreamLimits) -> Result<(), SendError> {
         match self.phase {
             Phase::Open | Phase::Ended { broken: false, .. } => {}
