@@ -406,6 +406,25 @@ fn a_configuration_that_contradicts_itself_is_an_error() {
 }
 
 #[test]
+fn the_ends_of_one_tick_are_told_in_the_order_in_which_they_came() {
+    let mut net = start();
+    let (raws, ids): (Vec<_>, Vec<_>) = (0..3).map(|_| netcat(&mut net)).unzip();
+    // The operating system has nothing more to say of the beginnings: what follows is in the order of the ends.
+    net.poll(Some(Duration::ZERO)).unwrap();
+    net.events().for_each(drop);
+    raws.into_iter().for_each(drop);
+    let mut closed = Vec::new();
+    until(&mut net, |net| {
+        closed.extend(net.events().map(|event| match event {
+            Event::Closed { con, why: CloseReason::Peer } => con,
+            other => panic!("{other:?}"),
+        }));
+        (closed.len() >= 3).then_some(())
+    });
+    assert_eq!(closed, ids);
+}
+
+#[test]
 fn the_filter_decides_who_comes_in() {
     let mut net = start();
     let welcome = std::net::TcpStream::connect(net.local_addr().unwrap()).unwrap();
