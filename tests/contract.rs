@@ -596,3 +596,156 @@ fn ipv6_is_as_good() {
     raw.write_all(b"six\n").unwrap();
     assert_eq!(next_lines(&mut net, id, 1), ["six"]);
 }
+
+/// Walks, and nothing else, until `done` finds what it waits for.
+#[track_caller]
+fn walk_until<T>(net: &Net, mut done: impl FnMut() -> Option<T>) -> T {
+    let begin = now();
+    loop {
+        for con in net.connections() {
+            let _ = con.id();
+        }
+        if let Some(found) = done() {
+            return found;
+        }
+        assert!(begin.elapsed() < PATIENCE, "waited in vain");
+    }
+}
+
+/// A connection that has come about, and was given up before the node looked at it.
+fn given_up(net: &Net) -> (std::net::TcpStream, p2poll::AttemptId) {
+    let listener = listener();
+    let walk = net.connections();
+    let attempt = net.connect_addr(listener.local_addr().unwrap()).unwrap();
+    drop(walk);
+    let raw = patient(listener.accept().unwrap().0);
+    assert!(net.cancel(attempt));
+    (raw, attempt)
+}
+
+#[test]
+fn an_attempt_given_up_between_two_walks_leaves_nothing_to_the_next() {
+    // To a port at which nobody listens.
+    let net = start();
+    let (mut first, cancelled) = given_up(&net);
+    first.write_all(b"I am the first\n").unwrap();
+    let dead = closed_port();
+    let second = net.connect_addr(dead).unwrap();
+    let mut events = Vec::new();
+    walk_until(&net, || {
+        assert_eq!(net.len(), 0);
+        events.extend(net.events());
+        (events.len() >= 2).then_some(())
+    });
+    assert_eq!(events[0], Event::Failed { attempt: cancelled, why: FailReason::Cancelled });
+    let why = FailReason::Unreachable(vec![(dead, std::io::ErrorKind::ConnectionRefused)]);
+    assert_eq!(events[1..], [Event::Failed { attempt: second, why }]);
+    expect_end(&mut first);
+
+    // To somebody else, who is heard and spoken to.
+    let net = start();
+    let (mut first, _) = given_up(&net);
+    first.write_all(b"I am the first\n").unwrap();
+    let listener = listener();
+    let addr = listener.local_addr().unwrap();
+    net.connect_addr(addr).unwrap();
+    drop(net.connections());
+    let mut second = patient(listener.accept().unwrap().0);
+    second.write_all(b"I am the second\n").unwrap();
+    let heard = walk_until(&net, || {
+        assert!(net.connections().all(|con| con.peer_addr() == Some(addr)));
+        net.connections().flat_map(|con| con.replies()).next()
+    });
+    assert_eq!(heard, "I am the second");
+    assert_eq!(net.broadcast("to the second", None), 1);
+    drop(net.connections());
+    expect(&mut second, b"to the second\r\n");
+    expect_end(&mut first);
+}
+
+/// An address at which a connection neither comes about nor fails: the queue of its listener is full.
+#[cfg(target_os = "linux")]
+fn hanging() -> (socket2::Socket, Vec<socket2::Socket>, std::net::SocketAddr) {
+    use socket2::{Domain, Socket, Type};
+
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    listener.listen(0).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let fill = || {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let _under_way = socket.connect(&addr);
+        socket
+    };
+    let full = (0..4).map(|_| fill()).collect();
+    (listener, full, addr.as_socket().unwrap())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn who_comes_in_while_an_attempt_is_given_up_lives() {
+    let (_listener, _full, addr) = hanging();
+    let mut net = start();
+    let attempt = net.connect_addr(addr).unwrap();
+    net.poll(Some(Duration::ZERO)).unwrap();
+    let mut raw = dial(&net);
+    raw.write_all(b"hello\n").unwrap();
+    assert!(net.cancel(attempt));
+    let (id, line) = walk_until(&net, || {
+        let con = net.connections().next()?;
+        Some((con.id(), con.replies().next()?))
+    });
+    assert_eq!(line, "hello");
+    net.con(id).unwrap().send_line("welcome").unwrap();
+    drop(net.connections());
+    expect(&mut raw, b"welcome\r\n");
+    drop(raw);
+    assert_eq!(to_the_end(&mut net, id).1, CloseReason::Peer);
+    assert_eq!(net.len(), 0);
+}
+
+#[test]
+fn a_filter_that_panics_stays_in_force() {
+    let mut net = start();
+    let mut calls = 0;
+    net.filter_inbound(move |_| {
+        calls += 1;
+        assert!(calls > 1, "the application's bug, of which it survives");
+        calls > 2
+    });
+    let mut first = dial(&net);
+    let begin = now();
+    let walk = || net.connections().count();
+    while std::panic::catch_unwind(std::panic::AssertUnwindSafe(walk)).is_ok() {
+        assert!(begin.elapsed() < PATIENCE);
+    }
+    expect_end(&mut first);
+    // The walk that never began is forgotten, like a leaked one; then walks drive as before, and the filter decides.
+    net.poll(Some(Duration::ZERO)).unwrap();
+    let refused = |raw: &mut std::net::TcpStream| {
+        raw.set_nonblocking(true).unwrap();
+        walk_until(&net, || match std::io::Read::read(raw, &mut [0]) {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => None,
+            outcome => Some(outcome.is_err() || outcome.is_ok_and(|len| len == 0)),
+        })
+    };
+    assert!(refused(&mut dial(&net)));
+    assert_eq!(net.len(), 0);
+    let _third = dial(&net);
+    walk_until(&net, || (net.len() == 1).then_some(()));
+}
+
+#[test]
+fn poll_with_the_longest_limit_is_woken() {
+    let mut net = start();
+    let (mut raw, id) = netcat(&mut net);
+    std::thread::scope(|scope| {
+        scope.spawn(|| raw.write_all(b"wake up\n").unwrap());
+        at_once(|| {
+            while lines(&net, id).is_empty() {
+                net.poll(Some(Duration::MAX)).unwrap();
+            }
+        });
+    });
+}

@@ -338,3 +338,15 @@ fn duplicates_are_dropped_only_where_that_is_asked_for() {
         assert_eq!(next_lines(&mut net, second, expected.len()), expected);
     }
 }
+
+#[test]
+fn without_a_limit_a_line_may_come_in_pieces() {
+    let mut net = config().max_line(usize::MAX).start().unwrap();
+    let (mut raw, id) = netcat(&mut net);
+    let piece = vec![b'x'; 100 << 10]; // more than one read
+    write_while(&mut raw, &mut net, &piece, |_| {});
+    until(&mut net, |net| (con(net, id).stats()?.bytes_received == 100 << 10).then_some(()));
+    assert_eq!(lines(&net, id).len(), 0);
+    raw.write_all(b" end\n").unwrap();
+    assert_eq!(next_lines(&mut net, id, 1), [String::from_utf8(piece).unwrap() + " end"]);
+}

@@ -90,3 +90,75 @@ fn a_line_without_an_end_ends_the_connection() {
     read_into(&mut stranger, &mut answers);
     assert_eq!(answers, b"");
 }
+
+/// Who asks for much, reads nothing and goes away is gone for the server as well, at once: what is still queued for it
+/// has nobody to read it.
+#[test]
+fn clients_that_leave_without_reading_are_let_go() {
+    let config = RendezvousConfig::new().listen("127.0.0.1:0").max_nodes_per_address(100);
+    let mut server = config.start().expect("port 0 is free");
+    // Many nodes make long answers.
+    for port in 60_000..60_100 {
+        let mut node = stranger(&server);
+        node.write_all(format!("PASSIVE READY {port} 10\r\n").as_bytes()).expect("there is room");
+        drop(node);
+        serve(&mut server, |server| server.stats().clients == 0 && server.stats().nodes > port - 60_000);
+    }
+    let questions = b"BOOTSTRAP 100\r\n".repeat(13_000);
+    for by_reset in [true, false] {
+        for _ in 0..5 {
+            let mut stranger = stranger(&server);
+            let (mut asked, mut stuck) = (0, 0);
+            serve(&mut server, |_| {
+                match stranger.write(&questions[asked..]) {
+                    Ok(len) => (asked, stuck) = (asked + len, stuck + usize::from(len == 0)),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => stuck += 1,
+                    Err(error) => panic!("{error}"),
+                }
+                stuck > 5
+            });
+            assert_eq!(server.stats().clients, 1);
+            if by_reset {
+                socket2::SockRef::from(&stranger).set_linger(Some(Duration::ZERO)).expect("every socket can");
+            }
+            drop(stranger);
+            serve(&mut server, |server| server.stats().clients == 0);
+        }
+    }
+}
+
+/// One more than there is room for is turned away at once, and takes no place.
+#[test]
+fn a_client_too_many_is_turned_away() {
+    const ROOM: usize = 3;
+    let config = RendezvousConfig::new().listen("127.0.0.1:0").max_clients(ROOM);
+    let mut server = config.start().expect("port 0 is free");
+    let mut inside: Vec<TcpStream> = (0..ROOM).map(|_| stranger(&server)).collect();
+    serve(&mut server, |server| server.stats().clients == ROOM);
+    for _ in 0..5 {
+        let mut outside = stranger(&server);
+        serve(&mut server, |server| {
+            assert_eq!(server.stats().clients, ROOM);
+            match outside.read(&mut [0]) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => true,
+                Ok(0) => true,
+                other => panic!("{other:?}"),
+            }
+        });
+    }
+    for stranger in &mut inside {
+        let mut answer = Vec::new();
+        stranger.write_all(b"BOOTSTRAP 1\r\n").expect("there is room");
+        serve(&mut server, |_| {
+            read_into(stranger, &mut answer);
+            answer.len() >= 13
+        });
+        assert_eq!(answer, b"NODES EMPTY\r\n");
+    }
+    // A place that becomes free is one for the next.
+    inside.pop();
+    serve(&mut server, |server| server.stats().clients == ROOM - 1);
+    inside.push(stranger(&server));
+    serve(&mut server, |server| server.stats().clients == ROOM);
+}

@@ -268,7 +268,7 @@ fn a_server_that_is_down_is_told_and_tried_again() {
     let (why, retry_in) = down(&mut net);
     assert_eq!(why, ServerFault::Unreachable);
     assert!(retry_in > Duration::ZERO && retry_in < PATIENCE);
-    logged(&mut net, &[&addr.to_string(), "unreachable", "tried again in"]);
+    logged(&mut net, &[&addr.to_string(), "unreachable", "trying again in"]);
     let (why, later) = down(&mut net);
     assert_eq!(why, ServerFault::Unreachable);
     assert!(later > retry_in, "{later:?} after {retry_in:?}");
@@ -397,6 +397,31 @@ fn a_configuration_that_contradicts_itself_is_an_error() {
         assert!(matches!(error, StartError::BadConfig(_)), "{error:?}");
         assert!(error.to_string().contains("at least 1"), "{error}");
     }
+    // Nor may a server be asked without a pause.
+    for bad in [config().bootstrap_interval(Duration::ZERO), config().advertise_interval(Duration::ZERO)] {
+        let error = bad.rendezvous("127.0.0.1:1").start().unwrap_err();
+        assert!(matches!(error, StartError::BadConfig(_)), "{error:?}");
+        assert!(error.to_string().contains("bootstrap_interval"), "{error}");
+    }
+}
+
+#[test]
+fn the_ends_of_one_tick_are_told_in_the_order_in_which_they_came() {
+    let mut net = start();
+    let (raws, ids): (Vec<_>, Vec<_>) = (0..3).map(|_| netcat(&mut net)).unzip();
+    // The operating system has nothing more to say of the beginnings: what follows is in the order of the ends.
+    net.poll(Some(Duration::ZERO)).unwrap();
+    net.events().for_each(drop);
+    raws.into_iter().for_each(drop);
+    let mut closed = Vec::new();
+    until(&mut net, |net| {
+        closed.extend(net.events().map(|event| match event {
+            Event::Closed { con, why: CloseReason::Peer } => con,
+            other => panic!("{other:?}"),
+        }));
+        (closed.len() >= 3).then_some(())
+    });
+    assert_eq!(closed, ids);
 }
 
 #[test]
@@ -467,6 +492,45 @@ fn a_known_peers_file_that_can_not_be_had_is_told() {
     capture_log();
     let folder = env!("CARGO_TARGET_TMPDIR");
     let mut net = config().known_peers(folder).start().unwrap();
-    logged(&mut net, &["WARN the known peers could not be read"]);
+    logged(&mut net, &["WARN the known peers in", "could not be read"]);
     netcat(&mut net);
+}
+
+/// A path of this test's own.
+fn scratch(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()))
+}
+
+#[test]
+fn a_file_of_somebody_else_is_not_overwritten_by_known_peers() {
+    const NOTES: &str = "# my notes\nbuy milk\n";
+    capture_log();
+    let file = scratch("notes");
+    std::fs::write(&file, NOTES).unwrap();
+    let mut net = config().known_peers(&file).start().unwrap();
+    logged(&mut net, &["WARN", &file.display().to_string(), "left alone"]);
+    // There is a peer to be remembered.
+    let (_raw, _) = netcat_listening(&mut net);
+    assert!(net.finish(PATIENCE).unwrap());
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), NOTES);
+    std::fs::remove_file(&file).unwrap();
+}
+
+/// Names are looked up by the same worker: one that waited for a pipe would look up nothing any more.
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_holds_up_nothing() {
+    capture_log();
+    let (pipe, folder) = (scratch("pipe"), scratch("folder"));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::fs::create_dir(&folder).unwrap();
+    for path in [&pipe, &folder] {
+        let mut net = config().known_peers(path).start().unwrap();
+        let listener = listener();
+        net.connect_addr(format!("localhost:{}", listener.local_addr().unwrap().port())).unwrap();
+        event(&mut net, |event| matches!(event, Event::Connected { .. }).then_some(()));
+        logged(&mut net, &["WARN the known peers in", &path.display().to_string(), "could not be read"]);
+    }
+    std::fs::remove_file(&pipe).unwrap();
+    std::fs::remove_dir(&folder).unwrap();
 }

@@ -397,3 +397,36 @@ fn next_tag() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpStream};
+
+    use super::*;
+    use crate::event::Event;
+
+    fn until(net: &mut Net, mut done: impl FnMut(Event) -> bool) {
+        for _ in 0..1000 {
+            if net.events().any(&mut done) {
+                return;
+            }
+            net.poll(Some(Duration::from_millis(10))).unwrap();
+        }
+        panic!("waited in vain");
+    }
+
+    #[test]
+    fn a_program_that_never_walks_keeps_nothing_of_those_who_left() {
+        let mut net = Config::new().bind(Ipv4Addr::LOCALHOST.into()).start().unwrap();
+        for _ in 0..200 {
+            let raw = TcpStream::connect(net.local_addr().unwrap()).unwrap();
+            until(&mut net, |event| matches!(event, Event::Connected { .. }));
+            drop(raw);
+            until(&mut net, |event| matches!(event, Event::Closed { .. }));
+            assert!(net.with(|core| core.host.shown_places()) <= 2);
+        }
+        net.poll(Some(Duration::ZERO)).unwrap();
+        assert_eq!(net.with(|core| core.host.shown_places()), 0);
+        assert_eq!((net.len(), net.broadcast("to nobody", None)), (0, 0));
+    }
+}

@@ -49,3 +49,37 @@ impl AllEnds {
         self.inbound.get(&ends).copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ends(dialler: &str, dialled: &str) -> Ends {
+        Ends { dialler: dialler.parse().unwrap(), dialled: dialled.parse().unwrap() }
+    }
+
+    #[test]
+    fn oneself_is_told_by_both_ends() {
+        let id = ConId::new(1, 2, 0);
+        let ours = ends("127.0.0.1:40000", "127.0.0.1:50500");
+        let mut all = AllEnds::default();
+        all.insert_outbound(ours, id);
+        assert_eq!((all.outbound(ours), all.inbound(ours)), (Some(id), None));
+        // One port of a machine may begin connections to several places.
+        assert_eq!(all.outbound(ends("127.0.0.1:40000", "127.0.0.2:50500")), None);
+        assert_eq!(all.outbound(ends("127.0.0.1:40000", "127.0.0.1:50501")), None);
+        assert_eq!(all.outbound(ends("127.0.0.1:40001", "127.0.0.1:50500")), None);
+        all.remove(ours, id);
+        assert_eq!(all.outbound(ours), None);
+    }
+
+    #[test]
+    fn only_its_own_connection_removes_ends() {
+        let (old, new) = (ConId::new(1, 2, 0), ConId::new(1, 3, 0));
+        let ours = ends("127.0.0.1:40000", "127.0.0.1:50500");
+        let mut all = AllEnds::default();
+        all.insert_inbound(ours, new);
+        all.remove(ours, old);
+        assert_eq!(all.inbound(ours), Some(new));
+    }
+}

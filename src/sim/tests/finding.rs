@@ -293,3 +293,53 @@ fn a_game_that_looks_sixty_times_a_second_finds_its_peers_too() {
         assert_eq!(world.lines(ids[1]), ["hello"]);
     });
 }
+
+#[test]
+fn a_static_peer_that_the_application_dials_too_is_one_connection() {
+    with_seeds(10, |seed| {
+        let mut world = World::new(seed);
+        let computers = [world.computer(&ip(0)), world.computer(&ip(1))];
+        let a = world.peer(computers[0], alone());
+        let b = world.peer(computers[1], alone().peer(addr(0).to_string()));
+        let attempt = world.act(b, |node, now| node.connect(&addr(0).to_string(), now)).unwrap();
+        world.run_for(secs(60));
+        assert_eq!((world.count(a), world.count(b)), (1, 1), "{:?}", world.events(b));
+        let told =
+            |event: &Event| matches!(event, Event::Connected { attempt: Some(id), .. } if *id == attempt);
+        assert!(world.events(b).iter().any(told), "{:?}", world.events(b));
+    });
+}
+
+#[test]
+fn a_name_that_is_resolved_late_serves_the_next_attempt() {
+    with_seeds(3, |seed| {
+        let mut world = World::new(seed);
+        let computers = [world.computer(&ip(0)), world.computer(&ip(1))];
+        let there = vec![addr(0).ip()];
+        world.name("slow.example", Name::Answer(secs(15), Ok(there.clone())));
+        world.name("fast.example", Name::Answer(millis(10), Ok(there)));
+        let a = world.peer(computers[0], alone());
+        let b = world.peer(computers[1], alone().connect_timeout(secs(10)));
+        let connect =
+            |world: &mut World, text: &str| world.act(b, |node, now| node.connect(text, now)).unwrap();
+        let connected = |world: &mut World, attempt| {
+            world
+                .events(b)
+                .iter()
+                .any(|event| matches!(event, Event::Connected { attempt: Some(id), .. } if *id == attempt))
+        };
+        let first = connect(&mut world, "slow.example:50500");
+        world.run_for(secs(11));
+        let failed = |event: &Event| matches!(event, Event::Failed { attempt, .. } if *attempt == first);
+        assert!(world.events(b).iter().any(failed), "{:?}", world.events(b));
+        // The answer to the first question comes four seconds later.
+        let second = connect(&mut world, "slow.example:50500");
+        world.run_for(secs(5));
+        assert!(connected(&mut world, second), "{:?}", world.events(b));
+        assert_eq!(world.count(a), 1);
+        // Nothing more was asked: the worker, which does one thing after the other, is free.
+        let third = connect(&mut world, "fast.example:50500");
+        world.run_for(secs(1));
+        assert!(connected(&mut world, third), "{:?}", world.events(b));
+    });
+}

@@ -322,3 +322,31 @@ fn a_server_full_of_nodes_says_so_and_is_asked_again() {
         assert_eq!(downs(&mut world, out[0], SERVER), []);
     });
 }
+
+#[test]
+fn a_server_can_not_keep_a_node_from_a_peer_that_the_user_asked_for() {
+    with_seeds(5, |seed| {
+        let mut world = World::new(seed);
+        let computer = world.computer("198.51.100.1");
+        let peer = world.computer(&ip(1));
+        // It says that the node is seen at the address of its static peer, whose port is the same as the node's.
+        let liar: Behaviour = Box::new(|wire, con, input| {
+            let Input::Line(line) = input else { return };
+            match line.split(' ').next() {
+                Some("HELLO") => wire.send(con, "HELLO p2poll 1 peers seen ping listed\r\n"),
+                Some("SOURCE") => wire.send(con, "REMOTE TCP 40000\r\n"),
+                Some("WHOAMI") => wire.send(con, format!("SEEN {} 40000\r\n", ip(1))),
+                _ => {}
+            }
+        });
+        world.script(computer, Some(8000), liar);
+        let id = nodes(&mut world, 1, |_| config().peer(addr(1).to_string()))[0];
+        world.run_for(secs(5));
+        let lied = |news: &RendezvousNews| matches!(news, RendezvousNews::Up { seen: Some(seen), .. } if seen.ip() == addr(1).ip());
+        assert!(news(&mut world, id, SERVER).iter().any(lied), "{:?}", world.events(id));
+        assert_eq!(world.count(id), 0);
+        // Only now the peer comes up.
+        let other = world.peer(peer, alone());
+        assert!(world.run_until(secs(120), |world| world.count(id) == 1 && world.count(other) == 1));
+    });
+}
