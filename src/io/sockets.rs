@@ -90,7 +90,7 @@ pub(crate) struct Sockets {
     readable: VecDeque<usize>,
     writable: Vec<usize>,
     /// Streams whose peer is done, though what came before may not have been read.
-    hangups: Vec<usize>,
+    hangups: VecDeque<usize>,
     progress: VecDeque<Progress>,
     /// The operating system had as many events as fit: there may be more.
     more: bool,
@@ -111,7 +111,7 @@ impl Sockets {
             slots: Vec::new(),
             readable: VecDeque::new(),
             writable: Vec::new(),
-            hangups: Vec::new(),
+            hangups: VecDeque::new(),
             progress: VecDeque::new(),
             more: false,
             dead_after,
@@ -163,7 +163,7 @@ impl Sockets {
                 // end is announced only once.
                 if (event.is_read_closed() || event.is_error()) && !std::mem::replace(&mut slot.closing, true)
                 {
-                    self.hangups.push(token);
+                    self.hangups.push_back(token);
                 }
                 if slot.connecting {
                     if let Some(progress) = connect_progress(&slot.socket, token) {
@@ -300,7 +300,7 @@ impl Sockets {
 
     /// The next stream whose peer is done.
     pub(crate) fn poll_hangup(&mut self) -> Option<usize> {
-        self.hangups.pop()
+        self.hangups.pop_front()
     }
 
     /// Puts a stream back in line to be read, if there may be something.

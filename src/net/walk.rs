@@ -32,22 +32,23 @@ impl<'net> Connections<'net> {
     }
 
     fn begin(net: &'net Net, which: Which) -> Self {
-        if net.walks.get() == 0 {
-            // The application's filter and logger run in there; a walk of theirs is not the outermost.
-            net.walks.set(1);
+        let outermost = net.walks.get() == 0;
+        // From here on the application's filter and logger, which run in there, walk inside this walk; and should one of
+        // them panic, this one ends.
+        net.walks.set(net.walks.get() + 1);
+        let mut walk = Self { net, which, next: 0, end: 0 };
+        if outermost {
             if !net.fresh.replace(false) {
                 // An interruption by a signal costs nothing here, and a broken poller shows in `poll`.
                 let _ = net.pump(Some(Duration::ZERO));
             }
             net.with(|core| core.host.settle_shown());
-        } else {
-            net.walks.set(net.walks.get() + 1);
         }
-        let end = net.with(|core| match which {
+        walk.end = net.with(|core| match which {
             Which::All => core.host.shown_places(),
             Which::Ready => core.host.ready_places(),
         });
-        Self { net, which, next: 0, end }
+        walk
     }
 }
 
