@@ -14,6 +14,23 @@ use crate::wire::line::Line;
 ///
 /// After [`close`](Con::close), or when the connection has ended, it stays safe to use: there are no more replies, and
 /// sending is [`SendError::Closed`].
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let mut net = p2poll::Config::new().bind([127, 0, 0, 1].into()).start()?;
+/// for con in net.connections() {
+///     for line in con.replies() {
+///         if &*line == "QUIT" {
+///             con.send_line("goodbye").ok();
+///             con.close(); // the goodbye still goes out
+///         } else if con.queued() > 1_000_000 {
+///             println!("{} reads slowly: {:?}", con.id(), con.stats());
+///         }
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy)]
 pub struct Con<'net> {
     net: &'net Net,

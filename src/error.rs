@@ -7,6 +7,23 @@ use std::io;
 use std::net::SocketAddr;
 
 /// Why a line or bytes were not queued. Nothing of them was sent.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let mut net = p2poll::Config::new().bind([127, 0, 0, 1].into()).start()?;
+/// use p2poll::SendError;
+///
+/// for con in net.connections() {
+///     match con.send_line("state of the game") {
+///         Ok(()) => {}
+///         Err(SendError::Full) => {} // it reads slowly: the next state will do
+///         Err(SendError::Closed) => {} // an event tells why
+///         Err(why) => return Err(why.into()),
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {

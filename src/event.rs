@@ -12,6 +12,22 @@ use crate::id::{AttemptId, ConId};
 /// Something that happened to a `Net`; drained by [`Net::events`](crate::Net::events).
 ///
 /// A program may ignore events altogether: the queue is bounded.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let mut net = p2poll::Config::new().bind([127, 0, 0, 1].into()).start()?;
+/// use p2poll::Event;
+///
+/// for event in net.events() {
+///     match event {
+///         Event::Connected { con, peer, .. } => println!("{con} is {peer}"),
+///         Event::Closed { con, why } => println!("{con} is gone: {why}"),
+///         other => println!("{other}"),
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {

@@ -11,7 +11,7 @@ use super::{Net, Rendezvous};
 
 macro_rules! embed {
     ($name:ident) => {
-        /// The descriptor is readable when there is something to do. It is only to be waited on; then call the methods
+        /// On unix only. The descriptor is readable when there is something to do. It is only to be waited on; then call the methods
         /// that drive it, and wait no longer than `next_wakeup()` says.
         impl AsFd for $name {
             fn as_fd(&self) -> BorrowedFd<'_> {

@@ -214,12 +214,31 @@ impl Net {
         self.with(|core| core.host.broadcast(line, except, core.now()))
     }
 
-    /// Begins to connect to an address, `IP:PORT` or `HOST:PORT`. The outcome is
-    /// [`Event::Connected`](crate::Event::Connected) or [`Event::Failed`](crate::Event::Failed) with this id.
+    /// Begins to connect to an address, `IP:PORT` or `HOST:PORT`. Returns at once; the outcome is
+    /// [`Event::Connected`](crate::Event::Connected) or [`Event::Failed`](crate::Event::Failed) with this id, after
+    /// [`Config::connect_timeout`] at the latest.
     ///
     /// # Errors
     ///
     /// When it could not even begin; see [`ConnectError`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mut net = p2poll::Config::new().bind([127, 0, 0, 1].into()).start()?;
+    /// use p2poll::{Config, Event};
+    /// use std::time::Duration;
+    ///
+    /// let other = Config::new().bind([127, 0, 0, 1].into()).start()?;
+    /// let attempt = net.connect_addr(other.local_addr().ok_or("it listens")?)?;
+    /// let mut connected = false;
+    /// while !connected {
+    ///     net.poll(Some(Duration::from_secs(1)))?;
+    ///     connected = net.events().any(|event| matches!(event, Event::Connected { attempt: Some(id), .. } if id == attempt));
+    /// }
+    /// assert!(!net.cancel(attempt), "it has ended already");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn connect_addr(&self, addr: impl ToString) -> Result<AttemptId, ConnectError> {
         let text = addr.to_string();
         self.with(|core| core.host.connect(&text, core.now()))
@@ -243,6 +262,14 @@ impl Net {
     /// Decides about each inbound connection before it takes a slot: `false` refuses it. It replaces an earlier filter.
     ///
     /// It runs as if inside a walk: it may use the `Net`, if it has a way to it, but drives nothing.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mut net = p2poll::Config::new().bind([127, 0, 0, 1].into()).start()?;
+    /// net.filter_inbound(|peer| peer.ip().is_loopback());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn filter_inbound(&self, filter: impl FnMut(SocketAddr) -> bool + Send + 'static) {
         let previous = self.filter.borrow_mut().0.replace(Box::new(filter));
         // Dropped here, without the borrow: it is the application's code too.
@@ -251,6 +278,19 @@ impl Net {
 
     /// Refuses connections from an address, for a time or for good (`None`), and closes those that it has. Of IPv6 the
     /// whole /64 network is meant. [`Config::max_bans`] limits how many are remembered.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mut net = p2poll::Config::new().bind([127, 0, 0, 1].into()).start()?;
+    /// use std::time::Duration;
+    ///
+    /// let nuisance = "192.0.2.7".parse()?;
+    /// net.ban(nuisance, Some(Duration::from_secs(3600)));
+    /// assert_eq!(net.banned().len(), 1);
+    /// assert!(net.unban(nuisance));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn ban(&self, address: IpAddr, span: Option<Duration>) {
         self.with(|core| core.host.ban(address, span, core.now()));
     }
@@ -290,6 +330,17 @@ impl Net {
     }
 
     /// Leaves and waits until it is done, for `deadline` at most; whether it was done by then.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mut net = p2poll::Config::new().bind([127, 0, 0, 1].into()).start()?;
+    /// use std::time::Duration;
+    ///
+    /// net.broadcast("goodbye", None);
+    /// assert!(net.finish(Duration::from_secs(3))?);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
