@@ -4,8 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::reach::{NatKind, NodeType};
+
 /// Servers are not asked more often, whatever the configuration says.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Leases are counted in seconds and renewed at half; UPnP's longest is a week (WANIPConnection:2 section 2.3.13).
+const SHORTEST_LEASE: Duration = Duration::from_secs(2);
+const LONGEST_LEASE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// What ends a line that is sent. What is read may end in either.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,15 +32,18 @@ impl LineEnd {
     }
 }
 
-/// How others can reach this node; what it says of itself to rendezvous servers.
+/// Whether a router is asked to forward the node's port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum NodeType {
-    /// Anybody can connect to its listening port.
+pub enum PortMapping {
+    /// Never: not one packet is sent for it.
+    Off,
+    /// Once a rendezvous server has found that the port can not be reached, or there are servers but none that can
+    /// tell. A node without rendezvous servers asks no router: nothing would tell it that it needs one.
     #[default]
-    Passive,
-    /// Nobody can connect to it: it connects to others and is not advertised.
-    Active,
+    WhenNeeded,
+    /// As soon as the node listens, unless a server has found by then that the port can be reached already.
+    Always,
 }
 
 /// How a [`Net`](crate::Net) is to behave. Begin with [`Config::new`], change what matters, end with
@@ -54,7 +63,13 @@ pub struct Config {
     pub(crate) bind: Option<IpAddr>,
     pub(crate) port: u16,
     pub(crate) listen: bool,
-    pub(crate) node_type: NodeType,
+    pub(crate) node_type: Option<NodeType>,
+    pub(crate) nat: Option<NatKind>,
+    pub(crate) wan_ip: Option<IpAddr>,
+    pub(crate) interface: Option<String>,
+    pub(crate) port_mapping: PortMapping,
+    pub(crate) router: Option<IpAddr>,
+    pub(crate) mapping_lease: Duration,
     pub(crate) rendezvous: Vec<String>,
     pub(crate) peers: Vec<String>,
     pub(crate) known_peers: Option<PathBuf>,
@@ -114,7 +129,13 @@ impl Default for Config {
             bind: None,
             port: 0,
             listen: true,
-            node_type: NodeType::Passive,
+            node_type: None,
+            nat: None,
+            wan_ip: None,
+            interface: None,
+            port_mapping: PortMapping::WhenNeeded,
+            router: None,
+            mapping_lease: Duration::from_secs(60 * 60),
             rendezvous: Vec::new(),
             peers: Vec::new(),
             known_peers: None,
@@ -165,10 +186,56 @@ impl Config {
         self.listen = yes;
         self
     }
+}
 
-    /// How others can reach this node. Defaults to [`NodeType::Passive`].
+/// What it believes of its own reach, and does for it.
+impl Config {
+    /// How others can reach this node, whatever the node would find. By default it finds out: it counts as
+    /// [`NodeType::Passive`] until it is certain of something else. Only passive nodes are advertised.
     pub fn node_type(mut self, node_type: NodeType) -> Self {
-        self.node_type = node_type;
+        self.node_type = Some(node_type);
+        self
+    }
+
+    /// The kind of the NAT in front of this node, whatever would be measured; then nothing is measured.
+    pub fn nat(mut self, kind: NatKind) -> Self {
+        self.nat = Some(kind);
+        self
+    }
+
+    /// The node's address as the outside sees it, whatever servers and routers say.
+    pub fn wan_ip(mut self, address: IpAddr) -> Self {
+        self.wan_ip = Some(address);
+        self
+    }
+
+    /// The only interface whose addresses count as the node's own in its network, and to which a router forwards. By
+    /// default all do, and a router forwards to the address from which the rendezvous servers are reached. It does not
+    /// choose where the node listens and connects from; see [`Config::bind`] for that.
+    pub fn interface(mut self, name: impl Into<String>) -> Self {
+        self.interface = Some(name.into());
+        self
+    }
+
+    /// Whether a router is asked, by UPnP and NAT-PMP, to forward the port. Defaults to [`PortMapping::WhenNeeded`]. It
+    /// takes the feature `gateway`, which is on by default; without it, it is [`PortMapping::Off`].
+    pub fn port_mapping(mut self, port_mapping: PortMapping) -> Self {
+        self.port_mapping = port_mapping;
+        self
+    }
+
+    /// The router to ask, where it is not to be searched for: UPnP's search goes to port 1900 there, NAT-PMP's requests
+    /// to port 5351. By default UPnP searches the network by multicast, and NAT-PMP asks the default gateway.
+    pub fn router(mut self, address: IpAddr) -> Self {
+        self.router = Some(address);
+        self
+    }
+
+    /// How long a mapping lasts on the router unless it is renewed, at least 2 seconds and at most a week; it is
+    /// renewed after half of it. Defaults to an hour: what a node that died leaves behind is soon gone, and a renewal
+    /// costs next to nothing. Some routers know permanent mappings only, or choose a shorter time.
+    pub fn mapping_lease(mut self, lease: Duration) -> Self {
+        self.mapping_lease = lease;
         self
     }
 }
@@ -378,6 +445,12 @@ impl Config {
         if self.bootstrap_interval < SHORTEST_INTERVAL || self.advertise_interval < SHORTEST_INTERVAL {
             return Err("bootstrap_interval and advertise_interval must be at least 100 milliseconds");
         }
+        if self.mapping_lease < SHORTEST_LEASE || self.mapping_lease > LONGEST_LEASE {
+            return Err("mapping_lease must be at least 2 seconds and at most a week");
+        }
+        if self.nat == Some(NatKind::Delta { step: 0 }) {
+            return Err("the step of a delta NAT is not 0");
+        }
         if self.duplicates.is_some_and(|d| d.capacity == 0 || d.window.is_zero()) {
             return Err("suppress_duplicates needs a window and a capacity above zero");
         }
@@ -415,6 +488,8 @@ pub struct RendezvousConfig {
     pub(crate) max_nodes: usize,
     pub(crate) max_nodes_per_address: usize,
     pub(crate) idle_timeout: Duration,
+    pub(crate) probe_time: Duration,
+    pub(crate) max_probes_per_address: usize,
     pub(crate) streams: StreamLimits,
 }
 
@@ -427,6 +502,8 @@ impl Default for RendezvousConfig {
             max_nodes: 50_000,
             max_nodes_per_address: 32,
             idle_timeout: Duration::from_secs(15 * 60),
+            probe_time: Duration::from_millis(500),
+            max_probes_per_address: 10,
             streams: StreamLimits {
                 max_line: 8 << 10,
                 max_unread: 64 << 10,
@@ -485,6 +562,21 @@ impl RendezvousConfig {
         self
     }
 
+    /// How long after it was asked whether a port can be reached a server answers, in any case, between 50 ms and 10
+    /// seconds: when it answers tells nothing of what it found. Defaults to 500 ms: three round trips of 160 ms. Nodes
+    /// for which that is too short learn that it is, not that they can not be reached.
+    pub fn probe_time(mut self, time: Duration) -> Self {
+        self.probe_time = time;
+        self
+    }
+
+    /// How many times a minute a server connects to one address (of IPv6: one /64 network) to find out whether a port there can be
+    /// reached, loopback excepted. Defaults to 10: a few nodes of a household that start, and no port scan.
+    pub fn max_probes_per_address(mut self, probes: usize) -> Self {
+        self.max_probes_per_address = probes;
+        self
+    }
+
     /// How many addresses one server can listen at.
     pub const MAX_LISTEN: usize = 16;
 
@@ -492,6 +584,9 @@ impl RendezvousConfig {
         self.streams.check()?;
         if self.listen.len() > Self::MAX_LISTEN {
             return Err("too many addresses to listen at; see RendezvousConfig::MAX_LISTEN");
+        }
+        if !(Duration::from_millis(50)..=Duration::from_secs(10)).contains(&self.probe_time) {
+            return Err("probe_time must be between 50 milliseconds and 10 seconds");
         }
         Ok(())
     }

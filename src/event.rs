@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::error::{CloseReason, FailReason};
 use crate::id::{AttemptId, ConId};
+use crate::reach::Reach;
 
 /// Something that happened to a `Net`; drained by [`Net::events`](crate::Net::events).
 ///
@@ -65,6 +66,8 @@ pub enum Event {
         /// The news.
         news: RendezvousNews,
     },
+    /// What is known of how others can reach this node has changed; see [`Net::reach`](crate::Net::reach).
+    Reach(Arc<Reach>),
     /// Everything has been closed after [`Net::stop`](crate::Net::stop).
     Stopped,
     /// The queue overflowed: this many of the oldest events were dropped here.
@@ -79,6 +82,7 @@ impl fmt::Display for Event {
             Self::Closed { con, why } => write!(f, "{con} gone: {why}"),
             Self::Failed { attempt, why } => write!(f, "attempt {attempt} failed: {why}"),
             Self::Rendezvous { server, news } => write!(f, "rendezvous server {server} {news}"),
+            Self::Reach(reach) => write!(f, "reach: {reach}"),
             Self::Stopped => f.write_str("stopped"),
             Self::Missed(count) => write!(f, "{count} events were missed"),
         }

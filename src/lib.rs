@@ -68,7 +68,7 @@
 //!
 //! Folders are layers, and each uses only those before it:
 //!
-//! - *values* (`id`, `time`, `random`, `error`, `event`, `config`, `note`): ids, limits, typed errors. Time and
+//! - *values* (`id`, `time`, `random`, `error`, `event`, `config`, `note`, `reach`, `gateway`): ids, limits, typed errors. Time and
 //!   randomness are values too.
 //! - `wire`: bytes to values and back: lines, addresses, the rendezvous protocol.
 //! - `proto`: state machines, each with `handle_*(.., now)` in, `poll_*()` out and `poll_timeout()`: a link, a dial, the
@@ -105,6 +105,7 @@ mod event;
 pub mod fuzz;
 #[cfg(all(test, not(fuzzing)))]
 mod fuzz;
+mod gateway;
 mod id;
 mod io;
 mod net;
@@ -112,6 +113,7 @@ mod node;
 mod note;
 mod proto;
 mod random;
+mod reach;
 #[cfg(test)]
 mod sim;
 mod time;
@@ -123,9 +125,13 @@ mod wire;
 struct Readme;
 
 pub use con::{Con, Replies, Stats};
-pub use config::{Config, LineEnd, NodeType, RendezvousConfig};
+pub use config::{Config, LineEnd, PortMapping, RendezvousConfig};
 pub use error::{CloseReason, ConnectError, FailReason, SendError, StartError};
 pub use event::{Event, RendezvousNews, ServerFault, ServerKind, Via};
 pub use id::{AttemptId, ConId, Except};
 pub use net::{Connections, Events, Net, Rendezvous, ServerStats};
+pub use reach::{
+    Doubt, LanAddress, Mapping, MappingFault, MappingProtocol, Nat, NatKind, NodeType, Reach, Reachability,
+    ServerSight,
+};
 pub use wire::line::Line;

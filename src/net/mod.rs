@@ -11,6 +11,7 @@ mod walk;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use crate::io::{Clock, Stream, seed};
 use crate::node::peer::Node;
 use crate::note::Notes;
 use crate::random::Random;
+use crate::reach::Reach;
 use engine::Engine;
 pub use server::{Rendezvous, ServerStats};
 pub use walk::{Connections, Events};
@@ -308,6 +310,27 @@ impl Net {
     /// The address at which it listens, the port as chosen by the operating system; `None` when it does not listen.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.with(|core| core.host.listening())
+    }
+
+    /// What is known of how others can reach this node: its addresses, the kind of its NAT, whether its port can be
+    /// reached, what the router does for it, and what all that amounts to. [`Event::Reach`](crate::Event::Reach) tells
+    /// of each change.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mut net = p2poll::Config::new().bind([127, 0, 0, 1].into()).start()?;
+    /// assert_eq!(net.reach().port, net.local_addr().map(|addr| addr.port()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reach(&self) -> Arc<Reach> {
+        self.with(|core| core.host.reach())
+    }
+
+    /// Finds out anew how others can reach this node, as it does by itself when an address of the machine changes or a
+    /// mapping is lost. What was known stays until something else is certain.
+    pub fn refresh_reach(&self) {
+        self.with(|core| core.host.refresh_reach(core.now()));
     }
 
     /// How many connections there are.

@@ -7,6 +7,7 @@ mod attempts;
 mod cons;
 mod ends;
 mod network;
+mod reach;
 mod servers;
 
 use std::collections::VecDeque;

@@ -8,7 +8,7 @@ use log::Level;
 use super::Node;
 use super::attempts::Purpose;
 use super::network::parse;
-use crate::config::{Config, NodeType};
+use crate::config::Config;
 use crate::error::{CloseReason, FailReason, StartError};
 use crate::event::{Event, RendezvousNews, ServerFault, ServerKind};
 use crate::id::ConId;
@@ -18,6 +18,7 @@ use crate::proto::rendezvous::client::{
     self, Advert, AdvertKind, Client, ClientAction, ClientConfig, ClientEvent,
 };
 use crate::random::Random;
+use crate::reach::NodeType;
 use crate::time::{Instant, soonest};
 use crate::wire::address::HostPort;
 use crate::wire::rendezvous::Listed;
@@ -264,7 +265,10 @@ impl Node {
     }
 
     fn advert(&self) -> Option<Advert> {
-        let port = self.listening.filter(|_| self.config.node_type == NodeType::Passive)?.port();
+        let port = self
+            .listening
+            .filter(|_| self.config.node_type.is_none_or(|kind| kind == NodeType::Passive))?
+            .port();
         let max_inbound = u32::try_from(self.config.max_inbound).unwrap_or(u32::MAX);
         Some(Advert { kind: AdvertKind::Passive, port, max_inbound })
     }
