@@ -119,7 +119,7 @@ fn regular_step(points: &[Point]) -> Option<i32> {
     line(points).or_else(|| line(&taken_part))
 }
 
-/// The slope of the line through all points, unless it is 0 or broken.
+/// The slope of the line through all points, unless it is 0. Two of them are neighbours, so that it is a whole number.
 fn line(points: &[Point]) -> Option<i32> {
     let (first, last) = (*points.first()?, *points.last()?);
     let (rise_of_all, run_of_all) = (rise(first, last), last.0 - first.0);
@@ -128,7 +128,7 @@ fn line(points: &[Point]) -> Option<i32> {
         rise(first, point) * run_of_all == rise_of_all * (point.0 - first.0)
     });
     let step = rise_of_all.checked_div(run_of_all)?;
-    (straight && step != 0 && step * run_of_all == rise_of_all).then_some(step)
+    (straight && step != 0).then_some(step)
 }
 
 fn rise(from: Point, to: Point) -> i32 {

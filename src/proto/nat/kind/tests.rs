@@ -75,7 +75,10 @@ fn without_a_nat_or_with_one_that_keeps_ports_it_is_preserving() {
     }
     assert_eq!(infer(5000, &[collision]), Ok(NatKind::Preserving));
     assert_eq!(infer(5000, &[missing, missing]), Ok(NatKind::Preserving));
-    // Towards the second it does not keep them: nothing can be foretold.
+    // Towards the second it does not always keep them: nothing can be foretold.
+    let twice = sight([5000, 1234, 5002, 61234, 5004]);
+    assert_eq!(infer(5000, &[kept, twice]), Ok(NatKind::Random));
+    assert_eq!(infer(5000, &[twice, twice]), Ok(NatKind::Reuse));
     let other = sight([40000, 1234, 61234, 5003, 9]);
     assert_eq!(infer(5000, &[kept, other]), Ok(NatKind::Random));
 }

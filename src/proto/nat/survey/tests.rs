@@ -289,6 +289,10 @@ fn one_observer_tells_preserving_and_delta_and_no_more() {
     world.serve(0..5, &mut Random::from_number(1), 100);
     (5..10).for_each(|sample| world.fail(sample, 150));
     assert_eq!(world.survey.outcome(), Some(Err(Doubt::OneObserver)));
+    let mut world = World::new(unpredictable(), None, 7);
+    (0..5).for_each(|sample| world.fail(sample, 50));
+    world.serve(5..10, &mut Random::from_number(1), 100);
+    assert_eq!(world.survey.outcome(), Some(Err(Doubt::OneObserver)));
 }
 
 #[test]
@@ -359,6 +363,7 @@ fn what_comes_late_twice_unasked_or_for_nobody_changes_nothing() {
     world.line(0, b"REMOTE TCP 9", 10); // nothing was asked yet
     world.connect(0, 50);
     world.connect(0, 51); // asked once: see World::act
+    assert_eq!(Vec::from_iter(world.asked.keys()), [&0]);
     world.wake(1500);
     assert_eq!(world.dialled.len(), 20);
     for sample in [0, 5, 9, 20, usize::MAX] {
