@@ -571,7 +571,8 @@ impl RendezvousConfig {
     }
 
     /// How many times a minute a server connects to one address (of IPv6: one /64 network) to find out whether a port there can be
-    /// reached, loopback excepted. Defaults to 10: a few nodes of a household that start, and no port scan.
+    /// reached, loopback excepted. Defaults to 10: a few nodes of a household that start, and no port scan. 0: it does
+    /// not offer to.
     pub fn max_probes_per_address(mut self, probes: usize) -> Self {
         self.max_probes_per_address = probes;
         self

@@ -141,7 +141,7 @@ impl Node {
         server.stream = Some(id);
         server.ip = Some(facts.peer.ip());
         // A dial that succeeded has a local end; were it unknown, the client would only ask with a useless port.
-        server.client.handle_connected(facts.local.unwrap_or(facts.peer), now);
+        server.client.handle_connected(facts.local.unwrap_or(facts.peer), facts.peer, now);
         self.advance_server(place, now);
     }
 
@@ -218,7 +218,7 @@ impl Node {
 
     fn handle_server_event(&mut self, place: usize, event: ClientEvent, now: Instant) {
         let news = match event {
-            ClientEvent::Up { kind, seen } => {
+            ClientEvent::Up { kind, seen, .. } => {
                 self.learn_seen(place, seen);
                 let kind = match kind {
                     client::ServerKind::P2poll => ServerKind::P2poll,
@@ -236,6 +236,8 @@ impl Node {
                 self.servers.0[place].has_left = true;
                 return;
             }
+            // Nobody asks for these yet.
+            ClientEvent::Observers(_) | ClientEvent::Probed { .. } => return,
             // Punching is not built yet: nobody asks for these, and what comes unasked is left alone.
             ClientEvent::Remote { .. }
             | ClientEvent::PredictionSet

@@ -6,7 +6,7 @@ use super::Source;
 
 impl Source {
     /// A server can only list nodes that it could have seen: those of its own reach, or of a wider one.
-    pub(super) fn may_name(self, ip: IpAddr) -> bool {
+    pub(crate) fn may_name(self, ip: IpAddr) -> bool {
         match self {
             Self::Static | Self::File => true,
             Self::Rendezvous { server, .. } => Reach::of(ip) >= Reach::of(server),

@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::session::{Answer, Session};
 use crate::random::Random;
 use crate::time::{Instant, soonest};
-use crate::wire::rendezvous::{Features, Listed, Ntp, Ports, Reply, Request, Token};
+use crate::wire::rendezvous::{Features, Listed, Ntp, Ports, Reply, Request, Token, Verdict};
 use pace::Pace;
 
 /// When a client does what. The defaults are pyp2p's where it has them.
@@ -34,6 +34,9 @@ pub(crate) struct ClientConfig {
     pub(crate) advertise_every: Duration,
     /// A dial, or an answer, that takes longer is given up. Default 10 s.
     pub(crate) answer_within: Duration,
+    /// A verdict on a port that takes longer counts as none. Default 12 s: the longest that a server may be set to wait,
+    /// and a slow way there and back.
+    pub(crate) probe_within: Duration,
     /// Ask a kept connection for a sign of life so often. Default 60 s: most NATs forget a silent one after minutes.
     pub(crate) ping_every: Duration,
     /// The sign of life must come in this time. Default 10 s.
@@ -55,6 +58,7 @@ impl Default for ClientConfig {
             bootstrap_soonest: seconds(10),
             advertise_every: seconds(12 * 3600),
             answer_within: seconds(10),
+            probe_within: seconds(12),
             ping_every: seconds(60),
             ping_within: seconds(10),
             backoff_first: seconds(1),
@@ -100,10 +104,21 @@ pub(crate) enum ClientAction {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ClientEvent {
-    /// The server answers. `seen` is our address as it sees it, where it can tell.
+    /// The server answers. `seen` is our address as it sees it, where it can tell; `rtt` is how long it took to answer
+    /// the greeting; `features` are what both sides know.
     Up {
         kind: ServerKind,
         seen: Option<SocketAddr>,
+        rtt: Duration,
+        features: Features,
+    },
+    /// Where else the server listens, other than where it was asked; asked for in each session with the feature, and
+    /// told after `Up`.
+    Observers(Vec<SocketAddr>),
+    /// The answer to `probe`; `None` when none came in time. A `Down` ends those that are under way.
+    Probed {
+        port: u16,
+        verdict: Option<Verdict>,
     },
     /// The answer to a bootstrap; empty when it knows nobody.
     Nodes(Vec<Listed>),
@@ -193,6 +208,9 @@ enum State {
 const MAX_ASKED: usize = 16;
 const MAX_EVENTS: usize = 64;
 
+/// What may wait for the socket: a driver that takes no actions must not make us grow.
+const MAX_OUT: usize = 64 * 1024;
+
 impl Client {
     /// A client that does nothing until it is told what to want or to advertise.
     pub(crate) fn new(config: ClientConfig, random: Random) -> Self {
@@ -216,12 +234,12 @@ impl Client {
         }
     }
 
-    /// The dial succeeded.
-    pub(crate) fn handle_connected(&mut self, local: SocketAddr, now: Instant) {
+    /// The dial succeeded: the two ends of the connection.
+    pub(crate) fn handle_connected(&mut self, local: SocketAddr, server: SocketAddr, now: Instant) {
         if !matches!(self.state, State::Dialing(_)) {
             return;
         }
-        let mut session = Session::new(local, now + self.config.ping_every);
+        let mut session = Session::new(local, server, now, now + self.config.ping_every);
         if !self.leaving {
             if self.config.features != Features::NONE {
                 Request::Hello(self.config.features).write(&mut self.out);
@@ -242,6 +260,11 @@ impl Client {
             }
             return;
         };
+        if let Reply::Probed { port, verdict } = reply
+            && session.probed(port)
+        {
+            return self.emit(ClientEvent::Probed { port, verdict: Some(verdict) });
+        }
         match session.answered(&reply) {
             Some(answer) => self.answer(answer, reply, now),
             None => self.notice(reply, now),
@@ -265,6 +288,11 @@ impl Client {
 
     /// Time passed.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        while let State::Open(session) = &mut self.state
+            && let Some(port) = session.pop_unanswered(now)
+        {
+            self.emit(ClientEvent::Probed { port, verdict: None });
+        }
         match &self.state {
             State::Resting(until) if *until <= now => self.state = State::Idle,
             State::Dialing(until) if *until <= now => self.fail(DownWhy::Slow, true, now),
@@ -285,7 +313,10 @@ impl Client {
         match &self.state {
             State::Idle => soonest(self.advertise_at, self.pace.due()),
             State::Resting(until) | State::Dialing(until) | State::Quitting(until) => Some(*until),
-            State::Open(session) => soonest(session.deadline(), self.next_task(session)),
+            State::Open(session) => {
+                let late = soonest(session.deadline(), session.probe_deadline());
+                soonest(late, self.next_task(session))
+            }
             State::Left => None,
         }
     }
@@ -373,6 +404,19 @@ impl Client {
         self.work(now);
     }
 
+    /// Asks whether the server can reach this port of ours, which [`ClientEvent::Probed`] answers; who listens there has
+    /// to answer with the nonce, see [`probe`](crate::wire::probe). False when that can not be asked now: there is no
+    /// session, or not with the feature, or the port is being tried, or too many are.
+    #[cfg_attr(not(any(test, fuzzing)), expect(dead_code, reason = "for nodes that ask for a probe"))]
+    pub(crate) fn probe(&mut self, port: u16, nonce: Token, now: Instant) -> bool {
+        let until = now + self.config.probe_within;
+        let room = !self.leaving && self.out.len() <= MAX_OUT;
+        match &mut self.state {
+            State::Open(session) if room => session.ask_probe(port, nonce, until, &mut self.out),
+            _ => false,
+        }
+    }
+
     fn session(&self) -> Option<&Session> {
         match &self.state {
             State::Open(session) => Some(session),
@@ -395,6 +439,10 @@ impl Client {
         match (answer, reply) {
             (Answer::Greeting, _) => self.greeted(now),
             (Answer::Seen, Reply::Seen(addr)) => self.up(Some(addr)),
+            (Answer::Observers, Reply::Observers(named)) => {
+                let observers = self.session().map(|session| session.observers(&named));
+                self.emit(ClientEvent::Observers(observers.unwrap_or_default()));
+            }
             (Answer::Listed, Reply::Full) => self.refused(now),
             (Answer::Listed | Answer::Registered, _) => self.advertised(now),
             (Answer::Nodes, Reply::Nodes(nodes)) => self.nodes(nodes, now),
@@ -414,6 +462,7 @@ impl Client {
             Reply::Hello(features) if self.config.features != Features::NONE && session.kind.is_none() => {
                 return self.hello(features, now);
             }
+            Reply::Probed { .. } if session.probed_late() => return,
             Reply::Challenge { ip, ports } if waits => ClientEvent::Challenge { ip, ports },
             Reply::Reconnect if waits => ClientEvent::Reconnect,
             Reply::PredictionSet if session.punching.is_some() => ClientEvent::PredictionSet,
@@ -434,17 +483,22 @@ impl Client {
     fn hello(&mut self, features: Features, now: Instant) {
         let until = now + self.config.answer_within;
         let State::Open(session) = &mut self.state else { return };
+        session.greeted(now);
         session.kind = Some(ServerKind::P2poll);
         session.features = features.and(self.config.features);
         self.stays = true;
         if session.features.has(Features::SEEN) {
             session.ask(&Request::Whoami, Answer::Seen, until, &mut self.out);
         }
+        if session.features.has(Features::OBSERVERS) {
+            session.ask(&Request::Observers, Answer::Observers, until, &mut self.out);
+        }
     }
 
     /// Whoever has not said `HELLO` before this answer does not know it.
     fn greeted(&mut self, now: Instant) {
         let State::Open(session) = &mut self.state else { return };
+        session.greeted(now);
         if session.kind.is_none() {
             session.kind = Some(ServerKind::Pyp2p);
             self.stays = false;
@@ -458,8 +512,9 @@ impl Client {
     fn up(&mut self, seen: Option<SocketAddr>) {
         let State::Open(session) = &mut self.state else { return };
         session.seen = seen;
-        if let Some(kind) = session.kind {
-            self.emit(ClientEvent::Up { kind, seen });
+        let features = session.features;
+        if let (Some(kind), Some(rtt)) = (session.kind, session.rtt) {
+            self.emit(ClientEvent::Up { kind, seen, rtt, features });
         }
     }
 
@@ -662,8 +717,6 @@ impl Client {
     }
 
     fn ask(&mut self, request: Request, now: Instant) -> bool {
-        /// What may wait for the socket: a driver that takes no actions must not make us grow.
-        const MAX_OUT: usize = 64 * 1024;
         let owed = self.session().map_or(0, Session::owed);
         if self.leaving || self.asked.len() + owed >= MAX_ASKED || self.out.len() > MAX_OUT {
             return false;
