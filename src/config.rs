@@ -528,7 +528,7 @@ impl RendezvousConfig {
         self
     }
 
-    /// Connections at once. Defaults to 25,000; the process needs as many file descriptors.
+    /// Connections at once. Defaults to 25,000; the process needs as many file descriptors, and 256 for probes.
     pub fn max_clients(mut self, clients: usize) -> Self {
         self.max_clients = clients;
         self

@@ -142,9 +142,7 @@ fn take_server_actions(server: &mut Server, places: &mut [Option<u64>]) {
                 one_line(&text);
             }
             Some(ServerAction::Dial { to, .. }) => {
-                assert!(
-                    places.iter().flatten().count() > 0 && (0..6).any(|place| address(place).ip() == to.ip())
-                );
+                assert!((0..6).any(|place| address(place).ip() == to.ip()), "nobody there asked");
             }
             Some(ServerAction::Abandon { .. }) => {}
             Some(ServerAction::Close { client, .. }) => {

@@ -249,11 +249,17 @@ impl Host for ServerNode {
         }
     }
 
-    /// Nobody is told that, nor how: the answer is "no" when its time has come.
-    fn handle_connect_failed(&mut self, slot: usize, _kind: io::ErrorKind, _now: Instant) {
-        if let Some((probe, _)) = self.probe_at(slot) {
-            self.abandon(probe);
+    /// Nobody is told that, nor how: the answer is "no" when its time has come. But to be out of file descriptors or
+    /// local ports is not the port's fault.
+    fn handle_connect_failed(&mut self, slot: usize, kind: io::ErrorKind, _now: Instant) {
+        let Some((probe, _)) = self.probe_at(slot) else { return };
+        if matches!(
+            kind,
+            io::ErrorKind::QuotaExceeded | io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable
+        ) {
+            self.server.handle_probe_untried(probe);
         }
+        self.abandon(probe);
     }
 
     fn handle_received(&mut self, slot: usize, len: usize, now: Instant) {

@@ -15,7 +15,7 @@ use super::server::{ClientId, Limits};
 use crate::proto::household::household;
 use crate::time::Instant;
 use crate::wire::probe;
-use crate::wire::rendezvous::Token;
+use crate::wire::rendezvous::{Token, Verdict};
 
 /// What an address is allowed is counted over this time.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -30,7 +30,7 @@ pub(super) struct Done {
     pub(super) probe: ProbeId,
     pub(super) client: ClientId,
     pub(super) port: u16,
-    pub(super) proven: bool,
+    pub(super) verdict: Verdict,
 }
 
 #[derive(Debug)]
@@ -48,9 +48,9 @@ struct Probe {
     client: ClientId,
     port: u16,
     nonce: Token,
-    proven: bool,
-    /// The first line came: there is no second try.
-    heard: bool,
+    verdict: Verdict,
+    /// The first line came, or can not come: there is no second try.
+    settled: bool,
     due: Option<Instant>,
 }
 
@@ -82,7 +82,7 @@ impl Probes {
         self.take_allowance(ip, limits, now)?;
         self.last += 1;
         let id = ProbeId(self.last);
-        let mut probe = Probe { client, port, nonce, proven: false, heard: false, due: None };
+        let mut probe = Probe { client, port, nonce, verdict: Verdict::No, settled: false, due: None };
         self.due.set(id, &mut probe.due, Some(now + limits.probe_time));
         self.running.insert(id, probe);
         Some(id)
@@ -90,10 +90,17 @@ impl Probes {
 
     /// The first line that was said at the probed port, without its end.
     pub(super) fn handle_line(&mut self, id: ProbeId, line: &[u8]) {
-        if let Some(probe) = self.running.get_mut(&id)
-            && !std::mem::replace(&mut probe.heard, true)
+        if let Some(probe) = self.unsettled(id)
+            && probe::is_answer(line, &probe.nonce)
         {
-            probe.proven = probe::is_answer(line, &probe.nonce);
+            probe.verdict = Verdict::Yes;
+        }
+    }
+
+    /// This computer could not try, whatever there is to find at the port.
+    pub(super) fn handle_untried(&mut self, id: ProbeId) {
+        if let Some(probe) = self.unsettled(id) {
+            probe.verdict = Verdict::Later;
         }
     }
 
@@ -112,8 +119,8 @@ impl Probes {
     /// The next probe whose time has come: of two for the same client, the one that was asked for first.
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<Done> {
         let id = self.due.pop_due(now)?;
-        let Probe { client, port, proven, .. } = self.running.remove(&id)?;
-        Some(Done { probe: id, client, port, proven })
+        let Probe { client, port, verdict, .. } = self.running.remove(&id)?;
+        Some(Done { probe: id, client, port, verdict })
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -133,6 +140,12 @@ impl Probes {
                 }
             }
         }
+    }
+
+    /// Takes the only chance that a probe has to be settled before its time.
+    fn unsettled(&mut self, id: ProbeId) -> Option<&mut Probe> {
+        let probe = self.running.get_mut(&id)?;
+        (!std::mem::replace(&mut probe.settled, true)).then_some(probe)
     }
 
     /// Who is on the server's own machine can connect there without it.
@@ -223,7 +236,8 @@ mod tests {
         let mut ask = |client, nonce| {
             probes.begin(ClientId(client), HOME, (5000, nonce), &limits, at(0)).expect("there is room")
         };
-        let (good, late, foreign) = (ask(1, ours), ask(2, ours), ask(3, other));
+        let (good, late, foreign, untried) = (ask(1, ours), ask(2, ours), ask(3, other), ask(4, ours));
+        probes.handle_untried(untried);
         probes.handle_line(good, b"~probe 0123456789abcdef");
         probes.handle_line(good, b"and more");
         probes.handle_line(late, b"220 mail ESMTP");
@@ -231,8 +245,10 @@ mod tests {
         probes.handle_line(foreign, b"~probe 0123456789abcdef");
         assert_eq!((probes.pop_due(at(499)), probes.next_deadline()), (None, Some(at(500))));
         let done: Vec<_> = std::iter::from_fn(|| probes.pop_due(at(500))).collect();
-        let proven: Vec<_> = done.iter().map(|done| (done.probe, done.proven)).collect();
-        assert_eq!(proven, [(good, true), (late, false), (foreign, false)]);
+        let verdicts: Vec<_> = done.iter().map(|done| (done.probe, done.verdict)).collect();
+        let expected =
+            [(good, Verdict::Yes), (late, Verdict::No), (foreign, Verdict::No), (untried, Verdict::Later)];
+        assert_eq!(verdicts, expected);
         assert_eq!(probes.next_deadline(), None);
     }
 }

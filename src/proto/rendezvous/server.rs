@@ -109,7 +109,8 @@ pub(crate) enum ServerAction {
     /// Close, after what was written (the `reply` too) has gone out. The server has forgotten the client already.
     Close { client: ClientId, why: CloseWhy },
     /// Connect to `to`, an address of the asker's, from the address at which it reached this server; say the prompt of
-    /// [`probe`](crate::wire::probe), and tell the first line by `handle_probe_line`. Failures need not be told.
+    /// [`probe`](crate::wire::probe), and tell the first line by `handle_probe_line`. A failure need not be told,
+    /// unless it was this computer's: `handle_probe_untried`.
     Dial { probe: ProbeId, to: SocketAddr, from: IpAddr },
     /// Drop that connection, or the attempt, if there still is one.
     Abandon { probe: ProbeId },
@@ -244,6 +245,11 @@ impl Server {
         self.probes.handle_line(probe, line);
     }
 
+    /// This computer has no means left to try a port. That says nothing of the port, nor when it became known.
+    pub(crate) fn handle_probe_untried(&mut self, probe: ProbeId) {
+        self.probes.handle_untried(probe);
+    }
+
     /// A connection is gone. Unknown and forgotten clients are fine.
     pub(crate) fn handle_closed(&mut self, client: ClientId, now: Instant) {
         let Some(mut state) = self.clients.remove(&client) else { return };
@@ -375,8 +381,7 @@ impl Server {
     }
 
     fn probed(&mut self, done: Done) {
-        let Done { probe, client, port, proven } = done;
-        let verdict = if proven { Verdict::Yes } else { Verdict::No };
+        let Done { probe, client, port, verdict } = done;
         self.tell(client, &Reply::Probed { port, verdict });
         self.actions.push_back(ServerAction::Abandon { probe });
     }

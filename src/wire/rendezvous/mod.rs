@@ -75,7 +75,7 @@ pub(crate) enum Reply {
     /// `OBSERVERS IP:PORT :PORT ...` or `OBSERVERS NONE`.
     Observers(Vec<Observer>),
     /// `PROBED PORT YES`, `PROBED PORT NO`, both a fixed time after the question and so perhaps behind answers to later
-    /// ones; `PROBED PORT LATER` at once.
+    /// ones; `PROBED PORT LATER` at once, as a rule.
     Probed { port: u16, verdict: Verdict },
     /// `LISTED PORT`: registered, for as long as this connection lives (and a grace).
     Listed { port: u16 },
@@ -120,7 +120,7 @@ pub(crate) enum Verdict {
     Yes,
     /// Nobody proved the nonce in time, for whatever reason: a server does not tell more.
     No,
-    /// It was not tried: too many probes at the moment.
+    /// It was not tried: too many probes at the moment, or no means to.
     Later,
 }
 

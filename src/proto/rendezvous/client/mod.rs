@@ -198,7 +198,7 @@ enum State {
     /// No new attempt before then.
     Resting(Instant),
     Dialing(Instant),
-    Open(Session),
+    Open(Box<Session>),
     /// `QUIT` is sent; the server closes, so that it has surely read all, and the port's aftermath is its own.
     Quitting(Instant),
     Left,
@@ -246,7 +246,7 @@ impl Client {
             }
             session.ask_source(Answer::Greeting, now + self.config.answer_within, &mut self.out);
         }
-        self.state = State::Open(session);
+        self.state = State::Open(Box::new(session));
         self.work(now);
     }
 
