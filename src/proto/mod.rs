@@ -6,5 +6,8 @@ pub(crate) mod dial;
 pub(crate) mod duplicates;
 pub(crate) mod household;
 pub(crate) mod link;
+#[cfg_attr(not(test), expect(dead_code, reason = "the node does not ask routers yet"))]
+pub(crate) mod mapping;
 pub(crate) mod peers;
+pub(crate) mod public;
 pub(crate) mod rendezvous;
