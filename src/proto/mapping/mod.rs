@@ -234,8 +234,8 @@ impl Mapper {
 
 /// Outputs.
 impl Mapper {
-    /// The next order to carry out. Orders are carried out at the same time, but a `Remove` goes to the router that was the
-    /// last one found when it was given.
+    /// The next order to carry out. Orders are carried out at the same time; a change goes to the router that was the last
+    /// one found by its protocol when it was given, and of two searches the one that was ordered later says which.
     pub(crate) fn poll_order(&mut self) -> Option<(u64, Order)> {
         self.orders.poll()
     }
