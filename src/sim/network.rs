@@ -10,7 +10,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::gateway;
 use crate::random::Random;
+use crate::reach::LanAddress;
 use crate::time::Instant;
 
 /// What a sender may have under way and unread, unless a test says otherwise.
@@ -116,6 +118,8 @@ pub(super) enum Report {
     Resolved(u64, Result<Vec<SocketAddr>, String>),
     Loaded(io::Result<String>),
     Saved(io::Result<()>),
+    Interfaces(Vec<LanAddress>),
+    Gateway(u64, gateway::Report),
 }
 
 #[derive(Debug)]
@@ -402,6 +406,12 @@ impl Network {
 
     pub(super) fn computer_of(&self, program: ProgramId) -> ComputerId {
         self.programs[program.0].computer
+    }
+
+    /// As the operating system of the program's computer lists them.
+    pub(super) fn interfaces(&self, program: ProgramId) -> Vec<LanAddress> {
+        let ips = &self.computers[self.computer_of(program).0].ips;
+        ips.iter().map(|&address| LanAddress { interface: "sim0".into(), address }).collect()
     }
 
     pub(super) fn mailbox(&mut self, program: ProgramId) -> &mut Mailbox {
