@@ -62,6 +62,7 @@ pub(crate) struct Added {
 }
 
 /// Why a router adds no mapping.
+#[cfg_attr(not(feature = "gateway"), allow(dead_code, reason = "then no router is asked"))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// UPnP error 718, or the port leads to somebody else: another external port may do.

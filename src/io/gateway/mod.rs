@@ -19,11 +19,13 @@ mod proxy;
 #[cfg(feature = "gateway")]
 mod upnp;
 
-#[cfg(all(test, feature = "gateway", target_os = "linux"))]
+// The router in process needs 127.0.0.0/8 as a whole.
+#[cfg(test)]
+#[cfg(all(feature = "gateway", target_os = "linux"))]
 #[path = "../../../tests/common/router/mod.rs"]
 mod router;
-// The router in process needs 127.0.0.0/8 as a whole.
-#[cfg(all(test, feature = "gateway", target_os = "linux"))]
+#[cfg(test)]
+#[cfg(all(feature = "gateway", target_os = "linux"))]
 mod tests;
 
 #[cfg(feature = "gateway")]
