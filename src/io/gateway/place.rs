@@ -21,6 +21,11 @@ pub(super) fn is_sane(router: IpAddr, from: Ipv4Addr, named: Option<IpAddr>) -> 
             || natpmp::get_default_gateway() == Ok(router))
 }
 
+/// The default gateway, where it is in our address's network.
+pub(super) fn likely_router(from: Ipv4Addr) -> Option<IpAddr> {
+    natpmp::get_default_gateway().ok().filter(|&router| is_neighbour(router, from)).map(IpAddr::V4)
+}
+
 /// Whether both are in the network of the interface that has our address.
 fn is_neighbour(router: Ipv4Addr, from: Ipv4Addr) -> bool {
     if_addrs::get_if_addrs().unwrap_or_default().iter().any(|interface| match &interface.addr {
