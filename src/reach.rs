@@ -375,8 +375,8 @@ impl fmt::Display for MappingFault {
     }
 }
 
-/// A rendezvous server, as the node sees it and is seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A rendezvous server, as the node sees it and is seen. The default one has no name and does not answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerSight {
     /// The server as configured.

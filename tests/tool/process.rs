@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// Far more than anything takes; only a failure waits for it.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A process of the tool; killed when dropped.
 pub(crate) struct Process {
