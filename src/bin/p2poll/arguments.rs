@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
 
     /// Logs more to standard error: -v informs, -vv debugs, -vvv traces. RUST_LOG works too. What the log then tells of
     /// who comes and goes is not told a second time
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, display_order = 99)]
     pub(crate) verbose: u8,
 }
 

@@ -26,9 +26,10 @@ pub(crate) fn run(options: &DoctorOptions) -> Result<(), Failure> {
     waiting.add(&mut net)?;
     let output = if options.json { Output::json() } else { Output::plain(Plain::default()) };
     let mut doctor = Doctor { net, options, output, findings: Findings::default(), reported: None };
+    doctor.introduce();
     let outcome = doctor.examine(&mut waiting);
     // Whatever happened, the router is not left with a mapping.
-    doctor.leave()?;
+    doctor.leave(&mut waiting)?;
     outcome
 }
 
@@ -62,6 +63,16 @@ struct Doctor<'a> {
 }
 
 impl Doctor<'_> {
+    fn introduce(&self) {
+        let DoctorOptions { rendezvous, wait, .. } = self.options;
+        let whom = match rendezvous.len() {
+            0 => "this machine".into(),
+            1 => rendezvous[0].clone(),
+            count => format!("{count} rendezvous servers"),
+        };
+        self.output.tell(|| format!("asking {whom}, for {wait} s at most"));
+    }
+
     /// Watches until there is nothing more to find out, time is over or the user has enough.
     fn examine(&mut self, waiting: &mut Waiting) -> Result<(), Failure> {
         let begin = now();
@@ -128,27 +139,40 @@ impl Doctor<'_> {
     }
 
     /// Takes back what the router was asked.
-    fn leave(mut self) -> Result<(), Failure> {
+    fn leave(mut self, waiting: &mut Waiting) -> Result<(), Failure> {
         let reach = self.net.reach();
-        let lease = match reach.mapping {
-            Mapping::Mapped { lease, .. } => Some(lease),
-            _ => None,
+        let Mapping::Mapped { lease, .. } = reach.mapping else {
+            self.net.finish(LEAVE)?;
+            return Ok(());
         };
-        if lease.is_some() {
-            self.output.tell(|| "asking the router to remove the mapping; Ctrl-C ends at once".into());
-        }
-        let done = self.net.finish(LEAVE)?;
-        match lease {
-            Some(Some(lease)) if !done => complain(format_args!(
-                "the router has not said that it removed the mapping; it ends by itself in {} s at most",
-                lease.as_secs()
-            )),
-            Some(None) if !done => complain(
-                "the router has not said that it removed the mapping; it may stay until somebody removes it there",
-            ),
-            _ => {}
+        self.output.tell(|| "asking the router to remove the mapping; Ctrl-C ends at once".into());
+        if !self.stop(waiting)? {
+            let then = match lease {
+                Some(lease) => format!("it ends by itself in {} s at most", lease.as_secs()),
+                None => "it may stay until somebody removes it there".into(),
+            };
+            complain(format_args!("the router has not said that it removed the mapping; {then}"));
         }
         Ok(())
+    }
+
+    /// Whether all was done in time, and before the user had enough.
+    fn stop(&mut self, waiting: &mut Waiting) -> Result<bool, Failure> {
+        let begin = now();
+        // Who has asked to leave by now waits for the rest of it; a second wish ends the program by itself.
+        let asked = waiting.wants_to_leave();
+        self.net.stop();
+        loop {
+            self.net.poll(Some(Duration::ZERO))?;
+            if self.net.events().any(|event| event == Event::Stopped) {
+                return Ok(true);
+            }
+            let left = LEAVE.saturating_sub(now() - begin);
+            if left.is_zero() || (!asked && waiting.wants_to_leave()) {
+                return Ok(false);
+            }
+            waiting.wait(self.net.next_wakeup().into_iter().chain([left]).min())?;
+        }
     }
 }
 

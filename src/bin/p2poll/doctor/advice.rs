@@ -417,6 +417,7 @@ mod tests {
         let mapped = picture(|reach| {
             let external = "203.0.113.7:5000".parse().unwrap();
             reach.mapping = Mapping::Mapped { protocol: MappingProtocol::Upnp, external, lease: None };
+            reach.port = Some(5000);
         });
         assert!(told(mapped, &options(|_| {}))[0].ends_with("203.0.113.7:5000."));
         let six = picture(|reach| reach.wan = Some("2001:db8::5".parse().unwrap()));

@@ -50,11 +50,12 @@ pub(super) fn list(items: &[impl Display]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Where others can connect to, as far as it is known.
+/// Where others can connect to, as far as it is known. What the outside sees goes before what the router says.
 pub(super) fn entrance(reach: &Reach) -> Option<SocketAddr> {
-    match reach.mapping {
-        Mapping::Mapped { external, .. } => Some(external),
-        _ => Some(SocketAddr::new(reach.wan?, reach.port?)),
+    match (reach.wan, reach.port, &reach.mapping) {
+        (Some(wan), Some(port), _) => Some(SocketAddr::new(wan, port)),
+        (_, _, Mapping::Mapped { external, .. }) => Some(*external),
+        _ => None,
     }
 }
 
