@@ -66,7 +66,8 @@ impl Doctor<'_> {
     fn introduce(&self) {
         let DoctorOptions { rendezvous, wait, .. } = self.options;
         let whom = match rendezvous.len() {
-            0 => "this machine".into(),
+            0 if self.options.reach.no_mapping => "this machine alone".into(),
+            0 => "the router".into(),
             1 => rendezvous[0].clone(),
             count => format!("{count} rendezvous servers"),
         };

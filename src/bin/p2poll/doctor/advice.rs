@@ -338,7 +338,7 @@ impl Case<'_> {
     /// The one at which it listens; the picture's is the router's once that has opened one.
     fn own_port(&self) -> String {
         match (self.options.port, self.reach.port, &self.reach.mapping) {
-            (0, _, Mapping::Mapped { .. }) | (0, None, _) => "its port".into(),
+            (0, _, Mapping::Mapped { .. }) | (0, None, _) => "your program's port".into(),
             (0, Some(port), _) | (port, ..) => format!("port {port}"),
         }
     }

@@ -8,6 +8,7 @@ use p2poll::{Mapping, MappingProtocol, Nat, NatKind, NodeType, Reach, ServerKind
 use serde_json::{Value, json};
 
 use super::findings::Findings;
+use crate::output::harmless;
 
 /// With the fields in the order in which the help names them.
 pub(super) fn json(reach: &Reach, advice: &[String]) -> Value {
@@ -30,7 +31,10 @@ pub(super) fn json(reach: &Reach, advice: &[String]) -> Value {
 pub(super) fn text(findings: &Findings, advice: &[String]) -> String {
     let Reach { nat, wan, lan, port, reachable, mapping, .. } = &*findings.reach;
     let mut text = String::new();
-    let mut row = |name: &str, what: &dyn Display| text.push_str(&format!("{name:<18}{what}\n"));
+    // What routers say, and servers are called, makes no lines of its own and commands no terminal.
+    let mut row = |name: &str, what: &dyn Display| {
+        text.push_str(&format!("{name:<18}{}\n", harmless(&what.to_string())));
+    };
     row("node type", &node_type(&findings.reach));
     row("NAT", &explained(*nat));
     row("outside address", &or_unknown(*wan));
@@ -42,7 +46,7 @@ pub(super) fn text(findings: &Findings, advice: &[String]) -> String {
         row(name, &server);
     }
     text.push_str("\nWhat to do:\n");
-    advice.iter().for_each(|sentence| text.push_str(&format!("- {sentence}\n")));
+    advice.iter().for_each(|sentence| text.push_str(&format!("- {}\n", harmless(sentence))));
     text
 }
 
@@ -101,8 +105,11 @@ fn milliseconds(time: Duration) -> f64 {
 fn node_type(reach: &Reach) -> String {
     let node_type = reach.node_type;
     let meaning = match node_type {
-        NodeType::Passive if reach.reachable.answer().is_none() => "as far as is known",
-        NodeType::Passive => "others can connect to it",
+        NodeType::Passive => match reach.reachable.answer() {
+            Some(true) => "others can connect to it",
+            Some(false) => "though nobody can connect to it",
+            None => "as far as is known",
+        },
         NodeType::Simultaneous => "nobody can just connect to it, but its NAT can be foretold",
         _ => "nobody can connect to it, it connects to others",
     };
@@ -248,6 +255,20 @@ What to do:
 - Rest.
 ";
         assert_eq!(text(&findings, &["Rest.".into()]), expected);
+    }
+
+    #[test]
+    fn a_router_adds_no_lines_and_commands_no_terminal() {
+        let reach = picture(|reach| {
+            let upnp = MappingFault::Other("\x1b[2J\nreachable yes".into());
+            reach.mapping = Mapping::Failed { upnp, nat_pmp: MappingFault::NotAsked };
+        });
+        let findings = Findings { reach: Arc::new(reach), ..Findings::default() };
+        let text = text(&findings, &["It says \x1b[2J\nNothing.".into()]);
+        assert_eq!(text.lines().count(), 12, "{text}");
+        assert!(!text.contains('\x1b'), "{text}");
+        let value = json(&findings.reach, &[]).to_string();
+        assert!(!value.contains(['\x1b', '\n']), "{value}");
     }
 
     #[test]
