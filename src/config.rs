@@ -528,7 +528,7 @@ impl RendezvousConfig {
         self
     }
 
-    /// Connections at once. Defaults to 25,000; the process needs as many file descriptors.
+    /// Connections at once. Defaults to 25,000; the process needs as many file descriptors, and 256 for probes.
     pub fn max_clients(mut self, clients: usize) -> Self {
         self.max_clients = clients;
         self
@@ -571,7 +571,8 @@ impl RendezvousConfig {
     }
 
     /// How many times a minute a server connects to one address (of IPv6: one /64 network) to find out whether a port there can be
-    /// reached, loopback excepted. Defaults to 10: a few nodes of a household that start, and no port scan.
+    /// reached, loopback excepted. Defaults to 10: a few nodes of a household that start, and no port scan. 0: it does
+    /// not offer to.
     pub fn max_probes_per_address(mut self, probes: usize) -> Self {
         self.max_probes_per_address = probes;
         self

@@ -14,7 +14,7 @@ use crate::proto::rendezvous::client::{Advert, AdvertKind, Client, ClientAction,
 use crate::proto::rendezvous::server::{ClientId, Limits, Server};
 use crate::random::Random;
 use crate::time::Instant;
-use crate::wire::rendezvous::{Reply, Request};
+use crate::wire::rendezvous::{Reply, Request, Token};
 
 /// No machine asks for more than this in one go.
 const MANY: usize = 1000;
@@ -100,7 +100,7 @@ fn one_line(text: &[u8]) -> &[u8] {
 /// Clients may come, say, leave out and go what they like: the server keeps its limits and makes no long speeches. The
 /// first byte of a line chooses who speaks and what happens before.
 pub fn rendezvous_server(data: &[u8]) {
-    let limits = Limits { clients: 4, nodes: 3, candidates_in_all: 3, ..Limits::default() };
+    let limits = Limits { clients: 4, nodes: 3, candidates_in_all: 3, probes: 2, ..Limits::default() };
     let mut server = Server::new(limits, Random::from_seed([1; 32]), Duration::from_secs(1_000_000));
     let mut places: [Option<u64>; 6] = [None; 6];
     let (mut now, mut ids) = (Instant::ZERO, 0);
@@ -117,7 +117,7 @@ pub fn rendezvous_server(data: &[u8]) {
             (_, None) => {
                 ids += 1;
                 places[place] = Some(ids);
-                server.handle_connected(ClientId(ids), address(place), now);
+                server.handle_connected(ClientId(ids), address(place), address(99), now);
             }
         }
         server.handle_timeout(now);
@@ -141,6 +141,10 @@ fn take_server_actions(server: &mut Server, places: &mut [Option<u64>]) {
             Some(ServerAction::Send { text, .. }) => {
                 one_line(&text);
             }
+            Some(ServerAction::Dial { to, .. }) => {
+                assert!((0..6).any(|place| address(place).ip() == to.ip()), "nobody there asked");
+            }
+            Some(ServerAction::Abandon { .. }) => {}
             Some(ServerAction::Close { client, .. }) => {
                 for place in places.iter_mut().filter(|place| **place == Some(client.0)) {
                     *place = None;
@@ -165,6 +169,7 @@ pub fn rendezvous_client(data: &[u8]) {
             2 => client.bootstrap(now),
             3 => client.advertise(now),
             4 => client.set_wanted(usize::from(choice), now),
+            5 => drop(client.probe(5000, Token::from_number(7), now)),
             _ => {}
         }
         client.handle_timeout(now);
@@ -188,7 +193,7 @@ fn take_client_actions(client: &mut Client, now: Instant) {
     for _ in 0..MANY {
         match client.poll_action() {
             None => return,
-            Some(ClientAction::Dial) => client.handle_connected(address(9), now),
+            Some(ClientAction::Dial) => client.handle_connected(address(9), address(10), now),
             Some(ClientAction::Send(text)) => {
                 assert!(text.ends_with(b"\r\n") && text.len() < 8 << 10);
             }
@@ -226,7 +231,7 @@ mod tests {
         b"CLEAR",
         b"QUIT",
         b"HELLO p2poll 1 ",
-        b"listed ping seen newer",
+        b"listed ping seen observers probe newer",
         b"WHOAMI",
         b"PING ",
         b"x1",
@@ -241,6 +246,13 @@ mod tests {
         b"FIGHT ",
         b"RECONNECT",
         b"PONG ",
+        b"OBSERVERS",
+        b" :8001",
+        b"PROBE 5000 ",
+        b"0123456789abcdef",
+        b"PROBED 5000 ",
+        b"YES",
+        b"NO",
         b"LISTED 5",
         b"FULL",
         b"\xff\0",

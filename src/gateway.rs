@@ -31,6 +31,17 @@ pub(crate) enum Order {
     Remove { protocol: MappingProtocol, external: u16, internal: SocketAddrV4 },
 }
 
+impl Order {
+    /// What is reported when it came to nothing.
+    pub(crate) fn fails_by(&self, fault: MappingFault) -> Report {
+        match self {
+            Self::Find { .. } => Report::Found(Err(fault)),
+            Self::Add { .. } => Report::Added(Err(Refusal::Fault(fault))),
+            Self::Remove { .. } => Report::Removed(Err(fault)),
+        }
+    }
+}
+
 /// What came of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Report {
@@ -51,6 +62,7 @@ pub(crate) struct Added {
 }
 
 /// Why a router adds no mapping.
+#[cfg_attr(not(feature = "gateway"), allow(dead_code, reason = "then no router is asked"))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// UPnP error 718, or the port leads to somebody else: another external port may do.

@@ -145,6 +145,8 @@ impl fmt::Display for LanAddress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Nat {
+    /// There is none: the outside sees the node's own address. Its ports are as they are, so they are preserved.
+    None,
     /// Measured: at least five samples.
     Measured(NatKind),
     /// As the configuration says.
@@ -157,6 +159,7 @@ impl Nat {
     /// The kind, measured or configured.
     pub fn kind(self) -> Option<NatKind> {
         match self {
+            Self::None => Some(NatKind::Preserving),
             Self::Measured(kind) | Self::Configured(kind) => Some(kind),
             Self::Unknown(_) => None,
         }
@@ -166,6 +169,7 @@ impl Nat {
 impl fmt::Display for Nat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::None => f.write_str("none"),
             Self::Measured(kind) => kind.fmt(f),
             Self::Configured(kind) => write!(f, "{kind} (as configured)"),
             Self::Unknown(why) => write!(f, "unknown: {why}"),
@@ -375,8 +379,8 @@ impl fmt::Display for MappingFault {
     }
 }
 
-/// A rendezvous server, as the node sees it and is seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A rendezvous server, as the node sees it and is seen. The default one has no name and does not answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerSight {
     /// The server as configured.

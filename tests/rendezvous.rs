@@ -1,8 +1,10 @@
 //! The rendezvous server as a stranger meets it: over sockets, by hand.
 
+mod common;
+
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
 use p2poll::{Rendezvous, RendezvousConfig};
 
@@ -161,4 +163,156 @@ fn a_client_too_many_is_turned_away() {
     serve(&mut server, |server| server.stats().clients == ROOM - 1);
     inside.push(stranger(&server));
     serve(&mut server, |server| server.stats().clients == ROOM);
+}
+
+const NONCE: &str = "0123456789abcdef0123456789abcdef";
+const PROBE_TIME: Duration = Duration::from_millis(200);
+
+/// A server that answers probes soon.
+fn prober(listen: &[&str]) -> Rendezvous {
+    let config = RendezvousConfig::new().probe_time(PROBE_TIME);
+    listen.iter().fold(config, |config, at| config.listen(*at)).start().expect("port 0 is free")
+}
+
+fn listener() -> (TcpListener, u16) {
+    let listener = common::listener();
+    listener.set_nonblocking(true).expect("every socket can");
+    let port = listener.local_addr().expect("it is bound").port();
+    (listener, port)
+}
+
+fn next_line(server: &mut Rendezvous, stream: &mut TcpStream) -> String {
+    let mut text = Vec::new();
+    serve(server, |_| {
+        read_into(stream, &mut text);
+        text.ends_with(b"\n")
+    });
+    String::from_utf8(text).expect("text")
+}
+
+fn accept(server: &mut Rendezvous, listener: &TcpListener) -> TcpStream {
+    let mut accepted = None;
+    serve(server, |_| {
+        accepted = listener.accept().ok();
+        accepted.is_some()
+    });
+    let (stream, _) = accepted.expect("somebody came");
+    stream.set_nonblocking(true).expect("every socket can");
+    stream
+}
+
+/// Asks for a probe of the port, and says in what time which answer came.
+fn probe(
+    server: &mut Rendezvous,
+    asker: &mut TcpStream,
+    port: u16,
+    act: impl FnOnce(&mut Rendezvous),
+) -> (Duration, String) {
+    let begin: Instant = common::now();
+    asker.write_all(format!("PROBE {port} {NONCE}\r\n").as_bytes()).expect("there is room");
+    act(server);
+    let answer = next_line(server, asker);
+    (begin.elapsed(), answer)
+}
+
+/// The whole of it, by hand and without `HELLO`: the server says its one line, gets the nonce, goes away, and tells.
+#[test]
+fn a_port_that_answers_the_probe_can_be_reached() {
+    let mut server = prober(&["127.0.0.1:0"]);
+    let mut asker = stranger(&server);
+    let (listener, port) = listener();
+    let (took, answer) = probe(&mut server, &mut asker, port, |server| {
+        let mut probed = accept(server, &listener);
+        assert_eq!(next_line(server, &mut probed), "~probe\r\n");
+        assert_eq!(server.stats().clients, 1, "a probe is no client");
+        // A question on the probe's connection is none.
+        probed.write_all(format!("~probe {NONCE}\r\nWHOAMI\r\n").as_bytes()).expect("there is room");
+        serve(server, |_| match probed.read(&mut [0; 64]) {
+            Ok(0) => true,
+            Ok(len) => panic!("{len} bytes more"),
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
+        });
+    });
+    assert_eq!(answer, format!("PROBED {port} YES\r\n"));
+    assert!(took >= PROBE_TIME, "{took:?}");
+}
+
+/// A closed port, one that says nothing, one where something else talks, one that talks without end, one that hangs up
+/// and one that knows a wrong nonce: the asker can not tell which it was, neither by the answer nor by the clock.
+#[test]
+fn who_does_not_prove_the_nonce_is_not_told_from_nobody() {
+    let mut server = prober(&["127.0.0.1:0"]);
+    let mut asker = stranger(&server);
+    let (listener, port) = listener();
+    let wrong = format!("~probe {}\r\n", NONCE.replace('0', "1"));
+    let endless = vec![b'x'; 100_000];
+    let services: [Option<&[u8]>; 6] = [
+        None,
+        Some(b""),
+        Some(b"220 mail.example.org ESMTP\r\n"),
+        Some(b"~probe\r\n"),
+        Some(wrong.as_bytes()),
+        Some(&endless),
+    ];
+    let mut times = Vec::new();
+    for service in services {
+        let (took, answer) = probe(&mut server, &mut asker, port, |server| {
+            let mut probed = accept(server, &listener);
+            // None: it hangs up. What is not taken of an endless line is not read either.
+            if let Some(service) = service {
+                let _ = probed.write(service);
+                let mut heard = Vec::new();
+                serve(server, |_| match probed.read(&mut [0; 64]) {
+                    Ok(0) => true,
+                    Ok(len) => {
+                        heard.extend([0].repeat(len));
+                        service.is_empty()
+                    }
+                    Err(error) => error.kind() != ErrorKind::WouldBlock,
+                });
+                assert!(heard.len() <= 8, "more than the prompt was said");
+            }
+        });
+        assert_eq!(answer, format!("PROBED {port} NO\r\n"));
+        times.push(took);
+    }
+    drop(listener);
+    let (took, answer) = probe(&mut server, &mut asker, port, |_| {});
+    assert_eq!(answer, format!("PROBED {port} NO\r\n"));
+    times.push(took);
+    // A turn of the loop here, and a busy machine, are all that makes a difference.
+    assert!(times.iter().all(|&time| time >= PROBE_TIME), "{times:?}");
+    assert_eq!(server.stats().clients, 1);
+}
+
+/// Who asks and goes away is told nothing, and leaves nothing behind.
+#[test]
+fn a_probe_goes_with_its_asker() {
+    let mut server = prober(&["127.0.0.1:0"]);
+    let mut asker = stranger(&server);
+    let (listener, port) = listener();
+    asker.write_all(format!("PROBE {port} {NONCE}\r\n").as_bytes()).expect("there is room");
+    let mut probed = accept(&mut server, &listener);
+    assert_eq!(next_line(&mut server, &mut probed), "~probe\r\n");
+    drop(asker);
+    serve(&mut server, |_| match probed.read(&mut [0; 64]) {
+        Ok(len) => len == 0,
+        Err(error) => error.kind() != ErrorKind::WouldBlock,
+    });
+    serve(&mut server, |server| server.stats().clients == 0);
+}
+
+/// A server that listens at several places tells of the others.
+#[test]
+fn a_server_tells_where_else_it_listens() {
+    let mut server = prober(&["127.0.0.1:0", "127.0.0.1:0", "127.0.0.2:0", "0.0.0.0:0"]);
+    let ports: Vec<u16> = server.local_addrs().iter().map(|addr| addr.port()).collect();
+    let mut asker = stranger(&server);
+    asker.write_all(b"OBSERVERS\r\n").expect("there is room");
+    let expected = format!("OBSERVERS :{} 127.0.0.2:{} :{}\r\n", ports[1], ports[2], ports[3]);
+    assert_eq!(next_line(&mut server, &mut asker), expected);
+    let mut alone = prober(&["127.0.0.1:0"]);
+    let mut asker = stranger(&alone);
+    asker.write_all(b"OBSERVERS\r\n").expect("there is room");
+    assert_eq!(next_line(&mut alone, &mut asker), "OBSERVERS NONE\r\n");
 }

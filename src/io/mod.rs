@@ -5,11 +5,14 @@
 
 mod clock;
 mod entropy;
+mod gateway;
+mod interfaces;
 mod listener;
 mod sockets;
 mod worker;
 
 pub(crate) use clock::Clock;
 pub(crate) use entropy::seed;
+pub(crate) use gateway::GatewayDesk;
 pub(crate) use sockets::{Progress, Read, Sockets, Stream, Write, kind_of};
 pub(crate) use worker::{Report, Worker};

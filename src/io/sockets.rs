@@ -242,13 +242,17 @@ impl Sockets {
         Ok(())
     }
 
-    /// Begins to connect, `from` an address of this machine or from any; the outcome comes as [`Progress`].
-    pub(crate) fn dial(&mut self, slot: usize, to: SocketAddr, from: Option<IpAddr>) -> io::Result<()> {
+    /// Begins to connect, `from` an address of this machine or from any; the outcome comes as [`Progress`]. A port other
+    /// than 0 is shared with whoever else dials from it.
+    pub(crate) fn dial(&mut self, slot: usize, to: SocketAddr, from: Option<SocketAddr>) -> io::Result<()> {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
-        if let Some(ip) = from.filter(|ip| !ip.is_unspecified()) {
+        if let Some(from) = from.filter(|from| !from.ip().is_unspecified() || from.port() != 0) {
+            if from.port() != 0 {
+                share_port(&socket)?;
+            }
             // Of the other family it is refused: a node that was bound to one address must not show another.
-            socket.bind(&SocketAddr::new(ip, 0).into())?;
+            socket.bind(&from.into())?;
         }
         match socket.connect(&to.into()) {
             Ok(()) => {}
@@ -466,6 +470,15 @@ fn is_in_progress(error: &io::Error) -> bool {
     #[cfg(not(unix))]
     const IN_PROGRESS: i32 = 10036; // WSAEINPROGRESS
     error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(IN_PROGRESS)
+}
+
+/// Several connections from one local port take this on each of their sockets (socket(7), `SO_REUSEPORT`); Windows has
+/// one option for it. Nobody listens at such a port, so nobody's connections can be taken.
+fn share_port(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_address(true)?;
+    #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
+    socket.set_reuse_port(true)?;
+    Ok(())
 }
 
 /// What kind of error it is. Out of file descriptors has no kind of its own; "quota exceeded" says it best.

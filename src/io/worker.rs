@@ -1,4 +1,4 @@
-//! One thread for what blocks by nature: name resolution and small files. Nothing of the application runs there.
+//! One thread for what blocks by nature: name resolution, small files, the list of interfaces. Nothing of the application runs there.
 
 use std::fs;
 use std::io::{self, Read as _};
@@ -9,6 +9,9 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, TrySendError, 
 use std::thread;
 
 use mio::Waker;
+
+use super::interfaces;
+use crate::reach::LanAddress;
 
 /// Jobs that may wait. A resolver that hangs holds up those behind it, whose deadlines are kept by the node.
 const QUEUE: usize = 512;
@@ -24,6 +27,7 @@ enum Order {
     Resolve(u64, String, u16),
     Load(PathBuf),
     Save(PathBuf, String),
+    Interfaces,
 }
 
 /// What a job gave.
@@ -32,6 +36,7 @@ pub(crate) enum Report {
     Resolved(u64, Result<Vec<SocketAddr>, String>),
     Loaded(io::Result<String>),
     Saved(io::Result<()>),
+    Interfaces(io::Result<Vec<LanAddress>>),
 }
 
 /// The thread, started with its first job. It ends when this is dropped, after the job that it is at.
@@ -63,6 +68,12 @@ impl Worker {
     pub(crate) fn save(&mut self, path: PathBuf, text: String) {
         if let Err(why) = self.order(Order::Save(path, text)) {
             self.failed.push(Report::Saved(Err(why)));
+        }
+    }
+
+    pub(crate) fn interfaces(&mut self) {
+        if let Err(why) = self.order(Order::Interfaces) {
+            self.failed.push(Report::Interfaces(Err(why)));
         }
     }
 
@@ -114,6 +125,7 @@ fn work(queue: &Receiver<Order>, reports: &Sender<Report>, waker: &Waker) {
             Order::Resolve(query, host, port) => Report::Resolved(query, resolve(&host, port)),
             Order::Load(path) => Report::Loaded(load(&path)),
             Order::Save(path, text) => Report::Saved(save(&path, &text)),
+            Order::Interfaces => Report::Interfaces(interfaces::addresses()),
         };
         if reports.send(report).is_err() || waker.wake().is_err() {
             return;

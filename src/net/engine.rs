@@ -10,7 +10,7 @@ use mio::Registry;
 
 use crate::error::StartError;
 use crate::id::ConId;
-use crate::io::{Clock, Progress, Read, Report, Sockets, Stream, Worker, Write, kind_of};
+use crate::io::{Clock, GatewayDesk, Progress, Read, Report, Sockets, Stream, Worker, Write, kind_of};
 use crate::node::streams::SocketAction;
 use crate::node::{Action, Host, Job};
 use crate::proto::link::End;
@@ -34,6 +34,7 @@ pub(crate) struct Engine<H> {
     clock: Clock,
     sockets: Sockets,
     worker: Worker,
+    gateways: GatewayDesk,
     /// Refused for want of a file descriptor, and not told to the log yet.
     refused: u64,
     /// When the log may be told of them again.
@@ -44,7 +45,8 @@ impl<H: Host> Engine<H> {
     pub(crate) fn new(host: H, clock: Clock, dead_after: Duration) -> Result<Self, StartError> {
         let sockets = Sockets::new(dead_after).map_err(StartError::System)?;
         let worker = Worker::new(sockets.waker());
-        Ok(Self { host, clock, sockets, worker, refused: 0, note_at: Instant::ZERO })
+        let gateways = GatewayDesk::new(sockets.waker());
+        Ok(Self { host, clock, sockets, worker, gateways, refused: 0, note_at: Instant::ZERO })
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -130,6 +132,9 @@ impl<H: Host> Engine<H> {
         while let Some(report) = self.worker.poll_report() {
             self.report(report, now);
         }
+        while let Some((request, report)) = self.gateways.poll_report() {
+            self.host.handle_gateway(request, report, now);
+        }
         while let Some(slot) = self.sockets.poll_hangup() {
             self.host.streams().handle_hangup(slot, now);
         }
@@ -184,6 +189,7 @@ impl<H: Host> Engine<H> {
             || self.sockets.has_acceptable()
             || self.sockets.has_more()
             || self.worker.has_failed()
+            || self.gateways.has_failed()
             || self.host.streams().is_busy()
             || self.host.has_work();
         if busy {
@@ -239,6 +245,8 @@ impl<H: Host> Engine<H> {
             Action::Job(Job::Resolve { query, host, port }) => self.worker.resolve(query, host, port),
             Action::Job(Job::Load { path }) => self.worker.load(path),
             Action::Job(Job::Save { path, text }) => self.worker.save(path, text),
+            Action::Job(Job::Interfaces) => self.worker.interfaces(),
+            Action::Job(Job::Gateway { request, order }) => self.gateways.order(request, order),
         }
     }
 
@@ -247,6 +255,7 @@ impl<H: Host> Engine<H> {
             Report::Resolved(query, outcome) => self.host.handle_resolved(query, outcome, now),
             Report::Loaded(outcome) => self.host.handle_loaded(outcome, now),
             Report::Saved(outcome) => self.host.handle_saved(outcome, now),
+            Report::Interfaces(outcome) => self.host.handle_interfaces(outcome, now),
         }
     }
 }

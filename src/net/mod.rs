@@ -405,6 +405,7 @@ impl Net {
             core.admit(streams);
             core.service();
         });
+        self.admit_strangers();
         self.tell_log();
         Ok(true)
     }
@@ -413,8 +414,20 @@ impl Net {
     fn screen(&self, mut streams: Vec<Stream>) -> Vec<Stream> {
         let Some(filter) = self.filter.borrow_mut().0.take() else { return streams };
         let mut screening = Screening::begin(self, filter);
-        streams.retain(|stream| screening.admits(stream.peer));
+        // Who may be a probe is the application's business only when it has turned out to be a peer.
+        streams.retain(|stream| {
+            self.with(|core| core.host.may_be_probe(stream.peer)) || screening.admits(stream.peer)
+        });
         streams
+    }
+
+    /// Those that were held back and turned out to be peers.
+    fn admit_strangers(&self) {
+        while let Some((id, peer)) = self.with(|core| core.host.poll_stranger()) {
+            let filter = self.filter.borrow_mut().0.take();
+            let wanted = filter.is_none_or(|filter| Screening::begin(self, filter).admits(peer));
+            self.with(|core| core.host.admit_stranger(id, wanted, core.now()));
+        }
     }
 
     fn tell_log(&self) {

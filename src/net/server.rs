@@ -68,7 +68,8 @@ impl RendezvousConfig {
                 let any = addr.is_ipv6() && addr.ip().is_unspecified();
                 core.listen((!any).then_some(addr.ip()), addr.port())
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
+        core.host.handle_listening(&local);
         Ok(Rendezvous {
             #[cfg(unix)]
             registry: core.registry().map_err(StartError::System)?,

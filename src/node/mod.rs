@@ -12,9 +12,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::gateway;
 use crate::id::ConId;
 use crate::note::Notes;
 use crate::proto::link::End;
+use crate::reach::LanAddress;
 use crate::time::Instant;
 use streams::{SocketAction, Streams};
 
@@ -34,6 +36,10 @@ pub(crate) enum Job {
     Load { path: PathBuf },
     /// Replace the file of known peers.
     Save { path: PathBuf, text: String },
+    /// Look what addresses the interfaces have; the outcome comes as `handle_interfaces`.
+    Interfaces,
+    /// Ask a router; the outcome comes as `handle_gateway` with the same number. Later orders have larger numbers.
+    Gateway { request: u64, order: gateway::Order },
 }
 
 /// What a driver drives. `slot` names a stream; the driver keeps its socket under the same number.
@@ -77,6 +83,12 @@ pub(crate) trait Host {
 
     /// The file of known peers was written, or why it could not be.
     fn handle_saved(&mut self, outcome: io::Result<()>, now: Instant);
+
+    /// The addresses of the interfaces, or why they can not be known.
+    fn handle_interfaces(&mut self, _outcome: io::Result<Vec<LanAddress>>, _now: Instant) {}
+
+    /// What came of an order to a router.
+    fn handle_gateway(&mut self, _request: u64, _report: gateway::Report, _now: Instant) {}
 
     /// Time has passed, or something happened: everything that is due is done.
     fn handle_timeout(&mut self, now: Instant);

@@ -1,5 +1,6 @@
 //! The server behind [`Rendezvous`](crate::Rendezvous): the rendezvous machine on streams of lines.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,40 +13,50 @@ use crate::node::streams::Streams;
 use crate::node::{Action, Host};
 use crate::note::Notes;
 use crate::proto::link::End;
-use crate::proto::rendezvous::server::{ClientId, CloseWhy, Limits, Server, ServerAction};
+use crate::proto::rendezvous::server::{ClientId, CloseWhy, Limits, ProbeId, Server, ServerAction};
 use crate::random::Random;
 use crate::time::{Instant, soonest};
+use crate::wire::probe;
+use crate::wire::rendezvous::Features;
 
 /// Answers are collected up to this before they are queued on the stream.
 const BATCH: usize = 16 << 10;
 
-/// What is known of a client's stream besides what the machine knows of the client.
-#[derive(Debug, Default)]
-pub(crate) struct ClientRole {
-    /// It stands in `waiting`.
-    waits: bool,
+/// What a stream is for.
+#[derive(Debug)]
+pub(crate) enum Role {
+    /// Somebody asks. `waits`: it stands in `waiting`.
+    Client { waits: bool },
+    /// We ask whether a client's port can be reached. Nobody can ask us anything here.
+    Probe(ProbeId),
 }
 
 /// A rendezvous server.
 #[derive(Debug)]
 pub(crate) struct ServerNode {
-    streams: Streams<ClientRole>,
+    streams: Streams<Role>,
     server: Server,
     notes: Notes,
     /// Answers on their way to a stream.
     answers: Vec<u8>,
     /// Clients with requests that wait until they have read earlier answers.
     waiting: Vec<ConId>,
+    /// The streams of probes.
+    probes: HashMap<ProbeId, ConId>,
 }
 
 impl ServerNode {
     pub(crate) fn new(config: &RendezvousConfig, net: u32, random: Random, wall_at_origin: Duration) -> Self {
+        let probes = config.max_probes_per_address > 0;
         let limits = Limits {
             clients: config.max_clients,
             clients_per_address: config.max_clients_per_address,
             nodes: config.max_nodes,
             nodes_per_address: config.max_nodes_per_address,
             idle: config.idle_timeout,
+            probe_time: config.probe_time,
+            probes_per_address: config.max_probes_per_address,
+            features: if probes { Features::ALL } else { Features::ALL.without(Features::PROBE) },
             ..Limits::default()
         };
         Self {
@@ -54,7 +65,13 @@ impl ServerNode {
             notes: Notes::default(),
             answers: Vec::new(),
             waiting: Vec::new(),
+            probes: HashMap::new(),
         }
+    }
+
+    /// It listens at these addresses.
+    pub(crate) fn handle_listening(&mut self, local: &[SocketAddr]) {
+        self.server.handle_listening(local.to_vec());
     }
 
     /// Clients that are connected.
@@ -86,10 +103,45 @@ impl ServerNode {
                 return;
             }
         }
-        if let Some(role) = self.streams.tag_mut(id)
-            && !std::mem::replace(&mut role.waits, true)
+        if let Some(Role::Client { waits }) = self.streams.tag_mut(id)
+            && !std::mem::replace(waits, true)
         {
             self.waiting.push(id);
+        }
+    }
+
+    /// One line counts, and a short one: what more a foreign service has to say is not even read.
+    fn hear_probe(&mut self, probe: ProbeId, id: ConId) {
+        if let Some(line) = self.streams.next_line(id) {
+            self.server.handle_probe_line(probe, line.as_bytes());
+        } else if self
+            .streams
+            .facts(id)
+            .is_some_and(|facts| facts.counters.bytes_received <= probe::LONGEST as u64)
+        {
+            return;
+        }
+        self.abandon(probe);
+    }
+
+    fn abandon(&mut self, probe: ProbeId) {
+        if let Some(id) = self.probes.remove(&probe) {
+            self.streams.abandon(id);
+        }
+    }
+
+    /// The probe that has this slot.
+    fn probe_at(&self, slot: usize) -> Option<(ProbeId, ConId)> {
+        let id = self.streams.id_at(slot)?;
+        match self.streams.tag(id)? {
+            Role::Probe(probe) => Some((*probe, id)),
+            Role::Client { .. } => None,
+        }
+    }
+
+    fn act_all(&mut self, now: Instant) {
+        while let Some(action) = self.server.poll_action() {
+            self.act(action, now);
         }
     }
 
@@ -107,8 +159,8 @@ impl ServerNode {
             waiting.into_iter().filter(|&id| self.streams.is_open(id)).partition(|&id| self.has_room(id));
         self.waiting = waiting;
         for id in ready {
-            if let Some(role) = self.streams.tag_mut(id) {
-                role.waits = false;
+            if let Some(Role::Client { waits }) = self.streams.tag_mut(id) {
+                *waits = false;
             }
             self.answer(id, now);
         }
@@ -133,11 +185,18 @@ impl ServerNode {
                 });
                 self.streams.close(id, now);
             }
+            ServerAction::Dial { probe, to, from } => {
+                let id = self.streams.dial(to, Some(SocketAddr::new(from, 0)), Role::Probe(probe), now);
+                self.probes.insert(probe, id);
+            }
+            ServerAction::Abandon { probe } => self.abandon(probe),
         }
     }
 
     fn id_of(&self, client: ClientId) -> Option<ConId> {
-        self.streams.id_at(usize::try_from(client.0).ok()?)
+        let id = self.streams.id_at(usize::try_from(client.0).ok()?)?;
+        // What is for a client must never be said to a probed port.
+        matches!(self.streams.tag(id), Some(Role::Client { .. })).then_some(id)
     }
 }
 
@@ -147,9 +206,9 @@ fn client(id: ConId) -> ClientId {
 }
 
 impl Host for ServerNode {
-    type Tag = ClientRole;
+    type Tag = Role;
 
-    fn streams(&mut self) -> &mut Streams<ClientRole> {
+    fn streams(&mut self) -> &mut Streams<Role> {
         &mut self.streams
     }
 
@@ -166,27 +225,48 @@ impl Host for ServerNode {
             self.notes.push(Level::Debug, || format!("refused {peer}: {why:?}"));
             return None;
         }
-        let id = self.streams.accept(peer, local, ClientRole::default(), now);
-        self.server.handle_connected(client(id), peer, now);
+        let id = self.streams.accept(peer, local, Role::Client { waits: false }, now);
+        self.server.handle_connected(client(id), peer, local, now);
         Some(id)
     }
 
     /// Who can not hear the answers needs none.
     fn handle_deaf(&mut self, slot: usize, now: Instant) {
+        if let Some((probe, _)) = self.probe_at(slot) {
+            return self.abandon(probe);
+        }
         self.streams.handle_end(slot, End::Broken(io::ErrorKind::BrokenPipe), now);
         if let Some(id) = self.streams.id_at(slot) {
             self.streams.close(id, now);
         }
     }
 
-    /// It dials nobody.
-    fn handle_connected(&mut self, _slot: usize, _local: SocketAddr, _now: Instant) {}
+    /// It dials for probes only.
+    fn handle_connected(&mut self, slot: usize, local: SocketAddr, now: Instant) {
+        if let Some(id) = self.streams.handle_connected(slot, local, now) {
+            // The first few bytes of a stream fit.
+            let _ = self.streams.queue_raw(id, &probe::prompt());
+        }
+    }
 
-    fn handle_connect_failed(&mut self, _slot: usize, _kind: io::ErrorKind, _now: Instant) {}
+    /// Nobody is told that, nor how: the answer is "no" when its time has come. But to be out of file descriptors or
+    /// local ports is not the port's fault.
+    fn handle_connect_failed(&mut self, slot: usize, kind: io::ErrorKind, _now: Instant) {
+        let Some((probe, _)) = self.probe_at(slot) else { return };
+        if matches!(
+            kind,
+            io::ErrorKind::QuotaExceeded | io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable
+        ) {
+            self.server.handle_probe_untried(probe);
+        }
+        self.abandon(probe);
+    }
 
     fn handle_received(&mut self, slot: usize, len: usize, now: Instant) {
         self.streams.handle_received(slot, len);
-        if let Some(id) = self.streams.id_at(slot) {
+        if let Some((probe, id)) = self.probe_at(slot) {
+            self.hear_probe(probe, id);
+        } else if let Some(id) = self.streams.id_at(slot) {
             self.answer(id, now);
         }
     }
@@ -201,15 +281,18 @@ impl Host for ServerNode {
     fn handle_timeout(&mut self, now: Instant) {
         self.answer_waiting(now);
         self.server.handle_timeout(now);
-        while let Some(action) = self.server.poll_action() {
-            self.act(action, now);
-        }
+        self.act_all(now);
         // What a client sent before it went away was answered when it came; there is no walk to wait for.
         self.streams.handle_walk();
         self.streams.handle_timeout(now);
         while let Some(dropped) = self.streams.poll_dropped() {
-            self.server.handle_closed(client(dropped.id), now);
+            match dropped.tag {
+                Role::Client { .. } => self.server.handle_closed(client(dropped.id), now),
+                Role::Probe(probe) => drop(self.probes.remove(&probe)),
+            }
         }
+        // Who left may have had probes under way.
+        self.act_all(now);
     }
 
     fn poll_timeout(&mut self) -> Option<Instant> {

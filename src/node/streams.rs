@@ -5,7 +5,7 @@
 //! disagree about whose slot it is.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use crate::config::StreamLimits;
 use crate::error::{CloseReason, SendError};
@@ -21,9 +21,18 @@ const UNNAMED: u64 = 1 << 63;
 /// What the driver is to do with a stream's socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SocketAction {
-    Dial { slot: usize, to: SocketAddr, from: Option<IpAddr> },
-    ShutdownWrite { slot: usize },
-    Close { slot: usize },
+    /// `from`: an address of this machine; its port, unless 0, may be one that other streams are dialled from too.
+    Dial {
+        slot: usize,
+        to: SocketAddr,
+        from: Option<SocketAddr>,
+    },
+    ShutdownWrite {
+        slot: usize,
+    },
+    Close {
+        slot: usize,
+    },
 }
 
 /// A stream that is over.
@@ -128,8 +137,19 @@ impl<T> Streams<T> {
 
     /// Takes in a stream that a peer opened, and names it.
     pub(crate) fn accept(&mut self, peer: SocketAddr, local: SocketAddr, tag: T, now: Instant) -> ConId {
+        let id = self.accept_unnamed(peer, local, tag, now);
+        self.name(id).unwrap_or(id)
+    }
+
+    /// Takes in a stream that a peer opened, and that the application may never see.
+    pub(crate) fn accept_unnamed(
+        &mut self,
+        peer: SocketAddr,
+        local: SocketAddr,
+        tag: T,
+        now: Instant,
+    ) -> ConId {
         let id = self.insert(peer, tag, now);
-        let id = self.name(id).unwrap_or(id);
         if let Some(entry) = self.slots[id.slot()].as_mut() {
             entry.connected = true;
             entry.local = Some(local);
@@ -139,7 +159,7 @@ impl<T> Streams<T> {
 
     /// Begins to open a stream; [`handle_connected`](Self::handle_connected) or
     /// [`abandon`](Self::abandon) follows.
-    pub(crate) fn dial(&mut self, to: SocketAddr, from: Option<IpAddr>, tag: T, now: Instant) -> ConId {
+    pub(crate) fn dial(&mut self, to: SocketAddr, from: Option<SocketAddr>, tag: T, now: Instant) -> ConId {
         let id = self.insert(to, tag, now);
         self.actions.push_back(SocketAction::Dial { slot: id.slot(), to, from });
         id
@@ -159,9 +179,15 @@ impl<T> Streams<T> {
     /// Streams that the application never sees do not use up numbers that it does see.
     pub(crate) fn name(&mut self, id: ConId) -> Option<ConId> {
         let serial = self.names + 1;
-        self.entry(id)?.serial = serial;
+        let entry = self.entry(id)?;
+        entry.serial = serial;
+        let is_ready = entry.ready;
         self.names = serial;
-        Some(ConId::new(self.net, id.slot() as u32, serial))
+        let named = ConId::new(self.net, id.slot() as u32, serial);
+        if is_ready {
+            self.ready.iter_mut().filter(|ready| **ready == id).for_each(|ready| *ready = named);
+        }
+        Some(named)
     }
 
     /// Forgets a stream without ceremony: a dial that failed, or lost a race.
@@ -369,6 +395,11 @@ impl<T> Streams<T> {
             self.touched.push(id.slot());
         }
         entry.link.found(span?)
+    }
+
+    /// What has arrived and was not read: whole lines, as far as they arrived together, or the beginning of one.
+    pub(crate) fn arrived(&mut self, id: ConId) -> &[u8] {
+        self.entry(id).map_or(&[], |entry| entry.link.arrived())
     }
 
     /// Closes a stream from this side: what is queued still goes out.

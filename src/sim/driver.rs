@@ -10,6 +10,7 @@ use super::network::{EndId, Network, ProgramId, Read, Report, Write};
 use crate::node::streams::SocketAction;
 use crate::node::{Action, Host, Job};
 use crate::proto::link::End;
+use crate::reach::MappingFault;
 use crate::time::Instant;
 
 /// As in `net::engine`.
@@ -92,6 +93,8 @@ impl<H: Host> Driver<H> {
                 Report::Resolved(query, outcome) => self.host.handle_resolved(query, outcome, now),
                 Report::Loaded(outcome) => self.host.handle_loaded(outcome, now),
                 Report::Saved(outcome) => self.host.handle_saved(outcome, now),
+                Report::Interfaces(addresses) => self.host.handle_interfaces(Ok(addresses), now),
+                Report::Gateway(request, report) => self.host.handle_gateway(request, report, now),
             }
         }
         while let Some(end) = network.mailbox(self.program).readable.pop_front() {
@@ -195,6 +198,14 @@ impl<H: Host> Driver<H> {
                     network.close(end);
                 }
             }
+            // On a thread of its own, not on the worker.
+            Action::Job(Job::Gateway { request, order }) => {
+                network.report_at(
+                    now,
+                    self.program,
+                    Report::Gateway(request, order.fails_by(MappingFault::NoRouter)),
+                );
+            }
             Action::Job(job) => self.begin_job(job, network, around),
         }
     }
@@ -228,6 +239,9 @@ impl<H: Host> Driver<H> {
                 around.files.insert(path, text);
                 (FILE_DELAY, Report::Saved(Ok(())))
             }
+            Job::Interfaces => (FILE_DELAY, Report::Interfaces(network.interfaces(self.program))),
+            // Begun already, elsewhere.
+            Job::Gateway { .. } => return,
         };
         self.worker_free = Some(begin + takes);
         network.report_at(begin + takes, self.program, report);

@@ -10,7 +10,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::gateway;
 use crate::random::Random;
+use crate::reach::LanAddress;
 use crate::time::Instant;
 
 /// What a sender may have under way and unread, unless a test says otherwise.
@@ -116,6 +118,8 @@ pub(super) enum Report {
     Resolved(u64, Result<Vec<SocketAddr>, String>),
     Loaded(io::Result<String>),
     Saved(io::Result<()>),
+    Interfaces(Vec<LanAddress>),
+    Gateway(u64, gateway::Report),
 }
 
 #[derive(Debug)]
@@ -404,6 +408,12 @@ impl Network {
         self.programs[program.0].computer
     }
 
+    /// As the operating system of the program's computer lists them.
+    pub(super) fn interfaces(&self, program: ProgramId) -> Vec<LanAddress> {
+        let ips = &self.computers[self.computer_of(program).0].ips;
+        ips.iter().map(|&address| LanAddress { interface: "sim0".into(), address }).collect()
+    }
+
     pub(super) fn mailbox(&mut self, program: ProgramId) -> &mut Mailbox {
         &mut self.programs[program.0].mailbox
     }
@@ -480,19 +490,21 @@ impl Network {
         &mut self,
         program: ProgramId,
         to: SocketAddr,
-        from: Option<IpAddr>,
+        from: Option<SocketAddr>,
     ) -> Result<EndId, io::ErrorKind> {
         let computer = self.computer_of(program);
         let ip = if to.ip().is_loopback() {
             to.ip()
         } else {
-            let bound = from.filter(|ip| ip.is_ipv4() == to.is_ipv4() && !ip.is_unspecified());
+            let bound = from.map(|from| from.ip());
+            let bound = bound.filter(|ip| ip.is_ipv4() == to.is_ipv4() && !ip.is_unspecified());
             let ips = &self.computers[computer.0].ips;
             bound
                 .or_else(|| ips.iter().copied().find(|ip| ip.is_ipv4() == to.is_ipv4()))
                 .ok_or(io::ErrorKind::NetworkUnreachable)?
         };
-        let local = SocketAddr::new(ip, self.next_port(computer));
+        let port = from.map(|from| from.port()).filter(|&port| port != 0);
+        let local = SocketAddr::new(ip, port.unwrap_or_else(|| self.next_port(computer)));
         let end = self.end(program, local, to, State::Connecting);
         let delay = self.computer_at(to.ip(), computer).map_or(LOOPBACK_DELAY, |to| self.delay(computer, to));
         self.plan(self.now + delay, Happening::Syn { end, tries: 0 });

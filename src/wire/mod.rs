@@ -2,4 +2,5 @@
 
 pub(crate) mod address;
 pub(crate) mod line;
+pub(crate) mod probe;
 pub(crate) mod rendezvous;

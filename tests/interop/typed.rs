@@ -50,6 +50,8 @@ pub(crate) fn extensions(street: Street, server: &Server, line_end: &'static str
     let mut bob = Typist::new(street.house(3), server.address).ending_lines_in(line_end);
     assert_eq!(alice.asks("WHOAMI"), format!("SEEN {} {}", street.house(2), alice.port()));
     assert_eq!(alice.asks("PING are-you-there"), "PONG are-you-there");
+    assert_eq!(alice.asks("OBSERVERS"), "OBSERVERS NONE");
+    assert_eq!(alice.asks("PROBE 1 0123456789abcdef"), "PROBED 1 NO");
     assert_eq!(alice.asks("HELLO p2poll 1 listed nonsense"), "HELLO p2poll 1 listed");
     assert_eq!(alice.asks("PASSIVE  READY 50500 10 "), "LISTED 50500");
     assert_eq!(bob.asks("BOOTSTRAP 10"), format!("NODES p:{}:50500 ", street.house(2)));

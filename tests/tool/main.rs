@@ -1,6 +1,7 @@
 //! The tool as people and scripts use it: real processes, on loopback.
 #![cfg(unix)]
 
+mod doctor;
 mod process;
 
 use std::collections::BTreeSet;
@@ -239,12 +240,24 @@ fn wrong_usage_says_what_is_wrong_and_what_to_do() {
         (&["chat", "--bind", "127.0.0.1:80"], &["--bind", "--port"]),
         (&["chat", "--port", "65536"], &["--port", "65536", "no port", "0 to 65535"]),
         (&["chat", "--port", "-1"], &["--port", "-1", "no port", "0 to 65535"]),
-        (&["chat", "--node-type", "lazy"], &["--node-type", "lazy", "passive, active"]),
+        (&["chat", "--node-type", "lazy"], &["--node-type", "lazy", "passive, simultaneous, active"]),
         (&["chat", "--names", "--json"], &["--names", "--json"]),
         (&["rendezvous", "--listen", "localhost:8000"], &["--listen", "localhost:8000", "IP:PORT"]),
         (&["rendezvous", "--listen", ":8000"], &["--listen", ":8000", "no host", "IP:PORT"]),
         (&["rendezvous", "8000"], &["8000", "Usage:"]),
         (&too_many("rendezvous", "--listen", 17), &["at most 16", "--listen", "17"]),
+        (&["chat", "--nat", "delta:0"], &["--nat", "delta:0", "delta:N"]),
+        (&["doctor", "--nat", "symmetric"], &["--nat", "symmetric", "preserving, reuse, random or delta:N"]),
+        (&["doctor", "--wan-ip", "192.0.2.1:80"], &["--wan-ip", "192.0.2.1:80", "without a port"]),
+        (&["doctor", "--wait", "soon"], &["--wait", "soon"]),
+        (&["doctor", "--wait", "3601"], &["--wait", "3601", "0..=3600"]),
+        (&["doctor", "--lease", "1"], &["--lease", "2..=604800"]),
+        (&["doctor", "--no-mapping", "--router", "192.0.2.1"], &["--no-mapping", "--router"]),
+        (
+            &["doctor", "--rendezvous", "example.org"],
+            &["--rendezvous", "example.org", "no port", "HOST:PORT"],
+        ),
+        (&too_many("doctor", "--rendezvous", 9), &["at most 8 rendezvous servers", "--rendezvous", "9"]),
         (&too_many("chat", "--rendezvous", 9), &["at most 8 rendezvous servers", "--rendezvous", "9"]),
         (&too_many("chat", "--peer", 257), &["at most 256 peers", "--peer", "257"]),
     ] {
@@ -259,7 +272,8 @@ fn wrong_usage_says_what_is_wrong_and_what_to_do() {
 
 #[test]
 fn help_is_no_failure_and_shows_examples() {
-    for arguments in [&["--help"][..], &["chat", "--help"], &["rendezvous", "--help"]] {
+    for arguments in [&["--help"][..], &["chat", "--help"], &["rendezvous", "--help"], &["doctor", "--help"]]
+    {
         let mut process = Process::start(arguments);
         let help: Vec<String> = process.rest();
         assert!(help.iter().any(|line| line.starts_with("Examples")), "{help:?}");
@@ -272,9 +286,11 @@ fn a_port_in_use_is_named() {
     let holder = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = holder.local_addr().expect("it is bound");
     let (listen, port) = (addr.to_string(), addr.port().to_string());
-    for arguments in
-        [&["rendezvous", "--listen", &*listen][..], &["chat", "--bind", "127.0.0.1", "--port", &port]]
-    {
+    for arguments in [
+        &["rendezvous", "--listen", &*listen][..],
+        &["chat", "--bind", "127.0.0.1", "--port", &port],
+        &["doctor", "--bind", "127.0.0.1", "--port", &port],
+    ] {
         let mut process = Process::start(arguments);
         assert_eq!(process.status(), Some(1), "{arguments:?}");
         let complaint = process.complaint();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// Far more than anything takes; only a failure waits for it.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A process of the tool; killed when dropped.
 pub(crate) struct Process {
@@ -75,7 +75,14 @@ impl Process {
 
     /// What is left of standard output, until it is closed.
     pub(crate) fn rest(&mut self) -> Vec<String> {
-        self.stdout.iter().map(|line| line.as_text().to_owned()).collect()
+        let mut lines = Vec::new();
+        loop {
+            match self.stdout.recv_timeout(PATIENCE) {
+                Ok(line) => lines.push(line.as_text().to_owned()),
+                Err(RecvTimeoutError::Timeout) => panic!("{:?} does not end; it said {lines:?}", self.name),
+                Err(RecvTimeoutError::Disconnected) => return lines,
+            }
+        }
     }
 
     /// The first event that fits and was not asked for before. Every line has to be an event.

@@ -1,16 +1,22 @@
 //! The command line: what can be said, and what is wrong with what was said.
 
+mod reach;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use p2poll::{Config, RendezvousConfig};
+
+#[cfg(test)]
+pub(crate) use reach::NodeKind;
+pub(crate) use reach::ReachOptions;
 
 #[derive(Debug, Parser)]
 #[command(
     name = "p2poll",
     version,
-    about = "Netcat for peers that find each other, and the rendezvous server that they need for it",
+    about = "Netcat for peers that find each other, the rendezvous server that they need for it, and a doctor",
     after_help = MAIN_EXAMPLES,
     arg_required_else_help = true
 )]
@@ -20,7 +26,7 @@ pub(crate) struct Arguments {
 
     /// Logs more to standard error: -v informs, -vv debugs, -vvv traces. RUST_LOG works too. What the log then tells of
     /// who comes and goes is not told a second time
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, display_order = 99)]
     pub(crate) verbose: u8,
 }
 
@@ -32,6 +38,9 @@ pub(crate) enum Command {
     /// Joins the p2p network: what is typed goes to every connected peer
     #[command(after_help = CHAT_HELP)]
     Chat(ChatOptions),
+    /// Finds out how others can reach this machine, what stands in the way, and what to do about it
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(DoctorOptions),
 }
 
 #[derive(Debug, Args)]
@@ -60,9 +69,8 @@ pub(crate) struct ChatOptions {
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = port, allow_negative_numbers = true)]
     pub(crate) port: u16,
 
-    /// How others can reach this node
-    #[arg(long, value_enum, value_name = "TYPE", default_value_t = NodeKind::Passive)]
-    pub(crate) node_type: NodeKind,
+    #[command(flatten)]
+    pub(crate) reach: ReachOptions,
 
     /// A peer to stay connected to, as HOST:PORT; may be repeated
     #[arg(long, value_name = "ADDR", value_parser = host_and_port)]
@@ -89,12 +97,42 @@ pub(crate) struct ChatOptions {
     pub(crate) json: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum NodeKind {
-    /// Anybody can connect to its port: it is advertised
-    Passive,
-    /// Nobody can connect to it: it connects to others and is not advertised
-    Active,
+/// The defaults are those of a test that says nothing, not those of the command line.
+#[derive(Debug, Default, Args)]
+pub(crate) struct DoctorOptions {
+    /// A rendezvous server to ask, as HOST:PORT; may be repeated, and it takes two, or one that listens at two ports, to
+    /// tell the kind of a NAT. Without any, only the router is asked
+    #[arg(long, value_name = "ADDR", value_parser = host_and_port)]
+    pub(crate) rendezvous: Vec<String>,
+
+    /// The address of this machine to listen at and to connect from [default: all of them]
+    #[arg(long, value_name = "IP", value_parser = ip_address)]
+    pub(crate) bind: Option<IpAddr>,
+
+    /// The port that others are to connect to: that of your program, which must not be running meanwhile; 0: any free
+    /// one
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = port, allow_negative_numbers = true)]
+    pub(crate) port: u16,
+
+    #[command(flatten)]
+    pub(crate) reach: ReachOptions,
+
+    /// How long to wait at most until everything is certain
+    #[arg(long, value_name = "SECONDS", default_value_t = 15,
+        value_parser = clap::value_parser!(u32).range(..=3600))]
+    pub(crate) wait: u32,
+
+    /// How long the router is to keep the mapping, unless it is renewed [default: an hour]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(2..=604_800))]
+    pub(crate) lease: Option<u32>,
+
+    /// Keeps the mapping, and reports each change, until Ctrl-C
+    #[arg(long)]
+    pub(crate) stay: bool,
+
+    /// Standard output gets the report as one JSON object in one line
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 impl Command {
@@ -108,14 +146,10 @@ impl Command {
                 options.listen.len(),
             ),
             Self::Chat(options) => {
-                at_most(
-                    Config::MAX_RENDEZVOUS,
-                    "rendezvous servers",
-                    "--rendezvous",
-                    options.rendezvous.len(),
-                )?;
+                at_most_servers(&options.rendezvous)?;
                 at_most(Config::MAX_PEERS, "peers", "--peer", options.peer.len())
             }
+            Self::Doctor(options) => at_most_servers(&options.rendezvous),
         }
     }
 }
@@ -125,6 +159,9 @@ Examples, each in a terminal of its own:
   p2poll rendezvous --listen 127.0.0.1:8000
   p2poll chat --rendezvous 127.0.0.1:8000
   p2poll chat --rendezvous 127.0.0.1:8000
+
+When others can not connect to this machine, this says why:
+  p2poll doctor --rendezvous HOST:PORT
 
 Exit status: 0 done, 1 failed at run time, 2 wrong usage.";
 
@@ -172,7 +209,40 @@ Examples:
   p2poll chat --rendezvous 127.0.0.1:8000 --stay --json < /dev/null | grep '\"line\"'
   nc 192.0.2.7 44444        (a peer without p2poll joins the chat of one that listens there)";
 
+const DOCTOR_HELP: &str = "\
+What is being found out is told on standard error while it goes on; standard output gets the report: what was
+found, and what to do about it, the most important first. Once nothing is uncertain any more, after --wait, or at
+Ctrl-C it reports, takes back what it asked of the router, and ends; a second Ctrl-C ends at once, with status 1.
+
+With rendezvous servers the router is asked only if none of them finds the port open. With --stay the report comes
+again whenever something has changed.
+
+The object of --json, in one line; what is not known is null:
+  event      doctor
+  node_type  passive, simultaneous or active
+  nat        kind (preserving, delta, reuse or random), delta (the difference of two ports in a row)
+  wan        our address as the outside sees it
+  lan        the addresses of this machine in its network
+  port       the port at which others reach it from outside, as far as they do
+  reachable  whether they do
+  mapping    protocol (upnp, natpmp or none), external (the router's address and port that lead here), why
+  servers    of each: addr as given, kind (p2poll or pyp2p; null: it does not answer), rtt_ms
+  advice     what to do, the most important first
+
+Exit status: 0 it reported; 1 it could not start, or of the rendezvous servers given none answers (it reports in
+that case, too); 2 wrong usage.
+
+Examples:
+  p2poll doctor --rendezvous rv.example.org:8000 --rendezvous rv.example.net:8000 --port 44444
+  p2poll doctor
+  p2poll doctor --rendezvous rv.example.org:8000 --no-mapping --json
+  p2poll doctor --rendezvous rv.example.org:8000 --stay";
+
 const LISTEN_FORM: &str = "write IP:PORT, like 127.0.0.1:8000 or [::]:8000, with port 0 for any free one";
+
+fn at_most_servers(given: &[String]) -> Result<(), String> {
+    at_most(Config::MAX_RENDEZVOUS, "rendezvous servers", "--rendezvous", given.len())
+}
 
 fn at_most(limit: usize, what: &str, argument: &str, given: usize) -> Result<(), String> {
     match given <= limit {

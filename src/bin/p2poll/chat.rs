@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use p2poll::{Config, Event, Net, NodeType, SendError};
+use p2poll::{Config, Event, Net, SendError};
 
 use crate::Failure;
-use crate::arguments::{ChatOptions, NodeKind};
+use crate::arguments::ChatOptions;
 use crate::input::Input;
 use crate::output::{Output, Plain, complain};
 use crate::waiting::Waiting;
@@ -43,10 +43,7 @@ pub(crate) fn run(options: &ChatOptions) -> Result<(), Failure> {
 }
 
 fn config(options: &ChatOptions) -> Config {
-    let mut config = Config::new().port(options.port).node_type(match options.node_type {
-        NodeKind::Passive => NodeType::Passive,
-        NodeKind::Active => NodeType::Active,
-    });
+    let mut config = options.reach.apply(Config::new().port(options.port));
     if let Some(ip) = options.bind {
         config = config.bind(ip);
     }

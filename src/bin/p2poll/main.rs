@@ -1,10 +1,12 @@
-//! The command-line tool: netcat for peers that find each other, and the rendezvous server that they need for it.
+//! The command-line tool: netcat for peers that find each other, the rendezvous server that they need for it, and the
+//! doctor for when they do not.
 //!
-//! Built on the public API alone. Lines that were received, and with `--json` events, go to standard output; everything
-//! else goes to standard error. Exit status: 0 done, 1 failed at run time, 2 wrong usage.
+//! Built on the public API alone. Lines that were received, the doctor's report, and with `--json` events, go to
+//! standard output; everything else goes to standard error. Exit status: 0 done, 1 failed at run time, 2 wrong usage.
 
 mod arguments;
 mod chat;
+mod doctor;
 mod input;
 mod output;
 mod server;
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     let outcome = arguments.command.check().map_err(Failure::Usage).and_then(|()| match &arguments.command {
         Command::Rendezvous(options) => server::run(options),
         Command::Chat(options) => chat::run(options),
+        Command::Doctor(options) => doctor::run(options),
     });
     match outcome {
         Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! What the user is told: lines and events on standard output, the rest on standard error.
+//! What the user is told: lines, events and reports on standard output, the rest on standard error.
 
 use std::fmt::{Display, Write as _};
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
@@ -69,6 +69,19 @@ impl Output {
                 self.stdout.write_all(b"\n")
             }
         }
+    }
+
+    /// A report, as a value for programs or as a text of whole, harmless lines for people. It is seen at once.
+    pub(crate) fn report(
+        &mut self,
+        value: impl FnOnce() -> Value,
+        text: impl FnOnce() -> String,
+    ) -> io::Result<()> {
+        match self.style {
+            Style::Json => self.write_json(&value())?,
+            Style::Plain(_) => self.stdout.write_all(text().as_bytes())?,
+        }
+        self.stdout.flush()
     }
 
     pub(crate) fn event(&mut self, event: &Event) -> io::Result<()> {
@@ -174,7 +187,7 @@ fn to_text(event: &Event, logged: bool) -> Option<String> {
 
 /// Shows what would command a terminal instead of obeying it: control characters other than the tabulator, and those
 /// that turn the direction of writing.
-fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

@@ -320,11 +320,12 @@ impl Node {
         else {
             return;
         };
+        let from = self.config.bind.map(|ip| SocketAddr::new(ip, 0));
         while let Some(action) = dial.poll_action() {
             match action {
                 DialAction::Connect { slot, to } => {
                     let role = Role::Dialling { attempt: serial, slot };
-                    streams.push((slot, self.streams.dial(to, self.config.bind, role, now)));
+                    streams.push((slot, self.streams.dial(to, from, role, now)));
                 }
                 DialAction::Abandon { slot } => {
                     if let Some(at) = streams.iter().position(|&(other, _)| other == slot) {

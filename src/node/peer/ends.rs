@@ -10,7 +10,7 @@ use crate::id::ConId;
 
 /// The two ends of a connection: of who dialled, and of who was dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Ends {
+pub(crate) struct Ends {
     pub(super) dialler: SocketAddr,
     pub(super) dialled: SocketAddr,
 }

@@ -1,7 +1,8 @@
 //! The peer behind [`Net`](crate::Net): attempts, connections, rendezvous servers and the p2p network put together.
 //!
 //! Each concern has a file of its own: what the application does with connections (`cons`), attempts to connect
-//! (`attempts`), rendezvous servers (`servers`), the p2p network and its file of known peers (`network`).
+//! (`attempts`), rendezvous servers (`servers`), the p2p network and its file of known peers (`network`), how others reach
+//! this node (`reach`), and connections that may be a server's probe (`strangers`).
 
 mod attempts;
 mod cons;
@@ -9,6 +10,7 @@ mod ends;
 mod network;
 mod reach;
 mod servers;
+mod strangers;
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,6 +22,7 @@ use log::Level;
 use crate::config::Config;
 use crate::error::{CloseReason, StartError};
 use crate::event::{Event, EventQueue, Via};
+use crate::gateway;
 use crate::id::{AttemptId, ConId};
 use crate::node::streams::{Dropped, Streams};
 use crate::node::{Action, Host, Job};
@@ -28,11 +31,14 @@ use crate::proto::admission::{Admission, AdmissionLimits};
 use crate::proto::dial::DialSlot;
 use crate::proto::duplicates::Duplicates;
 use crate::random::Random;
+use crate::reach::LanAddress;
 use crate::time::{Instant, soonest};
 use attempts::Attempts;
 use ends::{AllEnds, Ends};
 use network::Network;
+use reach::{Reaching, Sample};
 use servers::Servers;
+use strangers::Strangers;
 
 /// What a stream is for.
 #[derive(Debug)]
@@ -43,6 +49,10 @@ pub(crate) enum Role {
     Dialling { attempt: u64, slot: DialSlot },
     /// The stream to a rendezvous server, by its place in the configuration.
     Server(usize),
+    /// One sample of the survey of the NAT.
+    Survey(Sample),
+    /// It may be a server's probe.
+    Held(Ends),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +97,8 @@ pub(crate) struct Node {
     servers: Servers,
     network: Network,
     ends: AllEnds,
+    reaching: Reaching,
+    strangers: Strangers,
     listening: Option<SocketAddr>,
     leaving: Leaving,
 }
@@ -118,9 +130,11 @@ impl Node {
             }),
             duplicates,
             attempts: Attempts::new(net),
-            servers: Servers::new(&config, &mut random)?,
+            servers: Servers::new(&config, &mut random, now)?,
             network: Network::new(&config, &mut random, now)?,
             ends: AllEnds::default(),
+            reaching: Reaching::new(&config, &mut random, now),
+            strangers: Strangers::default(),
             listening: None,
             leaving: Leaving::No,
             config,
@@ -135,6 +149,7 @@ impl Node {
         self.notes.push(Level::Info, || format!("listening at {local}"));
         self.learn_own(local);
         self.tell_own();
+        self.reaching.finder.handle_listening(local, now);
         self.set_adverts(now);
     }
 
@@ -147,6 +162,7 @@ impl Node {
         self.leaving = Leaving::Until(now + self.config.streams.close_deadline + Duration::from_secs(2));
         self.cancel_all(now);
         self.leave_servers(now);
+        self.leave_reach(now);
         self.save_known();
         for id in self.shown.clone() {
             self.close(id, now);
@@ -185,6 +201,8 @@ impl Node {
         match dropped.tag {
             Role::Peer(role) => self.handle_peer_gone(dropped.id, role, dropped.why, now),
             Role::Server(server) => self.handle_server_gone(server, dropped.id, dropped.why, now),
+            Role::Survey(sample) => self.handle_sample_gone(sample, now),
+            Role::Held(_) => self.handle_held_gone(dropped.id),
             // Such a stream is abandoned, not dropped.
             Role::Dialling { .. } => {}
         }
@@ -201,6 +219,26 @@ impl Node {
         } else {
             self.network.handle_lost(role.peer(), role.closed_by_us, now);
         }
+    }
+
+    /// Whether there is a slot for a peer that came to us.
+    fn may_enter(&mut self, peer: SocketAddr, now: Instant) -> bool {
+        let may = !self.is_leaving() && self.admission.check(peer.ip(), now).is_ok();
+        self.note_refusals();
+        may
+    }
+
+    /// A peer that came to us takes its slot.
+    fn enter(&mut self, id: ConId, ends: Ends, now: Instant) {
+        let peer = ends.dialler;
+        let role = PeerRole { via: Via::Accepted, ends, closed_by_us: false };
+        if let Some(tag) = self.streams.tag_mut(id) {
+            *tag = Role::Peer(role);
+        }
+        self.admission.handle_opened(peer.ip());
+        self.network.peers.handle_inbound_opened(peer, now);
+        self.ends.insert_inbound(ends, id);
+        self.show(id, role, None, Duration::ZERO);
     }
 
     fn note_refusals(&mut self) {
@@ -224,8 +262,8 @@ impl Node {
                 }
             }
         }
-        if now >= deadline || self.streams.len() == 0 && self.servers.have_left() && !self.network.is_saving()
-        {
+        let has_left = self.servers.have_left() && self.reaching.mapper.has_left();
+        if now >= deadline || self.streams.len() == 0 && has_left && !self.network.is_saving() {
             self.leaving = Leaving::Done;
             self.events.push(Event::Stopped);
         }
@@ -244,7 +282,7 @@ impl Host for Node {
     }
 
     fn has_work(&self) -> bool {
-        self.has_unread() || self.streams.is_relieved()
+        self.has_unread() || self.streams.is_relieved() || self.strangers.has_peers()
     }
 
     fn handle_accepted(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<ConId> {
@@ -256,42 +294,51 @@ impl Host for Node {
             self.handle_oneself(other_side, now);
             return None;
         }
-        if self.admission.check(peer.ip(), now).is_err() {
-            self.note_refusals();
+        if self.may_be_probe(peer) {
+            return self.hold(ends, now);
+        }
+        if !self.may_enter(peer, now) {
             return None;
         }
-        let role = PeerRole { via: Via::Accepted, ends, closed_by_us: false };
-        let id = self.streams.accept(peer, local, Role::Peer(role), now);
-        self.admission.handle_opened(peer.ip());
-        self.network.peers.handle_inbound_opened(peer, now);
-        self.ends.insert_inbound(ends, id);
-        self.show(id, role, None, Duration::ZERO);
+        let id = self.streams.accept(peer, local, Role::Held(ends), now);
+        self.enter(id, ends, now);
         Some(id)
     }
 
     fn handle_connected(&mut self, slot: usize, local: SocketAddr, now: Instant) {
-        if let Some(id) = self.streams.handle_connected(slot, local, now)
-            && let Some(&Role::Dialling { attempt, slot }) = self.streams.tag(id)
-        {
-            self.handle_dial_connected(attempt, slot, id, local, now);
+        let Some(id) = self.streams.handle_connected(slot, local, now) else { return };
+        match self.streams.tag(id) {
+            Some(&Role::Dialling { attempt, slot }) => {
+                self.handle_dial_connected(attempt, slot, id, local, now);
+            }
+            Some(&Role::Survey(sample)) => self.handle_sample_connected(sample, now),
+            _ => {}
         }
     }
 
     fn handle_connect_failed(&mut self, slot: usize, kind: io::ErrorKind, now: Instant) {
-        if let Some(id) = self.streams.id_at(slot)
-            && let Some(&Role::Dialling { attempt, slot }) = self.streams.tag(id)
-        {
-            self.streams.abandon(id);
-            self.handle_dial_failed(attempt, slot, kind, now);
+        let Some(id) = self.streams.id_at(slot) else { return };
+        match self.streams.tag(id) {
+            Some(&Role::Dialling { attempt, slot }) => {
+                self.streams.abandon(id);
+                self.handle_dial_failed(attempt, slot, kind, now);
+            }
+            Some(&Role::Survey(sample)) => {
+                self.streams.abandon(id);
+                self.handle_sample_gone(sample, now);
+            }
+            _ => {}
         }
     }
 
     fn handle_received(&mut self, slot: usize, len: usize, now: Instant) {
         self.streams.handle_received(slot, len);
-        if let Some(id) = self.streams.id_at(slot)
-            && let Some(&Role::Server(server)) = self.streams.tag(id)
-        {
-            self.handle_server_lines(server, id, now);
+        let Some(id) = self.streams.id_at(slot) else { return };
+        match self.streams.tag(id) {
+            Some(&Role::Server(server)) => self.handle_server_lines(server, id, now),
+            Some(&Role::Survey(sample)) => self.handle_sample_lines(sample, id, now),
+            Some(Role::Held(_)) => self.handle_held_received(id, now),
+            _ => {}
         }
     }
 
@@ -307,6 +354,14 @@ impl Host for Node {
         self.handle_known_saved(outcome);
     }
 
+    fn handle_interfaces(&mut self, outcome: io::Result<Vec<LanAddress>>, now: Instant) {
+        self.handle_listed_interfaces(outcome, now);
+    }
+
+    fn handle_gateway(&mut self, request: u64, report: gateway::Report, now: Instant) {
+        self.handle_gateway_report(request, report, now);
+    }
+
     fn handle_timeout(&mut self, now: Instant) {
         self.streams.handle_timeout(now);
         while let Some(dropped) = self.streams.poll_dropped() {
@@ -316,6 +371,8 @@ impl Host for Node {
         self.note_refusals();
         self.advance_attempts(now);
         self.advance_servers(now);
+        self.advance_reach(now);
+        self.advance_strangers(now);
         self.advance_network(now);
         self.finish_leaving(now);
     }
@@ -332,6 +389,8 @@ impl Host for Node {
             self.admission.poll_timeout(),
             self.attempts.poll_timeout(),
             self.servers.poll_timeout(),
+            self.reaching.poll_timeout(),
+            self.strangers.poll_timeout(),
             network,
             leaving,
         ]

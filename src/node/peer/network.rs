@@ -15,6 +15,7 @@ use crate::node::Job;
 use crate::proto::backoff::Backoff;
 use crate::proto::peers::{ClosedBy, Peers, PeersConfig, Source};
 use crate::random::Random;
+use crate::reach::Mapping;
 use crate::time::{Instant, soonest};
 use crate::wire::address::HostPort;
 
@@ -133,7 +134,10 @@ impl Node {
 
     /// Tells the p2p network which addresses are ours: those that we know, and those at which servers see us.
     pub(super) fn tell_own(&mut self) {
-        let claimed = self.servers.seen();
+        let mut claimed = self.servers.seen();
+        if let Mapping::Mapped { external, .. } = self.reach().mapping {
+            claimed.push(external);
+        }
         self.network.peers.set_own(&self.network.own, &claimed);
     }
 

@@ -1,15 +1,233 @@
-//! How others can reach this node: the machines that find out, and what follows from it.
+//! How others can reach this node: the machines that find out, the streams that they need, and what follows from it.
 
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use super::Node;
-use crate::reach::Reach;
-use crate::time::Instant;
+use log::Level;
+
+use super::{Node, Role};
+use crate::config::Config;
+use crate::event::Event;
+use crate::gateway;
+use crate::id::ConId;
+use crate::node::Job;
+use crate::proto::mapping::{Mapper, MapperConfig};
+use crate::proto::nat::survey::{self, Survey, SurveyAction};
+use crate::proto::reach::{Finder, FinderAction};
+use crate::random::Random;
+use crate::reach::{LanAddress, Reach};
+use crate::time::{Instant, soonest};
+
+/// The machines that find out how this node can be reached.
+#[derive(Debug)]
+pub(super) struct Reaching {
+    pub(super) finder: Finder,
+    pub(super) mapper: Mapper,
+    survey: Option<SurveyRun>,
+    /// Surveys so far: streams of an earlier one are nobody's.
+    runs: u32,
+    pub(super) random: Random,
+}
+
+/// A survey under way, and its streams by sample.
+#[derive(Debug)]
+struct SurveyRun {
+    survey: Survey,
+    streams: Vec<Option<ConId>>,
+}
+
+/// Which stream of which survey it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sample {
+    run: u32,
+    place: usize,
+}
+
+impl Reaching {
+    pub(super) fn new(config: &Config, random: &mut Random, now: Instant) -> Self {
+        let mapper =
+            MapperConfig { lease: config.mapping_lease, router: config.router, ..MapperConfig::default() };
+        Self {
+            finder: Finder::new(config, random.fork(), now),
+            mapper: Mapper::new(mapper, random.fork()),
+            survey: None,
+            runs: 0,
+            random: random.fork(),
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let survey = self.survey.as_ref().and_then(|run| run.survey.poll_timeout());
+        [self.finder.poll_timeout(), self.mapper.poll_timeout(), survey].into_iter().fold(None, soonest)
+    }
+}
 
 impl Node {
     pub(crate) fn reach(&self) -> Arc<Reach> {
-        Arc::new(Reach { port: self.listening.map(|addr| addr.port()), ..Reach::default() })
+        Arc::clone(self.reaching.finder.picture())
     }
 
-    pub(crate) fn refresh_reach(&mut self, _now: Instant) {}
+    pub(crate) fn refresh_reach(&mut self, now: Instant) {
+        self.reaching.finder.refresh(now);
+        self.advance_reach(now);
+    }
+
+    /// Finds out nothing more, and has the router forget us.
+    pub(super) fn leave_reach(&mut self, now: Instant) {
+        self.reaching.finder.stop();
+        self.end_survey();
+        self.reaching.mapper.leave(now);
+        self.order_mappings();
+    }
+
+    pub(super) fn handle_listed_interfaces(&mut self, outcome: io::Result<Vec<LanAddress>>, now: Instant) {
+        let addresses = outcome.unwrap_or_else(|error| {
+            self.notes.push(Level::Warn, || format!("the interfaces could not be listed: {error}"));
+            self.reach().lan.clone()
+        });
+        self.reaching.finder.handle_interfaces(addresses, now);
+        self.advance_reach(now);
+    }
+
+    pub(super) fn handle_gateway_report(&mut self, request: u64, report: gateway::Report, now: Instant) {
+        self.notes.push(Level::Debug, || format!("router: {report:?}"));
+        self.reaching.mapper.handle_report(request, report, now);
+        self.advance_reach(now);
+    }
+
+    pub(super) fn advance_reach(&mut self, now: Instant) {
+        self.reaching.mapper.handle_timeout(now);
+        if self.reaching.mapper.take_changed() {
+            let status = self.reaching.mapper.status().clone();
+            self.reaching.finder.handle_mapping(status, now);
+            self.tell_own();
+        }
+        self.advance_survey(now);
+        self.reaching.finder.handle_timeout(now);
+        while let Some(action) = self.reaching.finder.poll_action() {
+            self.act_for_finder(action, now);
+        }
+        self.order_mappings();
+        if let Some(picture) = self.reaching.finder.poll_change() {
+            self.set_adverts(now);
+            self.notes.push(Level::Info, || format!("reach: {picture}"));
+            self.events.push(Event::Reach(picture));
+        }
+    }
+
+    fn act_for_finder(&mut self, action: FinderAction, now: Instant) {
+        match action {
+            FinderAction::Interfaces => self.jobs.push_back(Job::Interfaces),
+            FinderAction::Survey { observers } => self.begin_survey(&observers, now),
+            FinderAction::Probe { server, port } => self.ask_for_probe(server, port, now),
+            FinderAction::Map(target) => self.reaching.mapper.set_target(target, now),
+            FinderAction::Renew => self.reaching.mapper.renew(now),
+            FinderAction::Reconnect { server } => self.reconnect_server(server, now),
+        }
+    }
+
+    fn order_mappings(&mut self) {
+        while let Some((request, order)) = self.reaching.mapper.poll_order() {
+            self.notes.push(Level::Debug, || format!("to the router: {order:?}"));
+            self.jobs.push_back(Job::Gateway { request, order });
+        }
+    }
+}
+
+/// The survey of the NAT: a handful of short connections to servers.
+impl Node {
+    fn begin_survey(&mut self, observers: &[SocketAddr], now: Instant) {
+        self.end_survey();
+        self.reaching.runs = self.reaching.runs.wrapping_add(1);
+        let Some((&first, others)) = observers.split_first() else { return };
+        let random = self.reaching.random.fork();
+        let survey = Survey::new(first, others.first().copied(), survey::ROUND, random, now);
+        self.reaching.survey = Some(SurveyRun { survey, streams: Vec::new() });
+        self.advance_survey(now);
+    }
+
+    fn end_survey(&mut self) {
+        let run = self.reaching.survey.take();
+        for id in run.into_iter().flat_map(|run| run.streams).flatten() {
+            self.streams.abandon(id);
+        }
+    }
+
+    fn advance_survey(&mut self, now: Instant) {
+        let Some(run) = &mut self.reaching.survey else { return };
+        run.survey.handle_timeout(now);
+        while let Some(action) = self.reaching.survey.as_mut().and_then(|run| run.survey.poll_action()) {
+            self.act_for_survey(action, now);
+        }
+        let outcome = self.reaching.survey.as_ref().and_then(|run| run.survey.outcome());
+        if let Some(outcome) = outcome {
+            self.end_survey();
+            self.reaching.finder.handle_surveyed(outcome, now);
+        }
+    }
+
+    fn act_for_survey(&mut self, action: SurveyAction, now: Instant) {
+        let Some(run) = &mut self.reaching.survey else { return };
+        match action {
+            SurveyAction::Dial { sample, to, local_port } => {
+                let role = Role::Survey(Sample { run: self.reaching.runs, place: sample });
+                let from = SocketAddr::new(self.config.bind.unwrap_or(unspecified(to)), local_port);
+                let id = self.streams.dial(to, Some(from), role, now);
+                if run.streams.len() <= sample {
+                    run.streams.resize(sample + 1, None);
+                }
+                run.streams[sample] = Some(id);
+            }
+            SurveyAction::Send { sample, bytes } => {
+                if let Some(id) = run.streams.get(sample).copied().flatten() {
+                    // A fresh stream takes a line; one that broke meanwhile says so by itself.
+                    let _ = self.streams.queue_raw(id, &bytes);
+                }
+            }
+            SurveyAction::Hangup { sample } => {
+                if let Some(id) = run.streams.get_mut(sample).and_then(Option::take) {
+                    self.streams.close(id, now);
+                }
+            }
+        }
+    }
+
+    pub(super) fn handle_sample_connected(&mut self, sample: Sample, now: Instant) {
+        self.with_survey(sample, |survey| survey.handle_connected(sample.place, now));
+        self.advance_survey(now);
+    }
+
+    pub(super) fn handle_sample_lines(&mut self, sample: Sample, id: ConId, now: Instant) {
+        while let Some(line) = self.streams.next_line(id) {
+            let run = self.reaching.survey.as_mut().filter(|_| sample.run == self.reaching.runs);
+            if let Some(run) = run {
+                run.survey.handle_line(sample.place, line.as_bytes(), now);
+            }
+        }
+        self.advance_survey(now);
+    }
+
+    /// It could not be dialled, or has ended.
+    pub(super) fn handle_sample_gone(&mut self, sample: Sample, now: Instant) {
+        if let Some(run) = self.reaching.survey.as_mut().filter(|_| sample.run == self.reaching.runs)
+            && let Some(stream) = run.streams.get_mut(sample.place)
+        {
+            *stream = None;
+        }
+        self.with_survey(sample, |survey| survey.handle_failed(sample.place, now));
+        self.advance_survey(now);
+    }
+
+    fn with_survey(&mut self, sample: Sample, act: impl FnOnce(&mut Survey)) {
+        let run = self.reaching.survey.as_mut().filter(|_| sample.run == self.reaching.runs);
+        if let Some(run) = run {
+            act(&mut run.survey);
+        }
+    }
+}
+
+/// Any address of the family.
+fn unspecified(of: SocketAddr) -> IpAddr {
+    if of.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
 }

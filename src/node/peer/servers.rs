@@ -14,14 +14,14 @@ use crate::event::{Event, RendezvousNews, ServerFault, ServerKind};
 use crate::id::ConId;
 use crate::node::streams::StreamFacts;
 use crate::proto::peers::Source;
+use crate::proto::reach::{self, ServerUp};
 use crate::proto::rendezvous::client::{
     self, Advert, AdvertKind, Client, ClientAction, ClientConfig, ClientEvent,
 };
 use crate::random::Random;
-use crate::reach::NodeType;
 use crate::time::{Instant, soonest};
 use crate::wire::address::HostPort;
-use crate::wire::rendezvous::Listed;
+use crate::wire::rendezvous::{Features, Listed, Token, Verdict};
 
 #[derive(Debug)]
 struct Server {
@@ -39,6 +39,8 @@ struct Server {
     endless: bool,
     /// Its name could not be looked up the last time.
     nameless: bool,
+    /// Its end and ours of the connection, while or since there was one.
+    ends: Option<(SocketAddr, SocketAddr)>,
     has_left: bool,
 }
 
@@ -47,7 +49,7 @@ struct Server {
 pub(super) struct Servers(Vec<Server>);
 
 impl Servers {
-    pub(super) fn new(config: &Config, random: &mut Random) -> Result<Self, StartError> {
+    pub(super) fn new(config: &Config, random: &mut Random, now: Instant) -> Result<Self, StartError> {
         let defaults = ClientConfig::default();
         let client_config = ClientConfig {
             bootstrap_every: config.bootstrap_interval,
@@ -57,16 +59,20 @@ impl Servers {
             ..defaults
         };
         let server = |name: &String| {
+            let mut client = Client::new(client_config.clone(), random.fork());
+            // Every server tells something of how we can be reached.
+            client.set_curious(now);
             Ok(Server {
                 name: name.as_str().into(),
                 target: parse(name)?,
-                client: Client::new(client_config.clone(), random.fork()),
+                client,
                 attempt: None,
                 stream: None,
                 ip: None,
                 seen: None,
                 endless: false,
                 nameless: false,
+                ends: None,
                 has_left: false,
             })
         };
@@ -97,18 +103,19 @@ impl Node {
 
     /// Registers with all servers now.
     pub(crate) fn advertise(&mut self, now: Instant) {
-        let advert = self.advert();
-        for server in &mut self.servers.0 {
-            server.client.set_advert(advert, now);
-            server.client.advertise(now);
+        for place in 0..self.servers.0.len() {
+            let advert = self.advert(place);
+            let client = &mut self.servers.0[place].client;
+            client.set_advert(advert, now);
+            client.advertise(now);
         }
     }
 
     /// Says to all servers what there is to register by itself.
     pub(super) fn set_adverts(&mut self, now: Instant) {
-        let advert = self.advert().filter(|_| self.config.advertise);
-        for server in &mut self.servers.0 {
-            server.client.set_advert(advert, now);
+        for place in 0..self.servers.0.len() {
+            let advert = self.advert(place).filter(|_| self.config.advertise);
+            self.servers.0[place].client.set_advert(advert, now);
         }
     }
 
@@ -141,7 +148,9 @@ impl Node {
         server.stream = Some(id);
         server.ip = Some(facts.peer.ip());
         // A dial that succeeded has a local end; were it unknown, the client would only ask with a useless port.
-        server.client.handle_connected(facts.local.unwrap_or(facts.peer), now);
+        let local = facts.local.unwrap_or(facts.peer);
+        server.ends = Some((facts.peer, local));
+        server.client.handle_connected(local, facts.peer, now);
         self.advance_server(place, now);
     }
 
@@ -218,18 +227,35 @@ impl Node {
 
     fn handle_server_event(&mut self, place: usize, event: ClientEvent, now: Instant) {
         let news = match event {
-            ClientEvent::Up { kind, seen } => {
+            ClientEvent::Up { kind, seen, rtt, features } => {
                 self.learn_seen(place, seen);
                 let kind = match kind {
                     client::ServerKind::P2poll => ServerKind::P2poll,
                     client::ServerKind::Pyp2p => ServerKind::Pyp2p,
                 };
+                if let Some((addr, local)) = self.servers.0[place].ends {
+                    let (can_probe, observes) =
+                        (features.has(Features::PROBE), features.has(Features::OBSERVERS));
+                    let up = ServerUp { addr, local, kind, rtt, seen, can_probe, observes };
+                    self.reaching.finder.handle_server_up(place, up, now);
+                }
                 RendezvousNews::Up { kind, seen }
+            }
+            ClientEvent::Observers(observers) => {
+                self.reaching.finder.handle_observers(place, observers, now);
+                return;
+            }
+            ClientEvent::Probed { port, verdict } => {
+                self.forget_probe(place);
+                self.reaching.finder.handle_probed(place, port, reach_verdict(verdict), now);
+                return;
             }
             ClientEvent::Nodes(nodes) => RendezvousNews::Nodes(self.learn_nodes(place, &nodes, now)),
             ClientEvent::Advertised => RendezvousNews::Advertised,
             ClientEvent::Refused => RendezvousNews::Refused,
             ClientEvent::Down { why, retry_in } => {
+                self.forget_probe(place);
+                self.reaching.finder.handle_server_down(place, now);
                 RendezvousNews::Down { why: fault(why, &self.servers.0[place]), retry_in }
             }
             ClientEvent::Left => {
@@ -264,13 +290,44 @@ impl Node {
         nodes.len()
     }
 
-    fn advert(&self) -> Option<Advert> {
-        let port = self
-            .listening
-            .filter(|_| self.config.node_type.is_none_or(|kind| kind == NodeType::Passive))?
-            .port();
+    /// Asks a server to connect to us; from where it will come, unless it can not be asked.
+    pub(super) fn ask_server_for_probe(
+        &mut self,
+        place: usize,
+        port: u16,
+        nonce: Token,
+        now: Instant,
+    ) -> Option<IpAddr> {
+        let server = self.servers.0.get_mut(place)?;
+        let asked = server.client.probe(port, nonce, now);
+        let ip = server.ip.filter(|_| asked);
+        self.advance_server(place, now);
+        ip
+    }
+
+    /// Its connection has a local end that is no more, which neither end would notice for long.
+    pub(super) fn reconnect_server(&mut self, place: usize, now: Instant) {
+        let Some(server) = self.servers.0.get_mut(place) else { return };
+        if let Some(id) = server.stream.take() {
+            self.streams.abandon(id);
+            server.client.handle_disconnected(now);
+            self.advance_server(place, now);
+        }
+    }
+
+    fn advert(&self, place: usize) -> Option<Advert> {
+        let port = self.reaching.finder.advertised_port(place)?;
         let max_inbound = u32::try_from(self.config.max_inbound).unwrap_or(u32::MAX);
         Some(Advert { kind: AdvertKind::Passive, port, max_inbound })
+    }
+}
+
+fn reach_verdict(verdict: Option<Verdict>) -> reach::Verdict {
+    match verdict {
+        Some(Verdict::Yes) => reach::Verdict::Yes,
+        Some(Verdict::No) => reach::Verdict::No,
+        Some(Verdict::Later) => reach::Verdict::Busy,
+        None => reach::Verdict::Unanswered,
     }
 }
 

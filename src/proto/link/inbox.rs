@@ -38,6 +38,11 @@ impl Inbox {
         self.unread
     }
 
+    /// The first piece of what is unread: whole lines, or else the unfinished one.
+    pub(crate) fn first(&self) -> &[u8] {
+        self.pieces.front().map_or(&self.tail, |piece| piece.get(self.read..).unwrap_or_default())
+    }
+
     /// Whether a line over the limit has come, and all before it were read.
     pub(crate) fn is_stuck(&self) -> bool {
         self.overflowed && self.unread == 0

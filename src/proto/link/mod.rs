@@ -160,6 +160,11 @@ impl Link {
         Some(span)
     }
 
+    /// What stands first among what was received and not read.
+    pub(crate) fn arrived(&self) -> &[u8] {
+        self.inbox.first()
+    }
+
     /// The line that was read last.
     #[inline(always)]
     pub(crate) fn found(&self, span: Span) -> Option<Found<'_>> {

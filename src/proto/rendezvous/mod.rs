@@ -1,12 +1,13 @@
 //! Rendezvous: how nodes that know nobody find each other through a server that everybody knows.
 //!
 //! [`server::Server`] and [`client::Client`] are machines without sockets; the lines between them are
-//! `wire::rendezvous`. The server is made of two tables: [`registry`] holds who listens and can be dialled,
-//! [`meetings`] who can only be punched, and who wants to.
+//! `wire::rendezvous`. The server is made of three tables: [`registry`] holds who listens and can be dialled,
+//! [`meetings`] who can only be punched, and who wants to, [`probes`] whose port is being tried.
 
 pub(crate) mod client;
 mod deadlines;
 mod meetings;
+mod probes;
 mod registry;
 pub(crate) mod server;
 mod session;

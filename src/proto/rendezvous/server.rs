@@ -8,17 +8,21 @@
 //! gets them nothing, as in pyp2p.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::deadlines::Deadlines;
 use super::meetings::{Candidate, Meetings, Summons};
+pub(crate) use super::probes::ProbeId;
+use super::probes::{Done, Probes};
 use super::reaches;
 use super::registry::{Asker, Lasts, NoRoom, Registry};
 use crate::proto::household::household;
 use crate::random::Random;
 use crate::time::{Instant, soonest};
-use crate::wire::rendezvous::{Features, Ntp, Ports, Reply, Request, Token, write_nodes};
+use crate::wire::rendezvous::{
+    Features, MAX_OBSERVERS, Ntp, Observer, Ports, Reply, Request, Token, Verdict, write_nodes,
+};
 
 /// A connection to the server, named by whoever holds the sockets. A name may be given again once `handle_closed` was called for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +46,19 @@ pub(crate) struct Limits {
     pub(crate) candidates: usize,
     /// Candidates in all. Default 65,536; about 100 bytes each, and they go after 120 s.
     pub(crate) candidates_in_all: usize,
+    /// Probes at once. Default 256, a file descriptor each: with the default time that is 512 a second, and who is told
+    /// to ask later does.
+    pub(crate) probes: usize,
+    /// Probes at once for one client. Default 4: a node has few ports, and knows them.
+    pub(crate) probes_per_client: usize,
+    /// Probes in a minute for one IPv4 address or IPv6 /64, loopback excepted. Default 10: a few nodes of a household
+    /// that start, and no port scan.
+    pub(crate) probes_per_address: usize,
+    /// Probes in a minute for all addresses but loopback, as that many are remembered. Default 65,536; about 100 bytes
+    /// each.
+    pub(crate) probes_a_minute: usize,
+    /// A probe is answered so long after the question, whatever came of it. Default 500 ms: three round trips of 160.
+    pub(crate) probe_time: Duration,
     /// What waits for `poll_action`: lines to others than the asker, beyond which they are dropped. Default 4096,
     /// far more than one input makes.
     pub(crate) actions: usize,
@@ -69,6 +86,11 @@ impl Default for Limits {
             nodes_per_address: 32,
             candidates: 100,
             candidates_in_all: 65_536,
+            probes: 256,
+            probes_per_client: 4,
+            probes_per_address: 10,
+            probes_a_minute: 65_536,
+            probe_time: Duration::from_millis(500),
             actions: 4096,
             features: Features::ALL,
             passive_lifetime: minutes(24 * 60),
@@ -86,6 +108,12 @@ pub(crate) enum ServerAction {
     Send { client: ClientId, text: Vec<u8> },
     /// Close, after what was written (the `reply` too) has gone out. The server has forgotten the client already.
     Close { client: ClientId, why: CloseWhy },
+    /// Connect to `to`, an address of the asker's, from the address at which it reached this server; say the prompt of
+    /// [`probe`](crate::wire::probe), and tell the first line by `handle_probe_line`. A failure need not be told,
+    /// unless it was this computer's: `handle_probe_untried`.
+    Dial { probe: ProbeId, to: SocketAddr, from: IpAddr },
+    /// Drop that connection, or the attempt, if there still is one.
+    Abandon { probe: ProbeId },
 }
 
 /// Why the server closes a connection.
@@ -112,6 +140,9 @@ pub(crate) struct Server {
     households: HashMap<IpAddr, usize>,
     registry: Registry,
     meetings: Meetings,
+    probes: Probes,
+    /// Where it listens.
+    places: Vec<SocketAddr>,
     idle: Deadlines<ClientId>,
     actions: VecDeque<ServerAction>,
 }
@@ -120,6 +151,8 @@ pub(crate) struct Server {
 struct Client {
     ip: IpAddr,
     port: u16,
+    /// Where it reached this server.
+    local: SocketAddr,
     /// What was agreed; None without `HELLO`.
     features: Option<Features>,
     /// The port that this connection listed.
@@ -141,13 +174,26 @@ impl Server {
             households: HashMap::new(),
             registry: Registry::new(),
             meetings: Meetings::new(),
+            probes: Probes::new(),
+            places: Vec::new(),
             idle: Deadlines::new(),
             actions: VecDeque::new(),
         }
     }
 
-    /// A connection was accepted.
-    pub(crate) fn handle_connected(&mut self, client: ClientId, peer: SocketAddr, now: Instant) {
+    /// The server listens at these addresses, which may be unspecified ones. What to tell of them depends on who asks.
+    pub(crate) fn handle_listening(&mut self, places: Vec<SocketAddr>) {
+        self.places = places;
+    }
+
+    /// A connection was accepted; `local` is the address at which the client reached this server.
+    pub(crate) fn handle_connected(
+        &mut self,
+        client: ClientId,
+        peer: SocketAddr,
+        local: SocketAddr,
+        now: Instant,
+    ) {
         self.handle_closed(client, now);
         let ip = peer.ip().to_canonical();
         if let Some(why) = self.refusal(ip) {
@@ -158,6 +204,7 @@ impl Server {
         let mut state = Client {
             ip,
             port: peer.port(),
+            local: SocketAddr::new(local.ip().to_canonical(), local.port()),
             features: None,
             passive: None,
             simultaneous: false,
@@ -181,6 +228,8 @@ impl Server {
             Request::Hello(features) => self.hello(client, features, now, reply),
             Request::Whoami => self.whoami(client, reply),
             Request::Ping(token) => self.ping(token, reply),
+            Request::Observers => self.observers(client, reply),
+            Request::Probe { port, nonce } => self.probe(client, port, nonce, now, reply),
             Request::Source { .. } => Reply::Remote { port: state.port }.write(reply),
             Request::Passive { port, .. } => self.passive(client, port, now, reply),
             Request::Simultaneous { port, .. } => self.simultaneous(client, port, now, reply),
@@ -189,6 +238,16 @@ impl Server {
             Request::Clear => self.clear(client),
             Request::Quit => self.close(client, CloseWhy::Quit, now),
         }
+    }
+
+    /// The first line that came from a probed port, without its end.
+    pub(crate) fn handle_probe_line(&mut self, probe: ProbeId, line: &[u8]) {
+        self.probes.handle_line(probe, line);
+    }
+
+    /// This computer has no means left to try a port. That says nothing of the port, nor when it became known.
+    pub(crate) fn handle_probe_untried(&mut self, probe: ProbeId) {
+        self.probes.handle_untried(probe);
     }
 
     /// A connection is gone. Unknown and forgotten clients are fine.
@@ -208,12 +267,18 @@ impl Server {
         if state.simultaneous {
             self.meetings.closed(state.ip, client);
         }
+        let abandoned = self.probes.drop_of(client).into_iter();
+        self.actions.extend(abandoned.map(|probe| ServerAction::Abandon { probe }));
     }
 
     /// Time passed.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.registry.expire(now);
         self.meetings.expire(now);
+        self.probes.expire(now);
+        while let Some(done) = self.probes.pop_due(now) {
+            self.probed(done);
+        }
         while let Some(client) = self.idle.pop_due(now) {
             self.check_idle(client, now);
         }
@@ -222,7 +287,7 @@ impl Server {
     /// When `handle_timeout` is due. Earlier calls do nothing; later ones keep the dead listed meanwhile.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let tables = soonest(self.registry.next_deadline(), self.meetings.next_deadline());
-        soonest(tables, self.idle.next())
+        soonest(soonest(tables, self.idle.next()), self.probes.next_deadline())
     }
 
     /// What is to be done next; to be asked until there is nothing.
@@ -259,7 +324,8 @@ impl Server {
         Reply::Hello(agreed).write(reply);
     }
 
-    /// To ask is to know the answer, so `WHOAMI` and `PING` need no `HELLO`: who types by hand has less to type.
+    /// To ask is to know the answer, so `WHOAMI`, `PING`, `OBSERVERS` and `PROBE` need no `HELLO`: who types by hand has
+    /// less to type.
     fn whoami(&self, client: ClientId, reply: &mut Vec<u8>) {
         let Some(state) = self.clients.get(&client) else { return };
         if self.limits.features.has(Features::SEEN) {
@@ -271,6 +337,53 @@ impl Server {
         if self.limits.features.has(Features::PING) {
             Reply::Pong(token).write(reply);
         }
+    }
+
+    fn observers(&self, client: ClientId, reply: &mut Vec<u8>) {
+        let Some(state) = self.clients.get(&client) else { return };
+        if self.limits.features.has(Features::OBSERVERS) {
+            Reply::Observers(self.places_for(state)).write(reply);
+        }
+    }
+
+    /// Where else a client can reach this server: at addresses of its own family, on loopback only from loopback.
+    fn places_for(&self, client: &Client) -> Vec<Observer> {
+        let mut observers = Vec::new();
+        for place in &self.places {
+            let (ip, port) = (place.ip().to_canonical(), place.port());
+            // An unspecified IPv6 address takes IPv4 too, see `io::listener`.
+            let takes = ip.is_ipv4() == client.ip.is_ipv4() || ip == Ipv6Addr::UNSPECIFIED;
+            let asked = ip.is_unspecified() || ip == client.local.ip();
+            let observer = Observer { ip: (!asked).then_some(ip), port };
+            let other = !asked || port != client.local.port();
+            if takes && other && reaches(client.ip, ip) && !observers.contains(&observer) {
+                observers.push(observer);
+            }
+        }
+        observers.truncate(MAX_OBSERVERS);
+        observers
+    }
+
+    /// Only ever at the asker's own address: nobody else can be aimed at.
+    fn probe(&mut self, client: ClientId, port: u16, nonce: Token, now: Instant, reply: &mut Vec<u8>) {
+        let Some(state) = self.clients.get(&client) else { return };
+        if !self.limits.features.has(Features::PROBE) {
+            return;
+        }
+        let (to, from) = (SocketAddr::new(state.ip, port), state.local.ip());
+        let room = self.actions.len() < self.limits.actions;
+        let begun =
+            room.then(|| self.probes.begin(client, state.ip, (port, nonce), &self.limits, now)).flatten();
+        match begun {
+            Some(probe) => self.actions.push_back(ServerAction::Dial { probe, to, from }),
+            None => Reply::Probed { port, verdict: Verdict::Later }.write(reply),
+        }
+    }
+
+    fn probed(&mut self, done: Done) {
+        let Done { probe, client, port, verdict } = done;
+        self.tell(client, &Reply::Probed { port, verdict });
+        self.actions.push_back(ServerAction::Abandon { probe });
     }
 
     /// A connection lists one port: another replaces it.
@@ -420,7 +533,11 @@ mod tests {
         }
 
         fn at(&mut self, seconds: u64) -> &mut Self {
-            self.now = Instant::ZERO + Duration::from_secs(seconds);
+            self.at_millis(1000 * seconds)
+        }
+
+        fn at_millis(&mut self, millis: u64) -> &mut Self {
+            self.now = Instant::ZERO + Duration::from_millis(millis);
             while self.server.poll_timeout().is_some_and(|due| due <= self.now) {
                 self.server.handle_timeout(self.now);
             }
@@ -428,7 +545,13 @@ mod tests {
         }
 
         fn connect(&mut self, client: u64, peer: &str) -> &mut Self {
-            self.server.handle_connected(ClientId(client), peer.parse().unwrap(), self.now);
+            let v6 = peer.starts_with('[') && !peer.contains("ffff");
+            self.connect_at(client, peer, if v6 { "[2001:db8::8000]:8000" } else { "192.0.2.1:8000" })
+        }
+
+        fn connect_at(&mut self, client: u64, peer: &str, local: &str) -> &mut Self {
+            let (peer, local) = (peer.parse().unwrap(), local.parse().unwrap());
+            self.server.handle_connected(ClientId(client), peer, local, self.now);
             self
         }
 
@@ -449,6 +572,16 @@ mod tests {
             self
         }
 
+        /// The probes that are to be dialled, and where.
+        fn dials(&mut self) -> Vec<(ProbeId, SocketAddr, IpAddr)> {
+            let actions = std::iter::from_fn(|| self.server.poll_action());
+            let dials = actions.map(|action| match action {
+                ServerAction::Dial { probe, to, from } => (probe, to, from),
+                other => panic!("{other:?}"),
+            });
+            dials.collect()
+        }
+
         fn told(&mut self) -> Vec<(u64, String)> {
             std::iter::from_fn(|| self.server.poll_action())
                 .map(|action| match action {
@@ -456,12 +589,13 @@ mod tests {
                         (client.0, String::from_utf8(text).unwrap().trim_end().into())
                     }
                     ServerAction::Close { client, why } => (client.0, format!("{why:?}")),
+                    other => (0, format!("{other:?}")),
                 })
                 .collect()
         }
     }
 
-    const HELLO: &str = "HELLO p2poll 1 peers seen ping listed";
+    const HELLO: &str = "HELLO p2poll 1 peers seen ping listed observers probe";
 
     #[test]
     fn a_passive_node_is_told_to_others_for_a_day() {
@@ -723,5 +857,185 @@ mod tests {
             desk.say(2, "CANDIDATE 203.0.113.7 TCP 1");
         }
         assert_eq!(desk.told().len(), 5);
+    }
+
+    const NONCE: &str = "0123456789abcdef0123456789abcdef";
+
+    fn ask(port: u16) -> String {
+        format!("PROBE {port} {NONCE}")
+    }
+
+    #[test]
+    fn a_probe_goes_to_the_asker_from_where_it_asked_and_is_answered_after_a_fixed_time() {
+        for (peer, local, to) in [
+            ("203.0.113.7:4000", "192.0.2.2:8001", "203.0.113.7:50500"),
+            ("[::ffff:203.0.113.7]:4000", "[::ffff:192.0.2.2]:8001", "203.0.113.7:50500"),
+            ("[2001:db8::7]:4000", "[2001:db8::1]:8001", "[2001:db8::7]:50500"),
+        ] {
+            let mut desk = Desk::new();
+            let local_ip = local.parse::<SocketAddr>().unwrap().ip().to_canonical();
+            desk.connect_at(1, peer, local).silent(1, &ask(50500));
+            let dials = desk.dials();
+            assert_eq!(dials.len(), 1);
+            assert_eq!((dials[0].1, dials[0].2), (to.parse().unwrap(), local_ip));
+            desk.server.handle_probe_line(dials[0].0, format!("~probe {NONCE}").as_bytes());
+            assert_eq!(desk.at_millis(499).told(), []);
+            let told = desk.at_millis(500).told();
+            let abandon = (0, format!("{:?}", ServerAction::Abandon { probe: dials[0].0 }));
+            assert_eq!(told, [(1, "PROBED 50500 YES".into()), abandon]);
+        }
+    }
+
+    /// What is said at the port, or nothing, is the same "no" at the same instant.
+    #[test]
+    fn who_does_not_prove_the_nonce_is_not_told_from_nobody() {
+        let lines: [&[u8]; 8] = [
+            b"",
+            b"~probe",
+            b"~probe 0123456789abcdef0123456789abcdee",
+            b"~PROBE 0123456789abcdef0123456789abcdef",
+            b"~probe 0123456789abcdef0123456789abcdef 1",
+            b"SSH-2.0-OpenSSH_9.6",
+            b"\xff\0",
+            &[b'x'; 500],
+        ];
+        for line in lines.into_iter().map(Some).chain([None]) {
+            let mut desk = Desk::new();
+            desk.connect(1, "203.0.113.7:4000").silent(1, &ask(22));
+            let (probe, ..) = desk.dials()[0];
+            if let Some(line) = line {
+                desk.server.handle_probe_line(probe, line);
+            }
+            assert_eq!(desk.at_millis(499).told(), []);
+            assert_eq!(desk.at_millis(500).told()[0], (1, "PROBED 22 NO".into()));
+        }
+    }
+
+    #[test]
+    fn the_nonce_of_another_probe_proves_nothing() {
+        let mut desk = Desk::new();
+        desk.connect(1, "203.0.113.7:1").connect(2, "203.0.113.7:2");
+        desk.silent(1, &ask(50500)).silent(2, "PROBE 50500 ffffffffffffffff");
+        let dials = desk.dials();
+        for (probe, ..) in dials {
+            desk.server.handle_probe_line(probe, b"~probe ffffffffffffffff");
+        }
+        let told = desk.at(1).told();
+        assert!(told.contains(&(1, "PROBED 50500 NO".into())), "{told:?}");
+        assert!(told.contains(&(2, "PROBED 50500 YES".into())), "{told:?}");
+    }
+
+    #[test]
+    fn a_client_has_four_probes_at_once_and_an_address_ten_a_minute() {
+        let mut desk = Desk::new();
+        desk.connect(1, "203.0.113.7:1").connect(2, "198.51.100.1:1");
+        for port in 1..=4 {
+            desk.silent(1, &ask(port));
+        }
+        assert_eq!(desk.say(1, &ask(5)), "PROBED 5 LATER|");
+        desk.silent(2, &ask(5)).at(1).told();
+        for port in 5..=8 {
+            desk.silent(1, &ask(port));
+        }
+        desk.at(2).told();
+        desk.silent(1, &ask(9)).silent(1, &ask(10)).at(59).told();
+        desk.connect(3, "203.0.113.7:2");
+        for client in [1, 3] {
+            assert_eq!(desk.say(client, &ask(11)), "PROBED 11 LATER|");
+        }
+        desk.silent(2, &ask(6)).at(60).told();
+        desk.silent(3, &ask(11));
+        assert_eq!(desk.dials().len(), 1);
+    }
+
+    /// Whatever it asks for, an address makes the server connect to that address alone, and that not often.
+    #[test]
+    fn a_thousand_questions_are_ten_dials() {
+        let mut desk = Desk::new();
+        for client in 0..10 {
+            desk.connect(client, &format!("203.0.113.7:{}", client + 1));
+        }
+        let mut dials = Vec::new();
+        for port in 1..=1000u16 {
+            desk.at_millis(u64::from(port) * 59).say(u64::from(port % 10), &ask(port));
+            dials.extend(std::iter::from_fn(|| desk.server.poll_action()).filter_map(
+                |action| match action {
+                    ServerAction::Dial { to, .. } => Some(to.ip().to_string()),
+                    _ => None,
+                },
+            ));
+        }
+        assert_eq!(dials, ["203.0.113.7"; 10]);
+    }
+
+    #[test]
+    fn on_loopback_there_are_no_more_than_four_at_once_but_any_number_a_minute() {
+        let mut desk = Desk::new();
+        desk.connect_at(1, "127.0.0.1:1", "127.0.0.1:8000");
+        for round in 0..50 {
+            desk.at(round).told();
+            for port in 1..=4 {
+                desk.silent(1, &ask(port));
+            }
+            assert_eq!(desk.say(1, &ask(5)), "PROBED 5 LATER|");
+        }
+    }
+
+    #[test]
+    fn who_leaves_drops_its_probes_and_gets_no_answer() {
+        let mut desk = Desk::new();
+        desk.connect(1, "203.0.113.7:1").silent(1, &ask(1)).silent(1, &ask(2));
+        let dials = desk.dials();
+        desk.at_millis(100).close(1);
+        let abandons =
+            dials.iter().map(|(probe, ..)| (0, format!("{:?}", ServerAction::Abandon { probe: *probe })));
+        assert_eq!(desk.told(), abandons.collect::<Vec<_>>());
+        desk.connect(1, "203.0.113.7:1");
+        desk.server.handle_probe_line(dials[0].0, format!("~probe {NONCE}").as_bytes());
+        assert_eq!(desk.at(10).told(), []);
+    }
+
+    #[test]
+    fn a_driver_that_does_nothing_makes_no_probes_pile_up() {
+        let mut desk = Desk::with(Limits { actions: 3, ..Limits::default() });
+        desk.connect_at(1, "127.0.0.1:1", "127.0.0.1:8000");
+        let later = (0..100).filter(|n| desk.at(*n).say(1, &ask(1)) == "PROBED 1 LATER|").count();
+        assert!(later > 90 && desk.told().len() < 10);
+    }
+
+    #[test]
+    fn a_server_without_the_features_says_nothing_to_the_questions() {
+        let features = Features::ALL.without(Features::PROBE).without(Features::OBSERVERS);
+        let mut desk = Desk::with(Limits { features, ..Limits::default() });
+        desk.connect(1, "203.0.113.7:1").silent(1, &ask(1)).silent(1, "OBSERVERS");
+        assert_eq!(desk.told(), []);
+    }
+
+    #[test]
+    fn a_client_is_told_of_places_that_it_can_reach_but_not_of_the_one_where_it_is() {
+        let mut desk = Desk::new();
+        desk.connect_at(1, "203.0.113.7:1", "192.0.2.1:8000");
+        assert_eq!(desk.say(1, "OBSERVERS"), "OBSERVERS NONE|");
+        let places = [
+            "192.0.2.1:8000",
+            "192.0.2.1:8001",
+            "192.0.2.2:8000",
+            "127.0.0.1:8000",
+            "[2001:db8::1]:8000",
+            "0.0.0.0:8002",
+            "[::]:8003",
+            "[::]:8000",
+            "0.0.0.0:8001",
+        ];
+        desk.server.handle_listening(places.map(|place| place.parse().unwrap()).to_vec());
+        assert_eq!(desk.say(1, "OBSERVERS"), "OBSERVERS :8001 192.0.2.2:8000 :8002 :8003|");
+        desk.connect_at(2, "[2001:db8::7]:1", "[2001:db8::1]:8000");
+        assert_eq!(desk.say(2, "OBSERVERS"), "OBSERVERS :8003|");
+        desk.connect_at(3, "127.0.0.1:1", "127.0.0.1:8000");
+        let loopback = "OBSERVERS 192.0.2.1:8000 192.0.2.1:8001 192.0.2.2:8000 :8002 :8003 :8001|";
+        assert_eq!(desk.say(3, "OBSERVERS"), loopback);
+        let many: Vec<SocketAddr> = (1..=16).map(|port| SocketAddr::from(([0; 4], port))).collect();
+        desk.server.handle_listening(many);
+        assert_eq!(desk.say(1, "OBSERVERS"), "OBSERVERS :1 :2 :3 :4 :5 :6 :7 :8|");
     }
 }

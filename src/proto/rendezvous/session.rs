@@ -1,15 +1,19 @@
 //! One connection of the client to its server: which answers are still to come, and by when.
 //!
 //! Servers answer in order, so an answer is recognised by what stands first in the queue; whatever else comes is a
-//! notice or nonsense.
+//! notice or nonsense. Only the verdict on a port comes when its time has come: it is recognised by the port.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::client::ServerKind;
+use crate::proto::peers::Source;
 use crate::time::Instant;
-use crate::wire::rendezvous::{Features, Listed, Reply, Request, Token};
+use crate::wire::rendezvous::{Features, Listed, Observer, Reply, Request, Token};
+
+/// A server of ours makes no more probes at a time for one client.
+const MAX_PROBES: usize = 4;
 
 /// An answer that the server owes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +21,7 @@ pub(super) enum Answer {
     /// To the `SOURCE` that every server answers: a `HELLO` either came before it or never comes.
     Greeting,
     Seen,
+    Observers,
     /// To a registration: `LISTED` or `FULL`.
     Listed,
     /// To the `SOURCE` behind a registration that is not answered itself: so the server has read that too.
@@ -37,6 +42,7 @@ impl Answer {
                 matches!(reply, Reply::Remote { .. })
             }
             Self::Seen => matches!(reply, Reply::Seen(_)),
+            Self::Observers => matches!(reply, Reply::Observers(_)),
             Self::Listed => matches!(reply, Reply::Listed { .. } | Reply::Full),
             Self::Nodes => matches!(reply, Reply::Nodes(_)),
             Self::Pong(token) => *reply == Reply::Pong(token),
@@ -47,6 +53,10 @@ impl Answer {
 #[derive(Debug)]
 pub(super) struct Session {
     local: SocketAddr,
+    server: SocketAddr,
+    began: Instant,
+    /// From the greeting to its first answer.
+    pub(super) rtt: Option<Duration>,
     /// Known from the answer to the greeting on.
     pub(super) kind: Option<ServerKind>,
     pub(super) features: Features,
@@ -58,12 +68,19 @@ pub(super) struct Session {
     /// Lines that made no sense.
     pub(super) strikes: usize,
     awaited: VecDeque<(Answer, Instant)>,
+    /// Ports that the server tries, and how long their verdicts are awaited.
+    probes: Vec<(u16, Instant)>,
+    /// Verdicts that are not awaited any more, but may still come.
+    late: usize,
 }
 
 impl Session {
-    pub(super) fn new(local: SocketAddr, ping_at: Instant) -> Self {
+    pub(super) fn new(local: SocketAddr, server: SocketAddr, now: Instant, ping_at: Instant) -> Self {
         Self {
             local,
+            server,
+            began: now,
+            rtt: None,
             kind: None,
             features: Features::NONE,
             seen: None,
@@ -71,7 +88,14 @@ impl Session {
             ping_at,
             strikes: 0,
             awaited: VecDeque::new(),
+            probes: Vec::new(),
+            late: 0,
         }
+    }
+
+    /// Something answers the greeting.
+    pub(super) fn greeted(&mut self, now: Instant) {
+        self.rtt.get_or_insert(now - self.began);
     }
 
     pub(super) fn ask(&mut self, request: &Request, answer: Answer, until: Instant, out: &mut Vec<u8>) {
@@ -90,6 +114,44 @@ impl Session {
         } else {
             self.ask_source(Answer::Alive, until, out);
         }
+    }
+
+    /// Asks whether a port can be reached, unless that is not possible now. Two verdicts on one port could not be told
+    /// apart.
+    pub(super) fn ask_probe(&mut self, port: u16, nonce: Token, until: Instant, out: &mut Vec<u8>) -> bool {
+        let known = self.kind.is_some() && self.features.has(Features::PROBE);
+        let busy = self.probes.len() >= MAX_PROBES || self.probes.iter().any(|(probed, _)| *probed == port);
+        let possible = known && !busy && port != 0 && nonce.is_nonce();
+        if possible {
+            Request::Probe { port, nonce }.write(out);
+            self.probes.push((port, until));
+        }
+        possible
+    }
+
+    /// A verdict on this port came; whether it was awaited.
+    pub(super) fn probed(&mut self, port: u16) -> bool {
+        let place = self.probes.iter().position(|(probed, _)| *probed == port);
+        place.map(|place| self.probes.remove(place)).is_some()
+    }
+
+    /// A verdict that came too late; whether there is one.
+    pub(super) fn probed_late(&mut self) -> bool {
+        let late = self.late > 0;
+        self.late = self.late.saturating_sub(1);
+        late
+    }
+
+    /// The next port on which no verdict came in time.
+    pub(super) fn pop_unanswered(&mut self, now: Instant) -> Option<u16> {
+        let place = self.probes.iter().position(|(_, until)| *until <= now)?;
+        self.late = self.late.saturating_add(1);
+        Some(self.probes.remove(place).0)
+    }
+
+    /// When the next verdict is awaited no longer.
+    pub(super) fn probe_deadline(&self) -> Option<Instant> {
+        self.probes.iter().map(|(_, until)| *until).min()
     }
 
     /// What the reply answers, if it is what comes next.
@@ -120,13 +182,37 @@ impl Session {
         self.punching = Some(now + KEPT);
     }
 
+    /// The places that the server names as its own and that can be: where it could be seen from itself, and not where we
+    /// reached it.
+    pub(super) fn observers(&self, named: &[Observer]) -> Vec<SocketAddr> {
+        let server = self.server.ip().to_canonical();
+        let source = Source::Rendezvous { newer: false, server };
+        let addrs = named.iter().map(|place| SocketAddr::new(place.ip.unwrap_or(server), place.port));
+        let possible = |addr: &SocketAddr| {
+            let ip = addr.ip();
+            let asked = ip == server && addr.port() == self.server.port();
+            let kin = ip.is_ipv4() == server.is_ipv4();
+            !asked && kin && !is_nowhere(ip) && source.may_name(ip)
+        };
+        let mut observers = Vec::new();
+        for addr in addrs.filter(possible) {
+            if !observers.contains(&addr) {
+                observers.push(addr);
+            }
+        }
+        observers
+    }
+
     /// Whether a node that the server names can be one that we might dial.
     pub(super) fn plausible(&self, node: &Listed, own_port: Option<u16>) -> bool {
         let ip = node.addr.ip();
-        let nowhere = ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::from([255; 4]);
         // A server elsewhere can not know what is on our loopback; it would aim us at ourselves.
         let foreign = ip.is_loopback() && !self.local.ip().to_canonical().is_loopback();
         let own = self.seen.is_some_and(|seen| seen.ip() == ip) && own_port == Some(node.addr.port());
-        node.addr.port() != 0 && !nowhere && !foreign && !own
+        node.addr.port() != 0 && !is_nowhere(ip) && !foreign && !own
     }
+}
+
+fn is_nowhere(ip: IpAddr) -> bool {
+    ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::from([255; 4])
 }

@@ -7,10 +7,11 @@ use std::time::Duration;
 use super::client::{
     Advert, AdvertKind, Client, ClientAction, ClientConfig, ClientEvent, DownWhy, ServerKind,
 };
-use super::server::{ClientId, Limits, Server, ServerAction};
+use super::server::{ClientId, Limits, ProbeId, Server, ServerAction};
 use crate::random::Random;
 use crate::time::{Instant, soonest};
-use crate::wire::rendezvous::{Features, Listed, Ntp, Ports};
+use crate::wire::probe;
+use crate::wire::rendezvous::{Features, Listed, Ntp, Ports, Token, Verdict};
 
 const WALL: Duration = Duration::from_secs(1_700_000_000);
 
@@ -30,6 +31,8 @@ struct Node {
     from: SocketAddr,
     connection: Option<ClientId>,
     events: Vec<ClientEvent>,
+    /// The nonce with which it answers at its port, to whoever asks.
+    awaits: Option<Token>,
 }
 
 impl World {
@@ -50,7 +53,7 @@ impl World {
     fn add_with(&mut self, from: &str, config: ClientConfig) -> usize {
         let client = Client::new(config, self.random.fork());
         let from = from.parse().unwrap();
-        self.nodes.push(Node { client, from, connection: None, events: Vec::new() });
+        self.nodes.push(Node { client, from, connection: None, events: Vec::new(), awaits: None });
         self.nodes.len() - 1
     }
 
@@ -103,8 +106,9 @@ impl World {
                 self.next_client += 1;
                 let id = ClientId(self.next_client);
                 node.connection = Some(id);
-                self.server.handle_connected(id, node.from, now);
-                node.client.handle_connected(node.from, now);
+                let server = SocketAddr::new(node.from.ip(), 8000);
+                self.server.handle_connected(id, node.from, server, now);
+                node.client.handle_connected(node.from, server, now);
             }
             Some(ClientAction::Dial) => node.client.handle_disconnected(now),
             Some(ClientAction::Hangup) => {
@@ -130,7 +134,14 @@ impl World {
         let actions: VecDeque<_> = std::iter::from_fn(|| self.server.poll_action()).collect();
         let busy = !actions.is_empty();
         for action in actions {
-            let (ServerAction::Send { client, .. } | ServerAction::Close { client, .. }) = action;
+            let client = match action {
+                ServerAction::Dial { probe, to, .. } => {
+                    self.dial(probe, to);
+                    continue;
+                }
+                ServerAction::Abandon { .. } => continue,
+                ServerAction::Send { client, .. } | ServerAction::Close { client, .. } => client,
+            };
             let Some(node) = self.nodes.iter_mut().find(|node| node.connection == Some(client)) else {
                 continue;
             };
@@ -142,9 +153,19 @@ impl World {
                     node.connection = None;
                     node.client.handle_disconnected(self.now);
                 }
+                ServerAction::Dial { .. } | ServerAction::Abandon { .. } => unreachable!("see above"),
             }
         }
         busy
+    }
+
+    /// The first node that listens at the address of the probe answers it.
+    fn dial(&mut self, probe: ProbeId, to: SocketAddr) {
+        let listens = |node: &&Node| node.awaits.is_some() && node.from.ip() == to.ip();
+        if let Some(nonce) = self.nodes.iter().find(listens).and_then(|node| node.awaits) {
+            let answer = probe::answer(&nonce);
+            lines(&answer).for_each(|line| self.server.handle_probe_line(probe, line));
+        }
     }
 
     /// The server dies, and with it what it knew.
@@ -242,8 +263,15 @@ fn who_leaves_is_forgotten() {
 
 #[test]
 fn any_common_set_of_features_works() {
-    let all = [Features::PEERS, Features::SEEN, Features::PING, Features::LISTED];
-    let sets = (0..16).map(|bits| {
+    let all = [
+        Features::PEERS,
+        Features::SEEN,
+        Features::PING,
+        Features::LISTED,
+        Features::OBSERVERS,
+        Features::PROBE,
+    ];
+    let sets = (0..64).map(|bits| {
         let dropped = all.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 0);
         dropped.fold(Features::ALL, |set, (_, feature)| set.without(*feature))
     });
@@ -259,13 +287,22 @@ fn any_common_set_of_features_works() {
             let events = world.events(node);
             let plain = offered == Features::NONE;
             let (kind, seen) = match &events[0] {
-                ClientEvent::Up { kind, seen } => (*kind, seen.is_some()),
+                ClientEvent::Up { kind, seen, features: agreed, .. } => {
+                    assert_eq!(*agreed, features);
+                    (*kind, seen.is_some())
+                }
                 other => panic!("{other:?}"),
             };
             assert_eq!(kind, if plain { ServerKind::Pyp2p } else { ServerKind::P2poll });
             assert_eq!(seen, features.has(Features::SEEN));
-            assert_eq!(events[1], ClientEvent::Advertised);
-            assert!(!events.iter().any(|event| matches!(event, ClientEvent::Down { .. })));
+            let mut events = events.into_iter().skip(1);
+            if features.has(Features::OBSERVERS) {
+                assert_eq!(events.next(), Some(ClientEvent::Observers(Vec::new())));
+            }
+            assert_eq!(events.next(), Some(ClientEvent::Advertised));
+            assert!(!events.any(|event| matches!(event, ClientEvent::Down { .. })));
+            let nonce = Token::from_number(1);
+            assert_eq!(world.nodes[node].client.probe(1, nonce, world.now), features.has(Features::PROBE));
             world.nodes[node].client.leave(world.now);
             world.settle();
             assert_eq!(world.server.nodes(), 0, "{features:?}");
@@ -289,4 +326,29 @@ fn a_punch_is_arranged_between_two_clients() {
     let ntp = Ntp::from_unix(WALL + Duration::from_micros(1_000_001));
     assert!(world.nodes[waiting].client.accept(there, ports.clone(), ntp, world.now));
     assert_eq!(world.events(asking).pop(), Some(ClientEvent::Fight { ip: here, ports, ntp }));
+}
+
+#[test]
+fn a_node_learns_whether_its_port_can_be_reached_and_where_else_the_server_is() {
+    let mut world = World::new();
+    let places = ["203.0.113.7:8000", "0.0.0.0:8001", "192.0.2.1:8000"];
+    world.server.handle_listening(places.map(|place| place.parse().unwrap()).to_vec());
+    let node = world.join("203.0.113.7:4001", 1);
+    let observers = ["203.0.113.7:8001", "192.0.2.1:8000"].map(|place| place.parse().unwrap()).to_vec();
+    assert!(world.events(node).contains(&ClientEvent::Observers(observers)));
+    let nonce = Token::from_number(7);
+    for (awaits, verdict) in
+        [(Some(nonce), Verdict::Yes), (None, Verdict::No), (Some(Token::from_number(8)), Verdict::No)]
+    {
+        world.nodes[node].awaits = awaits;
+        let asked = world.now;
+        assert!(world.nodes[node].client.probe(1, nonce, asked));
+        assert_eq!(world.events(node), []);
+        while world.now < asked + Duration::from_millis(500) {
+            assert_eq!(world.events(node), []);
+            world.now = world.now + Duration::from_millis(50);
+            world.server.handle_timeout(world.now);
+        }
+        assert_eq!(world.events(node), [ClientEvent::Probed { port: 1, verdict: Some(verdict) }]);
+    }
 }

@@ -350,3 +350,60 @@ fn a_server_can_not_keep_a_node_from_a_peer_that_the_user_asked_for() {
         assert!(world.run_until(secs(120), |world| world.count(id) == 1 && world.count(other) == 1));
     });
 }
+
+/// Whatever is at the port, the same words come at the same time; only who knows the nonce makes a difference.
+#[test]
+fn a_server_that_tries_a_port_tells_nothing_else_of_it() {
+    const NONCE: &str = "0123456789abcdef0123456789abcdef";
+    with_seeds(5, |seed| {
+        let (mut world, _, server) = with_server(seed);
+        let home = world.computer(&ip(1));
+        let asker = world.script(home, None, Box::new(|_, _, _| {}));
+        let says = |text: &'static str| -> Behaviour {
+            Box::new(move |wire, con, input| {
+                if input == Input::Line("~probe".into()) {
+                    wire.send(con, text);
+                }
+            })
+        };
+        let endless: Behaviour = Box::new(|wire, con, input| {
+            if input == Input::Opened {
+                wire.send(con, "x".repeat(1 << 20));
+            }
+        });
+        let services = [
+            world.script(home, Some(1), says("")),
+            world.script(home, Some(2), says("220 mail.example.org ESMTP\r\n")),
+            world.script(home, Some(3), endless),
+            world.script(home, Some(4), says("~probe 0123456789abcdef0123456789abcdef\r\n")),
+        ];
+        let con = world.wire(asker, |wire| wire.dial(SERVER.parse().unwrap()));
+        world.run_for(secs(1));
+        let mut waits = Vec::new();
+        // Nobody is at port 5.
+        for port in 1..=5 {
+            world.wire(asker, |wire| wire.send(con, format!("PROBE {port} {NONCE}\r\n")));
+            let (asked, before) = (world.now(), world.heard(asker).len());
+            while world.heard(asker).len() == before {
+                world.run_for(millis(1));
+                assert!(world.now() - asked < secs(5));
+            }
+            waits.push((world.now() - asked).as_millis());
+            let verdict = if port == 4 { "YES" } else { "NO" };
+            let told = Input::Line(format!("PROBED {port} {verdict}"));
+            assert_eq!(world.heard(asker).last(), Some(&(con, told)));
+            world.run_for(secs(1));
+        }
+        let (least, most) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
+        assert!(*least >= 500 && most - least <= 2, "{waits:?}");
+        for service in services {
+            let lines = world.heard(service).iter().filter(|(_, input)| matches!(input, Input::Line(_)));
+            assert!(
+                lines.clone().count() <= 1
+                    && lines.clone().all(|(_, line)| *line == Input::Line("~probe".into()))
+            );
+            assert_eq!(world.heard(service).last().map(|(_, input)| input), Some(&Input::Ended));
+        }
+        assert_eq!(world.server_node(server).clients(), 1);
+    });
+}

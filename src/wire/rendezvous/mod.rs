@@ -1,7 +1,7 @@
 //! The rendezvous protocol: what clients ask and what servers answer, a line each.
 //!
-//! The old verbs are pyp2p's, word for word. The new ones (`HELLO`, `WHOAMI`, `PING` and their answers) are only sent
-//! to a side that showed that it knows them. Everything is words between spaces, so that it can be typed by hand:
+//! The old verbs are pyp2p's, word for word. The new ones (`HELLO`, `WHOAMI`, `PING`, `OBSERVERS`, `PROBE` and their
+//! answers) are only sent to a side that showed that it knows them. Everything is words between spaces, so that it can be typed by hand:
 //! several spaces count as one, and what ends the line (LF or CRLF) is taken off before it gets here.
 
 #[cfg(test)]
@@ -13,6 +13,7 @@ use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::random::Random;
 use words::{Words, number};
 
 /// The most nodes that can be asked for, and that are taken from one answer (pyp2p's limit).
@@ -21,8 +22,14 @@ pub(crate) const MAX_NODES: usize = 100;
 /// The most predicted ports in one line. pyp2p predicts 4; more than this is not a prediction but a port scan.
 pub(crate) const MAX_PORTS: usize = 64;
 
-/// The longest token of a `PING`.
+/// The longest token of a `PING` or `PROBE`.
 pub(crate) const MAX_TOKEN: usize = 32;
+
+/// The shortest nonce of a `PROBE`: 16 hexadecimal digits can not be guessed in the half second that there is.
+pub(crate) const MIN_NONCE: usize = 16;
+
+/// The most places in an answer to `OBSERVERS`; two are enough to tell how a NAT behaves.
+pub(crate) const MAX_OBSERVERS: usize = 8;
 
 /// A line from a client to a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +40,11 @@ pub(crate) enum Request {
     Whoami,
     /// `PING token`. Answered by [`Reply::Pong`].
     Ping(Token),
+    /// `OBSERVERS`: where else does this server listen? Answered by [`Reply::Observers`].
+    Observers,
+    /// `PROBE PORT NONCE`: can this port of mine be reached? Answered by [`Reply::Probed`]; what is said on the probe's
+    /// own connection is in [`probe`](crate::wire::probe).
+    Probe { port: u16, nonce: Token },
     /// `BOOTSTRAP n`, 1 to 100. Answered by [`Reply::Nodes`].
     Bootstrap { count: u8 },
     /// `PASSIVE READY PORT MAX_INBOUND`: list me. Answered by [`Reply::Listed`] when that feature is agreed.
@@ -60,6 +72,11 @@ pub(crate) enum Reply {
     Seen(SocketAddr),
     /// `PONG token`.
     Pong(Token),
+    /// `OBSERVERS IP:PORT :PORT ...` or `OBSERVERS NONE`.
+    Observers(Vec<Observer>),
+    /// `PROBED PORT YES`, `PROBED PORT NO`, both a fixed time after the question and so perhaps behind answers to later
+    /// ones; `PROBED PORT LATER` at once, as a rule.
+    Probed { port: u16, verdict: Verdict },
     /// `LISTED PORT`: registered, for as long as this connection lives (and a grace).
     Listed { port: u16 },
     /// `FULL`: not registered, there is no room. Part of the feature `listed`.
@@ -86,6 +103,27 @@ pub(crate) struct Listed {
     pub(crate) newer: bool,
 }
 
+/// Another place where the asked server listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Observer {
+    /// `None`, on the wire nothing before the colon: the address at which the asker reached it. The server may know that
+    /// one by another name, as many do that stand behind a one-to-one NAT.
+    pub(crate) ip: Option<IpAddr>,
+    /// Never 0.
+    pub(crate) port: u16,
+}
+
+/// What came of a `PROBE`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Who listens there knows the nonce.
+    Yes,
+    /// Nobody proved the nonce in time, for whatever reason: a server does not tell more.
+    No,
+    /// It was not tried: too many probes at the moment, or no means to.
+    Later,
+}
+
 impl Request {
     /// The meaning of a line without its end, or none that a server would answer.
     pub(crate) fn parse(line: &[u8]) -> Option<Self> {
@@ -95,6 +133,8 @@ impl Request {
             b"HELLO" => Self::Hello(words.hello()?),
             b"WHOAMI" => Self::Whoami,
             b"PING" => Self::Ping(Token::new(words.next()?)?),
+            b"OBSERVERS" => Self::Observers,
+            b"PROBE" => Self::Probe { port: words.port()?, nonce: words.nonce()? },
             b"PASSIVE" => {
                 words.expect("READY")?;
                 Self::Passive { port: words.port()?, max_inbound: words.saturating()? }
@@ -130,6 +170,8 @@ impl Request {
             Self::Hello(features) => put_hello(out, *features),
             Self::Whoami => put(out, format_args!("WHOAMI")),
             Self::Ping(token) => put(out, format_args!("PING {token}")),
+            Self::Observers => put(out, format_args!("OBSERVERS")),
+            Self::Probe { port, nonce } => put(out, format_args!("PROBE {port} {nonce}")),
             Self::Bootstrap { count } => put(out, format_args!("BOOTSTRAP {count}")),
             Self::Passive { port, max_inbound } => {
                 put(out, format_args!("PASSIVE READY {port} {max_inbound}"))
@@ -160,6 +202,8 @@ impl Reply {
                 Self::Seen(SocketAddr::new(ip, words.port()?))
             }
             b"PONG" => Self::Pong(Token::new(words.next()?)?),
+            b"OBSERVERS" => Self::Observers(words.observers()?),
+            b"PROBED" => Self::Probed { port: words.port()?, verdict: Verdict::named(words.next()?)? },
             b"LISTED" => Self::Listed { port: words.port_or_zero()? },
             b"FULL" => Self::Full,
             b"REMOTE" => {
@@ -188,11 +232,13 @@ impl Reply {
     /// Whether the line begins with a verb of ours: then one that does not parse is a fault, not news from a
     /// later version.
     pub(crate) fn knows_verb(line: &[u8]) -> bool {
-        const VERBS: [&[u8]; 11] = [
+        const VERBS: [&[u8]; 13] = [
             b"NODES",
             b"HELLO",
             b"SEEN",
             b"PONG",
+            b"OBSERVERS",
+            b"PROBED",
             b"LISTED",
             b"FULL",
             b"REMOTE",
@@ -210,6 +256,8 @@ impl Reply {
             Self::Hello(features) => put_hello(out, *features),
             Self::Seen(addr) => put(out, format_args!("SEEN {} {}", Ip(addr.ip()), addr.port())),
             Self::Pong(token) => put(out, format_args!("PONG {token}")),
+            Self::Observers(observers) => put_observers(out, observers),
+            Self::Probed { port, verdict } => put(out, format_args!("PROBED {port} {}", verdict.name())),
             Self::Listed { port } => put(out, format_args!("LISTED {port}")),
             Self::Full => put(out, format_args!("FULL")),
             Self::Nodes(nodes) => put_nodes(out, nodes),
@@ -220,6 +268,22 @@ impl Reply {
             Self::Fight { ip, ports, ntp } => put(out, format_args!("FIGHT {} {ports} TCP {ntp}", Ip(*ip))),
         }
         out.extend_from_slice(END);
+    }
+}
+
+impl Verdict {
+    const ALL: [Self; 3] = [Self::Yes, Self::No, Self::Later];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Yes => "YES",
+            Self::No => "NO",
+            Self::Later => "LATER",
+        }
+    }
+
+    fn named(word: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|verdict| verdict.name().as_bytes() == word)
     }
 }
 
@@ -239,11 +303,21 @@ impl Features {
     pub(crate) const PING: Self = Self(1 << 2);
     /// A registration is answered, and lasts as long as its connection.
     pub(crate) const LISTED: Self = Self(1 << 3);
+    /// `OBSERVERS`, both ways.
+    pub(crate) const OBSERVERS: Self = Self(1 << 4);
+    /// `PROBE` and `PROBED`.
+    pub(crate) const PROBE: Self = Self(1 << 5);
     /// All that this version knows.
-    pub(crate) const ALL: Self = Self((1 << 4) - 1);
+    pub(crate) const ALL: Self = Self((1 << 6) - 1);
 
-    const NAMES: [(Self, &str); 4] =
-        [(Self::PEERS, "peers"), (Self::SEEN, "seen"), (Self::PING, "ping"), (Self::LISTED, "listed")];
+    const NAMES: [(Self, &str); 6] = [
+        (Self::PEERS, "peers"),
+        (Self::SEEN, "seen"),
+        (Self::PING, "ping"),
+        (Self::LISTED, "listed"),
+        (Self::OBSERVERS, "observers"),
+        (Self::PROBE, "probe"),
+    ];
 
     pub(crate) const fn has(self, feature: Self) -> bool {
         self.0 & feature.0 == feature.0
@@ -253,7 +327,6 @@ impl Features {
         Self(self.0 & other.0)
     }
 
-    #[cfg(test)]
     pub(crate) const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
@@ -336,7 +409,7 @@ impl fmt::Display for Ntp {
     }
 }
 
-/// What a `PING` carries and its `PONG` returns: 1 to [`MAX_TOKEN`] printable ASCII characters.
+/// What a `PING` carries and its `PONG` returns, and the nonce of a `PROBE`: 1 to [`MAX_TOKEN`] printable ASCII characters.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Token {
     len: u8,
@@ -362,9 +435,27 @@ impl Token {
         token
     }
 
+    /// A nonce for a `PROBE`: 32 hexadecimal digits that nobody can guess.
+    pub(crate) fn nonce(random: &mut Random) -> Self {
+        let mut token = Self::from_number(random.next_u64());
+        token.bytes.copy_within(..16, 16);
+        token.bytes[..16].copy_from_slice(&Self::from_number(random.next_u64()).bytes[..16]);
+        token.len = 32;
+        token
+    }
+
+    /// Whether it is long enough for a `PROBE`.
+    pub(crate) fn is_nonce(&self) -> bool {
+        usize::from(self.len) >= MIN_NONCE
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
     fn as_str(&self) -> &str {
         // Made of ASCII only, so the default never happens.
-        std::str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }
 
@@ -441,6 +532,19 @@ fn put_nodes(out: &mut Vec<u8>, nodes: &[Listed]) {
         }
     });
     out.truncate(out.len() - END.len());
+}
+
+fn put_observers(out: &mut Vec<u8>, observers: &[Observer]) {
+    put(out, format_args!("OBSERVERS"));
+    if observers.is_empty() {
+        put(out, format_args!(" NONE"));
+    }
+    for Observer { ip, port } in observers {
+        match ip {
+            Some(ip) => put(out, format_args!(" {}:{port}", Ip(*ip))),
+            None => put(out, format_args!(" :{port}")),
+        }
+    }
 }
 
 /// An address as it stands on the wire: IPv6 in brackets, and IPv4 in IPv6's clothes undressed.

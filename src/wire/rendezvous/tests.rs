@@ -30,9 +30,12 @@ fn requests_stand_on_the_wire_as_in_pyp2p() {
         "ACCEPT 192.168.0.1 4552 345 TCP 1412137849.288068",
         "CLEAR",
         "QUIT",
-        "HELLO p2poll 1 peers seen ping listed",
+        "HELLO p2poll 1 peers seen ping listed observers probe",
         "HELLO p2poll 1",
         "WHOAMI",
+        "OBSERVERS",
+        "PROBE 50500 0123456789abcdef",
+        "PROBE 1 0123456789abcdef0123456789abcdef",
         "PING a-Token!",
     ];
     for text in same {
@@ -56,6 +59,11 @@ fn replies_stand_on_the_wire_as_in_pyp2p() {
         "SEEN 203.0.113.7 9",
         "SEEN [2001:db8::1] 9",
         "PONG 1",
+        "OBSERVERS NONE",
+        "OBSERVERS 203.0.113.7:8000 [2001:db8::1]:8001 :8002",
+        "PROBED 50500 YES",
+        "PROBED 1 NO",
+        "PROBED 65535 LATER",
         "LISTED 50500",
         "FULL",
     ];
@@ -105,13 +113,38 @@ fn what_is_not_in_the_protocol_is_none() {
         "HELLO p2poll",
         "HELLO p2poll 0",
         "HELLO other 1",
+        "OBSERVERS 1",
+        "PROBE",
+        "PROBE 50500",
+        "PROBE 0 0123456789abcdef",
+        "PROBE 65536 0123456789abcdef",
+        "PROBE 50500 0123456789abcde",
+        "PROBE 50500 0123456789abcdef0123456789abcdef0",
+        "PROBE 203.0.113.7 50500 0123456789abcdef",
+        "PROBE 50500 0123456789abcdef 203.0.113.7",
         &long,
         &wide,
     ];
     for line in lines {
         assert_eq!(request(line), None, "{line}");
     }
-    for line in ["NODES", "NODES x:1.2.3.4:5", "NODES p:1.2.3.4", "NODES p:1.2.3.4:x", "REMOTE TCP 0"] {
+    let replies = [
+        "NODES",
+        "NODES x:1.2.3.4:5",
+        "NODES p:1.2.3.4",
+        "NODES p:1.2.3.4:x",
+        "REMOTE TCP 0",
+        "OBSERVERS",
+        "OBSERVERS NONE 1.2.3.4:5",
+        "OBSERVERS 1.2.3.4",
+        "OBSERVERS 1.2.3.4:0",
+        "OBSERVERS :65536",
+        "OBSERVERS example.org:1",
+        "PROBED 1",
+        "PROBED 0 YES",
+        "PROBED 1 REFUSED",
+    ];
+    for line in replies {
         assert_eq!(reply(line), None, "{line}");
         assert!(Reply::knows_verb(line.as_bytes()), "{line}");
     }
@@ -132,6 +165,33 @@ fn an_impossible_port_does_not_spoil_the_other_nodes() {
 fn an_answer_gives_a_hundred_nodes_at_most() {
     let text = format!("NODES {}", "p:1.2.3.4:5 ".repeat(1000));
     assert!(matches!(reply(&text), Some(Reply::Nodes(nodes)) if nodes.len() == MAX_NODES));
+}
+
+#[test]
+fn an_answer_gives_eight_observers_at_most() {
+    let text = format!("OBSERVERS{}", " 1.2.3.4:5".repeat(1000));
+    assert!(matches!(reply(&text), Some(Reply::Observers(places)) if places.len() == MAX_OBSERVERS));
+}
+
+/// pyp2p's server looks only at how a line begins: what ours adds must not begin like one of its own.
+#[test]
+fn an_old_server_takes_nothing_new_for_something_old() {
+    for verb in ["HELLO", "WHOAMI", "PING", "OBSERVERS", "PROBE"] {
+        for old in
+            ["BOOTSTRAP", "PASSIVE", "SIMULTANEOUS", "SOURCE TCP", "CANDIDATE", "ACCEPT", "CLEAR", "QUIT"]
+        {
+            assert!(!verb.starts_with(old) && !old.starts_with(verb), "{verb} {old}");
+        }
+    }
+}
+
+#[test]
+fn a_nonce_is_32_digits_and_never_the_same() {
+    let mut random = Random::from_number(1);
+    let (first, second) = (Token::nonce(&mut random), Token::nonce(&mut random));
+    assert!(first != second && first.is_nonce() && !Token::new(b"short").unwrap().is_nonce());
+    assert!(first.as_bytes().len() == 32 && first.as_bytes().iter().all(u8::is_ascii_hexdigit));
+    assert_ne!(first.as_bytes()[..16], first.as_bytes()[16..]);
 }
 
 #[test]
@@ -163,6 +223,20 @@ fn tokens() -> impl Strategy<Value = Token> {
     "[!-~]{1,32}".prop_map(|text| Token::new(text.as_bytes()).unwrap())
 }
 
+fn nonces() -> impl Strategy<Value = Token> {
+    "[!-~]{16,32}".prop_map(|text| Token::new(text.as_bytes()).unwrap())
+}
+
+fn observers() -> impl Strategy<Value = Vec<Observer>> {
+    let ip = proptest::option::of(ips());
+    let observer = (ip, 1..=u16::MAX).prop_map(|(ip, port)| Observer { ip, port });
+    proptest::collection::vec(observer, 0..=MAX_OBSERVERS)
+}
+
+fn verdicts() -> impl Strategy<Value = Verdict> {
+    (0..Verdict::ALL.len()).prop_map(|which| Verdict::ALL[which])
+}
+
 fn features() -> impl Strategy<Value = Features> {
     (0..=Features::ALL.0).prop_map(Features)
 }
@@ -172,6 +246,8 @@ fn requests() -> impl Strategy<Value = Request> {
         features().prop_map(Request::Hello),
         Just(Request::Whoami),
         tokens().prop_map(Request::Ping),
+        Just(Request::Observers),
+        (1..=u16::MAX, nonces()).prop_map(|(port, nonce)| Request::Probe { port, nonce }),
         (1..=100u8).prop_map(|count| Request::Bootstrap { count }),
         (1..=u16::MAX, any::<u32>()).prop_map(|(port, max_inbound)| Request::Passive { port, max_inbound }),
         any::<(u16, u32)>().prop_map(|(port, max_inbound)| Request::Simultaneous { port, max_inbound }),
@@ -198,6 +274,8 @@ fn replies() -> impl Strategy<Value = Reply> {
         features().prop_map(Reply::Hello),
         (ips(), 1..=u16::MAX).prop_map(|(ip, port)| Reply::Seen(SocketAddr::new(ip, port))),
         tokens().prop_map(Reply::Pong),
+        observers().prop_map(Reply::Observers),
+        (1..=u16::MAX, verdicts()).prop_map(|(port, verdict)| Reply::Probed { port, verdict }),
         any::<u16>().prop_map(|port| Reply::Listed { port }),
         Just(Reply::Full),
         nodes().prop_map(Reply::Nodes),
@@ -215,7 +293,7 @@ fn replies() -> impl Strategy<Value = Reply> {
 
 /// Words of the protocol in any order: nearer to the edges than random bytes get.
 fn near_misses() -> impl Strategy<Value = Vec<u8>> {
-    let words = "(NODES|EMPTY|p:1\\.2\\.3\\.4:5|p\\+:\\[::1\\]:|BOOTSTRAP|FIGHT|ACCEPT|TCP|1\\.2\\.3\\.4|\\[|[0-9]{1,22}|1\\.|\\.5|HELLO|p2poll|PING|SEEN|READY|PASSIVE|SOURCE| |\r)";
+    let words = "(NODES|EMPTY|p:1\\.2\\.3\\.4:5|p\\+:\\[::1\\]:|BOOTSTRAP|FIGHT|ACCEPT|TCP|1\\.2\\.3\\.4|\\[|[0-9]{1,22}|1\\.|\\.5|HELLO|p2poll|PING|SEEN|READY|PASSIVE|SOURCE|OBSERVERS|PROBED?|:[0-9]{1,6}|NONE|YES| |\r)";
     proptest::collection::vec(words.prop_map(String::into_bytes), 0..12).prop_map(|words| words.join(&b' '))
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Features, Listed, MAX_NODES, MAX_PORTS, Ports};
+use super::{Features, Listed, MAX_NODES, MAX_OBSERVERS, MAX_PORTS, Observer, Ports, Token};
 
 /// The words of a line, and what a word can mean.
 pub(super) struct Words<'a>(&'a [u8]);
@@ -92,6 +92,23 @@ impl<'a> Words<'a> {
         Some(nodes)
     }
 
+    pub(super) fn nonce(&mut self) -> Option<Token> {
+        Token::new(self.next()?).filter(Token::is_nonce)
+    }
+
+    pub(super) fn observers(&mut self) -> Option<Vec<Observer>> {
+        if self.peek()? == b"NONE" {
+            self.next();
+            return Some(Vec::new());
+        }
+        let mut observers = Vec::new();
+        for word in self.by_ref() {
+            let observer = observer(word)?;
+            observers.extend((observers.len() < MAX_OBSERVERS).then_some(observer));
+        }
+        Some(observers)
+    }
+
     fn peek(&self) -> Option<&'a [u8]> {
         Self(self.0).next()
     }
@@ -120,6 +137,15 @@ fn listed(word: &[u8]) -> Option<Option<Listed>> {
     let (ip, port) = (parse_ip(&rest[..colon])?, number(&rest[colon + 1..])?);
     let port = u16::try_from(port).ok().filter(|&port| port != 0);
     Some(port.map(|port| Listed { addr: SocketAddr::new(ip, port), newer }))
+}
+
+/// `IP:PORT`, `[IPV6]:PORT`, `:PORT`.
+fn observer(word: &[u8]) -> Option<Observer> {
+    let colon = word.iter().rposition(|&byte| byte == b':')?;
+    let (ip, port) = (&word[..colon], number(&word[colon + 1..])?);
+    let port = u16::try_from(port).ok().filter(|&port| port != 0)?;
+    let ip = if ip.is_empty() { None } else { Some(parse_ip(ip)?) };
+    Some(Observer { ip, port })
 }
 
 fn parse_ip(word: &[u8]) -> Option<IpAddr> {

@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::session::{Answer, Session};
 use crate::random::Random;
 use crate::time::{Instant, soonest};
-use crate::wire::rendezvous::{Features, Listed, Ntp, Ports, Reply, Request, Token};
+use crate::wire::rendezvous::{Features, Listed, Ntp, Ports, Reply, Request, Token, Verdict};
 use pace::Pace;
 
 /// When a client does what. The defaults are pyp2p's where it has them.
@@ -34,6 +34,9 @@ pub(crate) struct ClientConfig {
     pub(crate) advertise_every: Duration,
     /// A dial, or an answer, that takes longer is given up. Default 10 s.
     pub(crate) answer_within: Duration,
+    /// A verdict on a port that takes longer counts as none. Default 12 s: the longest that a server may be set to wait,
+    /// and a slow way there and back.
+    pub(crate) probe_within: Duration,
     /// Ask a kept connection for a sign of life so often. Default 60 s: most NATs forget a silent one after minutes.
     pub(crate) ping_every: Duration,
     /// The sign of life must come in this time. Default 10 s.
@@ -55,6 +58,7 @@ impl Default for ClientConfig {
             bootstrap_soonest: seconds(10),
             advertise_every: seconds(12 * 3600),
             answer_within: seconds(10),
+            probe_within: seconds(12),
             ping_every: seconds(60),
             ping_within: seconds(10),
             backoff_first: seconds(1),
@@ -100,10 +104,21 @@ pub(crate) enum ClientAction {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ClientEvent {
-    /// The server answers. `seen` is our address as it sees it, where it can tell.
+    /// The server answers. `seen` is our address as it sees it, where it can tell; `rtt` is how long it took to answer
+    /// the greeting; `features` are what both sides know.
     Up {
         kind: ServerKind,
         seen: Option<SocketAddr>,
+        rtt: Duration,
+        features: Features,
+    },
+    /// Where else the server listens, other than where it was asked; asked for in each session with the feature, and
+    /// told after `Up`.
+    Observers(Vec<SocketAddr>),
+    /// The answer to `probe`; `None` when none came in time. A `Down` ends those that are under way.
+    Probed {
+        port: u16,
+        verdict: Option<Verdict>,
     },
     /// The answer to a bootstrap; empty when it knows nobody.
     Nodes(Vec<Listed>),
@@ -166,6 +181,10 @@ pub(crate) struct Client {
     pace: Pace,
     /// The last server was one of ours: its connection is worth keeping.
     stays: bool,
+    /// To know the server is reason enough for a connection.
+    curious: bool,
+    /// It has been met: what an old server could tell is known.
+    met: bool,
     /// Requests of the user's that wait for a session.
     asked: VecDeque<Request>,
     failures: u32,
@@ -183,7 +202,7 @@ enum State {
     /// No new attempt before then.
     Resting(Instant),
     Dialing(Instant),
-    Open(Session),
+    Open(Box<Session>),
     /// `QUIT` is sent; the server closes, so that it has surely read all, and the port's aftermath is its own.
     Quitting(Instant),
     Left,
@@ -192,6 +211,9 @@ enum State {
 /// What the user may have under way at a time, and events that wait to be taken. More than any use needs.
 const MAX_ASKED: usize = 16;
 const MAX_EVENTS: usize = 64;
+
+/// What may wait for the socket: a driver that takes no actions must not make us grow.
+const MAX_OUT: usize = 64 * 1024;
 
 impl Client {
     /// A client that does nothing until it is told what to want or to advertise.
@@ -206,6 +228,8 @@ impl Client {
             registered: None,
             stale: false,
             stays: false,
+            curious: false,
+            met: false,
             asked: VecDeque::new(),
             failures: 0,
             leaving: false,
@@ -216,19 +240,19 @@ impl Client {
         }
     }
 
-    /// The dial succeeded.
-    pub(crate) fn handle_connected(&mut self, local: SocketAddr, now: Instant) {
+    /// The dial succeeded: the two ends of the connection.
+    pub(crate) fn handle_connected(&mut self, local: SocketAddr, server: SocketAddr, now: Instant) {
         if !matches!(self.state, State::Dialing(_)) {
             return;
         }
-        let mut session = Session::new(local, now + self.config.ping_every);
+        let mut session = Session::new(local, server, now, now + self.config.ping_every);
         if !self.leaving {
             if self.config.features != Features::NONE {
                 Request::Hello(self.config.features).write(&mut self.out);
             }
             session.ask_source(Answer::Greeting, now + self.config.answer_within, &mut self.out);
         }
-        self.state = State::Open(session);
+        self.state = State::Open(Box::new(session));
         self.work(now);
     }
 
@@ -242,6 +266,11 @@ impl Client {
             }
             return;
         };
+        if let Reply::Probed { port, verdict } = reply
+            && session.probed(port)
+        {
+            return self.emit(ClientEvent::Probed { port, verdict: Some(verdict) });
+        }
         match session.answered(&reply) {
             Some(answer) => self.answer(answer, reply, now),
             None => self.notice(reply, now),
@@ -265,6 +294,11 @@ impl Client {
 
     /// Time passed.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        while let State::Open(session) = &mut self.state
+            && let Some(port) = session.pop_unanswered(now)
+        {
+            self.emit(ClientEvent::Probed { port, verdict: None });
+        }
         match &self.state {
             State::Resting(until) if *until <= now => self.state = State::Idle,
             State::Dialing(until) if *until <= now => self.fail(DownWhy::Slow, true, now),
@@ -285,7 +319,10 @@ impl Client {
         match &self.state {
             State::Idle => soonest(self.advertise_at, self.pace.due()),
             State::Resting(until) | State::Dialing(until) | State::Quitting(until) => Some(*until),
-            State::Open(session) => soonest(session.deadline(), self.next_task(session)),
+            State::Open(session) => {
+                let late = soonest(session.deadline(), session.probe_deadline());
+                soonest(late, self.next_task(session))
+            }
             State::Left => None,
         }
     }
@@ -349,12 +386,19 @@ impl Client {
         self.work(now);
     }
 
+    /// Meets the server though there is nothing to ask it, and stays connected where that is worth it.
+    pub(crate) fn set_curious(&mut self, now: Instant) {
+        self.curious = !self.leaving;
+        self.work(now);
+    }
+
     /// Clears what is registered, and ends with `Left`: at once, or when the server has read it or is too slow.
     pub(crate) fn leave(&mut self, now: Instant) {
         if self.leaving {
             return;
         }
         self.leaving = true;
+        self.curious = false;
         self.advert = None;
         self.advertise_at = None;
         self.pace.wanted = 0;
@@ -371,6 +415,18 @@ impl Client {
             _ => {}
         }
         self.work(now);
+    }
+
+    /// Asks whether the server can reach this port of ours, which [`ClientEvent::Probed`] answers; who listens there has
+    /// to answer with the nonce, see [`probe`](crate::wire::probe). False when that can not be asked now: there is no
+    /// session, or not with the feature, or the port is being tried, or too many are.
+    pub(crate) fn probe(&mut self, port: u16, nonce: Token, now: Instant) -> bool {
+        let until = now + self.config.probe_within;
+        let room = !self.leaving && self.out.len() <= MAX_OUT;
+        match &mut self.state {
+            State::Open(session) if room => session.ask_probe(port, nonce, until, &mut self.out),
+            _ => false,
+        }
     }
 
     fn session(&self) -> Option<&Session> {
@@ -395,6 +451,10 @@ impl Client {
         match (answer, reply) {
             (Answer::Greeting, _) => self.greeted(now),
             (Answer::Seen, Reply::Seen(addr)) => self.up(Some(addr)),
+            (Answer::Observers, Reply::Observers(named)) => {
+                let observers = self.session().map(|session| session.observers(&named));
+                self.emit(ClientEvent::Observers(observers.unwrap_or_default()));
+            }
             (Answer::Listed, Reply::Full) => self.refused(now),
             (Answer::Listed | Answer::Registered, _) => self.advertised(now),
             (Answer::Nodes, Reply::Nodes(nodes)) => self.nodes(nodes, now),
@@ -414,6 +474,7 @@ impl Client {
             Reply::Hello(features) if self.config.features != Features::NONE && session.kind.is_none() => {
                 return self.hello(features, now);
             }
+            Reply::Probed { .. } if session.probed_late() => return,
             Reply::Challenge { ip, ports } if waits => ClientEvent::Challenge { ip, ports },
             Reply::Reconnect if waits => ClientEvent::Reconnect,
             Reply::PredictionSet if session.punching.is_some() => ClientEvent::PredictionSet,
@@ -434,17 +495,22 @@ impl Client {
     fn hello(&mut self, features: Features, now: Instant) {
         let until = now + self.config.answer_within;
         let State::Open(session) = &mut self.state else { return };
+        session.greeted(now);
         session.kind = Some(ServerKind::P2poll);
         session.features = features.and(self.config.features);
         self.stays = true;
         if session.features.has(Features::SEEN) {
             session.ask(&Request::Whoami, Answer::Seen, until, &mut self.out);
         }
+        if session.features.has(Features::OBSERVERS) {
+            session.ask(&Request::Observers, Answer::Observers, until, &mut self.out);
+        }
     }
 
     /// Whoever has not said `HELLO` before this answer does not know it.
     fn greeted(&mut self, now: Instant) {
         let State::Open(session) = &mut self.state else { return };
+        session.greeted(now);
         if session.kind.is_none() {
             session.kind = Some(ServerKind::Pyp2p);
             self.stays = false;
@@ -456,10 +522,12 @@ impl Client {
     }
 
     fn up(&mut self, seen: Option<SocketAddr>) {
+        self.met = true;
         let State::Open(session) = &mut self.state else { return };
         session.seen = seen;
-        if let Some(kind) = session.kind {
-            self.emit(ClientEvent::Up { kind, seen });
+        let features = session.features;
+        if let (Some(kind), Some(rtt)) = (session.kind, session.rtt) {
+            self.emit(ClientEvent::Up { kind, seen, rtt, features });
         }
     }
 
@@ -501,8 +569,13 @@ impl Client {
 
     fn has_work(&self, now: Instant) -> bool {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let stays = self.stays && (self.advert.is_some() || self.pace.wanted > 0);
-        stays || self.stale || !self.asked.is_empty() || due(self.advertise_at) || due(self.pace.due())
+        let stays = self.stays && (self.advert.is_some() || self.pace.wanted > 0 || self.curious);
+        stays
+            || self.curious && !self.met
+            || self.stale
+            || !self.asked.is_empty()
+            || due(self.advertise_at)
+            || due(self.pace.due())
     }
 
     fn start_dial(&mut self, now: Instant) {
@@ -662,8 +735,6 @@ impl Client {
     }
 
     fn ask(&mut self, request: Request, now: Instant) -> bool {
-        /// What may wait for the socket: a driver that takes no actions must not make us grow.
-        const MAX_OUT: usize = 64 * 1024;
         let owed = self.session().map_or(0, Session::owed);
         if self.leaving || self.asked.len() + owed >= MAX_ASKED || self.out.len() > MAX_OUT {
             return false;

@@ -6,7 +6,8 @@ use super::*;
 
 const PASSIVE: Advert = Advert { kind: AdvertKind::Passive, port: 50500, max_inbound: 10 };
 const PUNCHED: Advert = Advert { kind: AdvertKind::Simultaneous, port: 0, max_inbound: 0 };
-const HELLO: &str = "HELLO p2poll 1 peers seen ping listed";
+const HELLO: &str = "HELLO p2poll 1 peers seen ping listed observers probe";
+const SERVER: &str = "198.51.100.1:8000";
 
 /// A client at a time, with its server played by hand.
 struct Node {
@@ -45,7 +46,8 @@ impl Node {
     }
 
     fn connected(&mut self) -> &mut Self {
-        self.client.handle_connected("192.168.0.2:4001".parse().unwrap(), self.now);
+        let local = "192.168.0.2:4001".parse().unwrap();
+        self.client.handle_connected(local, SERVER.parse().unwrap(), self.now);
         self
     }
 
@@ -94,7 +96,7 @@ impl Node {
     /// Connected to a server of ours that answered the greeting.
     fn on_new_server(&mut self) -> &mut Self {
         self.does("Dial|").connected().actions();
-        self.hear(HELLO).hear("REMOTE TCP 4001").hear("SEEN 203.0.113.7 9")
+        self.hear(HELLO).hear("REMOTE TCP 4001").hear("SEEN 203.0.113.7 9").hear("OBSERVERS NONE")
     }
 }
 
@@ -116,7 +118,8 @@ fn an_old_server_is_used_and_left() {
     node.does("PASSIVE READY 50500 10|SOURCE TCP 4001|BOOTSTRAP 10|");
     node.hear("REMOTE TCP 4001").hear("NODES p:203.0.113.7:44444 ").does("QUIT|").disconnected().does("");
     let nodes = vec![listed("203.0.113.7:44444")];
-    let up = ClientEvent::Up { kind: ServerKind::Pyp2p, seen: None };
+    let (rtt, features) = (Duration::ZERO, Features::NONE);
+    let up = ClientEvent::Up { kind: ServerKind::Pyp2p, seen: None, rtt, features };
     assert_eq!(node.events(), [up, ClientEvent::Advertised, ClientEvent::Nodes(nodes)]);
 }
 
@@ -152,14 +155,18 @@ fn a_server_of_ours_is_kept() {
     let mut node = Node::new();
     node.advert(Some(PASSIVE)).want(200).does("Dial|").connected();
     node.does(&format!("{HELLO}|SOURCE TCP 4001|"));
-    node.hear(HELLO).does("WHOAMI|PASSIVE READY 50500 10|BOOTSTRAP 100|");
-    node.hear("REMOTE TCP 4001").hear("SEEN 203.0.113.7 9").hear("LISTED 50500");
+    node.at(50).hear(HELLO).does("WHOAMI|OBSERVERS|PASSIVE READY 50500 10|BOOTSTRAP 100|");
+    node.at(70).hear("REMOTE TCP 4001").hear("SEEN 203.0.113.7 9");
+    node.hear("OBSERVERS :8001 203.0.113.99:8000").hear("LISTED 50500");
     node.hear("NODES p+:[2001:db8::1]:1 p:203.0.113.7:50500 p:203.0.113.7:50501 ").does("");
     let seen = Some("203.0.113.7:9".parse().unwrap());
     let newer = Listed { newer: true, ..listed("[2001:db8::1]:1") };
-    let up = ClientEvent::Up { kind: ServerKind::P2poll, seen };
+    let (rtt, features) = (Duration::from_millis(50), Features::ALL);
+    let up = ClientEvent::Up { kind: ServerKind::P2poll, seen, rtt, features };
+    let places = ["198.51.100.1:8001", "203.0.113.99:8000"].map(|place| place.parse().unwrap());
+    let observers = ClientEvent::Observers(places.to_vec());
     let nodes = ClientEvent::Nodes(vec![newer, listed("203.0.113.7:50501")]);
-    assert_eq!(node.events(), [up, ClientEvent::Advertised, nodes]);
+    assert_eq!(node.events(), [up, observers, ClientEvent::Advertised, nodes]);
 }
 
 #[test]
@@ -319,7 +326,7 @@ fn a_candidate_stays_for_its_meeting() {
 fn calls_in_each_frame_do_not_become_a_flood() {
     let mut node = Node::new();
     node.client.bootstrap(node.now);
-    node.on_new_server().does("WHOAMI|BOOTSTRAP 10|").hear("NODES EMPTY");
+    node.on_new_server().does("WHOAMI|OBSERVERS|BOOTSTRAP 10|").hear("NODES EMPTY");
     let mut asked = 0;
     for frame in 0..600 {
         node.at(frame * 16);
@@ -340,6 +347,72 @@ fn calls_in_each_frame_do_not_become_a_flood() {
     assert_eq!((0..100).filter(|_| node.client.source(1, node.now)).count(), MAX_ASKED);
 }
 
+#[test]
+fn a_server_names_only_places_that_it_can_have() {
+    let mut node = Node::new();
+    node.want(1).does("Dial|").connected().hear(HELLO).hear("REMOTE TCP 1").hear("SEEN 203.0.113.7 9");
+    node.hear("OBSERVERS :8000 198.51.100.1:8000 127.0.0.1:22 192.168.0.1:80 100.64.0.1:80 169.254.169.254:80 :8001 198.51.100.1:8001 [2001:db8::1]:1 224.0.0.1:1 255.255.255.255:1 0.0.0.0:1");
+    // Eight are taken from the line, and of them those that can be.
+    let place = "198.51.100.1:8001".parse().unwrap();
+    assert_eq!(node.events().pop(), Some(ClientEvent::Observers(vec![place])));
+}
+
+fn nonce() -> Token {
+    Token::new(b"0123456789abcdef0123456789abcdef").unwrap()
+}
+
+#[test]
+fn verdicts_come_in_any_order_between_other_answers() {
+    let mut node = Node::new();
+    node.want(1).on_new_server().actions();
+    node.events();
+    assert!(node.client.probe(50500, nonce(), node.now) && node.client.probe(7, nonce(), node.now));
+    node.does(&format!("PROBE 50500 {0}|PROBE 7 {0}|", nonce()));
+    node.hear("PROBED 7 LATER").hear("NODES EMPTY").hear("PROBED 50500 YES");
+    let probed = |port, verdict| ClientEvent::Probed { port, verdict: Some(verdict) };
+    let nodes = ClientEvent::Nodes(vec![]);
+    assert_eq!(node.events(), [probed(7, Verdict::Later), nodes, probed(50500, Verdict::Yes)]);
+}
+
+#[test]
+fn a_probe_is_asked_for_only_where_there_is_an_answer_to_expect() {
+    let mut node = Node::new();
+    assert!(!node.client.probe(1, nonce(), node.now), "no session");
+    node.want(1).on_old_server();
+    assert!(!node.client.probe(1, nonce(), node.now), "an old server");
+    let mut node = Node::new();
+    node.want(1).does("Dial|").connected().hear("HELLO p2poll 1 seen ping").hear("REMOTE TCP 1").actions();
+    assert!(!node.client.probe(1, nonce(), node.now), "a server without probes");
+    let mut node = Node::new();
+    node.want(1).on_new_server().actions();
+    assert!(!node.client.probe(0, nonce(), node.now));
+    assert!(!node.client.probe(1, Token::new(b"short").unwrap(), node.now));
+    let asked: Vec<u16> = (1..10).filter(|&port| node.client.probe(port, nonce(), node.now)).collect();
+    assert_eq!(asked, [1, 2, 3, 4]);
+    node.hear("PROBED 2 NO");
+    assert!(!node.client.probe(1, nonce(), node.now) && node.client.probe(2, nonce(), node.now));
+    node.client.leave(node.now);
+    assert!(!node.client.probe(9, nonce(), node.now));
+}
+
+#[test]
+fn a_verdict_that_does_not_come_is_none_and_the_session_goes_on() {
+    let mut node = Node::new();
+    node.want(1).on_new_server().hear("NODES EMPTY").actions();
+    node.at(1000).events();
+    assert!(node.client.probe(50500, nonce(), node.now));
+    node.at(12_999);
+    assert_eq!(node.events(), []);
+    node.at(13_000);
+    assert_eq!(node.events(), [ClientEvent::Probed { port: 50500, verdict: None }]);
+    node.hear("PROBED 50500 YES");
+    assert_eq!((node.events(), node.client.session().map(|session| session.strikes)), (vec![], Some(0)));
+    for _ in 0..9 {
+        node.hear("PROBED 50500 YES");
+    }
+    assert_eq!(node.downs(), [DownWhy::Nonsense], "but one that tells unasked is not listened to for ever");
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Connected,
@@ -351,6 +424,7 @@ enum Step {
     Bootstrap,
     Advertise,
     Source,
+    Probe(u16),
     Leave,
     Drain,
 }
@@ -366,13 +440,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Bootstrap),
         1 => Just(Step::Advertise),
         1 => Just(Step::Source),
+        2 => (0..6u16).prop_map(Step::Probe),
         1 => Just(Step::Leave),
         4 => Just(Step::Drain),
     ];
     proptest::collection::vec(step, 0..120)
 }
 
-const LINES: [&str; 10] = [
+const LINES: [&str; 14] = [
     HELLO,
     "REMOTE TCP 4001",
     "REMOTE TCP 4001",
@@ -382,6 +457,10 @@ const LINES: [&str; 10] = [
     "NODES p:1.2.3.4:5 ",
     "RECONNECT",
     "FULL",
+    "OBSERVERS NONE",
+    "OBSERVERS :8001 1.2.3.4:5",
+    "PROBED 1 YES",
+    "PROBED 2 LATER",
     "what",
 ];
 
@@ -410,11 +489,12 @@ proptest! {
                 Step::Bootstrap => node.client.bootstrap(now),
                 Step::Advertise => node.client.advertise(now),
                 Step::Source => drop(node.client.source(1, now)),
+                Step::Probe(port) => drop(node.client.probe(port, nonce(), now)),
                 Step::Leave => node.client.leave(now),
                 Step::Drain => drop(node.actions()),
             }
             prop_assert!(node.client.asked.len() <= MAX_ASKED && node.client.events.len() <= MAX_EVENTS);
-            prop_assert!(node.client.session().map_or(0, Session::owed) <= MAX_ASKED + 5);
+            prop_assert!(node.client.session().map_or(0, Session::owed) <= MAX_ASKED + 6);
             left += node.events().iter().filter(|event| **event == ClientEvent::Left).count();
         }
         prop_assert!(left <= 1);

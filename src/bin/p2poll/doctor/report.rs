@@ -1,0 +1,287 @@
+//! What was found, for programs and for people.
+
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use p2poll::{Mapping, MappingProtocol, Nat, NatKind, NodeType, Reach, ServerKind, ServerSight};
+use serde_json::{Value, json};
+
+use super::findings::Findings;
+use crate::output::harmless;
+
+/// With the fields in the order in which the help names them.
+pub(super) fn json(reach: &Reach, advice: &[String]) -> Value {
+    let Reach { node_type, nat, wan, lan, port, reachable, mapping, servers, .. } = reach;
+    json!({
+        "event": "doctor",
+        "node_type": node_type.to_string(),
+        "nat": nat_json(nat.kind()),
+        "wan": wan.map(|ip| ip.to_string()),
+        "lan": lan.iter().map(|lan| lan.address.to_string()).collect::<Vec<_>>(),
+        "port": port,
+        "reachable": reachable.answer(),
+        "mapping": mapping_json(mapping),
+        "servers": servers.iter().map(server_json).collect::<Vec<_>>(),
+        "advice": advice,
+    })
+}
+
+/// Whole lines: the findings, an empty line, the advice.
+pub(super) fn text(findings: &Findings, advice: &[String]) -> String {
+    let Reach { nat, wan, lan, port, reachable, mapping, .. } = &*findings.reach;
+    let mut text = String::new();
+    // What routers say, and servers are called, makes no lines of its own and commands no terminal.
+    let mut row = |name: &str, what: &dyn Display| {
+        text.push_str(&format!("{name:<18}{}\n", harmless(&what.to_string())));
+    };
+    row("node type", &node_type(&findings.reach));
+    row("NAT", &explained(*nat));
+    row("outside address", &or_unknown(*wan));
+    row("addresses here", &if lan.is_empty() { "none".into() } else { list(lan) });
+    row("port", &port.map_or_else(|| "none".into(), |port| port.to_string()));
+    row("reachable", reachable);
+    row("port mapping", mapping);
+    for (name, server) in std::iter::once("servers").chain(std::iter::repeat("")).zip(servers(findings)) {
+        row(name, &server);
+    }
+    text.push_str("\nWhat to do:\n");
+    advice.iter().for_each(|sentence| text.push_str(&format!("- {}\n", harmless(sentence))));
+    text
+}
+
+pub(super) fn list(items: &[impl Display]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Where others can connect to, as far as it is known. What the outside sees goes before what the router says.
+pub(super) fn entrance(reach: &Reach) -> Option<SocketAddr> {
+    match (reach.wan, reach.port, &reach.mapping) {
+        (Some(wan), Some(port), _) => Some(SocketAddr::new(wan, port)),
+        (_, _, Mapping::Mapped { external, .. }) => Some(*external),
+        _ => None,
+    }
+}
+
+fn nat_json(kind: Option<NatKind>) -> Value {
+    let name = kind.map(|kind| match kind {
+        NatKind::Delta { .. } => "delta".into(),
+        _ => kind.to_string(),
+    });
+    let step = match kind {
+        Some(NatKind::Delta { step }) => Some(step),
+        _ => None,
+    };
+    json!({ "kind": name, "delta": step })
+}
+
+fn mapping_json(mapping: &Mapping) -> Value {
+    let (protocol, external) = match mapping {
+        Mapping::Mapped { protocol, external, .. } => (Some(protocol), Some(external.to_string())),
+        Mapping::DoubleNat { protocol, .. } => (Some(protocol), None),
+        _ => (None, None),
+    };
+    let protocol = match protocol {
+        Some(MappingProtocol::Upnp) => "upnp",
+        Some(MappingProtocol::NatPmp) => "natpmp",
+        _ => "none",
+    };
+    json!({ "protocol": protocol, "external": external, "why": mapping.to_string() })
+}
+
+fn server_json(server: &ServerSight) -> Value {
+    json!({
+        "addr": &*server.name,
+        "kind": server.kind.map(|kind| kind.to_string()),
+        "rtt_ms": server.rtt.map(milliseconds),
+    })
+}
+
+/// To the microsecond: the rest is noise.
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+fn node_type(reach: &Reach) -> String {
+    let node_type = reach.node_type;
+    let meaning = match node_type {
+        NodeType::Passive => match reach.reachable.answer() {
+            Some(true) => "others can connect to it",
+            Some(false) => "though nobody can connect to it",
+            None => "as far as is known",
+        },
+        NodeType::Simultaneous => "nobody can just connect to it, but its NAT can be foretold",
+        _ => "nobody can connect to it, it connects to others",
+    };
+    format!("{node_type} ({meaning})")
+}
+
+fn explained(nat: Nat) -> String {
+    let (Nat::Measured(kind) | Nat::Configured(kind)) = nat else { return nat.to_string() };
+    let meaning = match kind {
+        NatKind::Preserving => "the outside port is the inside one",
+        NatKind::Delta { .. } => "outside ports in a row differ by that",
+        NatKind::Reuse => "an inside port has the same outside port towards everybody",
+        _ => "nobody can foretell the outside port",
+    };
+    format!("{nat} ({meaning})")
+}
+
+fn or_unknown(address: Option<IpAddr>) -> String {
+    address.map_or_else(|| "unknown".into(), |address| address.to_string())
+}
+
+fn servers(findings: &Findings) -> Vec<String> {
+    let servers = &findings.reach.servers;
+    match servers.is_empty() {
+        true => vec!["none given".into()],
+        false => servers.iter().map(|server| server_text(findings, server)).collect(),
+    }
+}
+
+fn server_text(findings: &Findings, server: &ServerSight) -> String {
+    let mut text = server.name.to_string();
+    if let Some(addr) = server.addr.filter(|addr| addr.to_string() != *server.name) {
+        text += &format!(" at {addr}");
+    }
+    match (server.kind, findings.fault(server)) {
+        (Some(ServerKind::P2poll), _) => text += ": answers",
+        (Some(kind), _) => text += &format!(": answers, as {kind} does"),
+        (None, Some(fault)) => text += &format!(": {fault}"),
+        (None, None) => text += ": has not answered yet",
+    }
+    if let Some(rtt) = server.rtt {
+        text += &format!(" in {:.1} ms", milliseconds(rtt));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use p2poll::{Doubt, MappingFault, Reachability};
+
+    use super::super::pictures::{lan, picture, server};
+    use super::*;
+
+    #[test]
+    fn programs_get_every_field_in_its_order() {
+        let external = "203.0.113.7:4001".parse().unwrap();
+        let lease = Some(Duration::from_secs(3600));
+        let reach = picture(|reach| {
+            reach.nat = Nat::Measured(NatKind::Delta { step: -2 });
+            reach.port = Some(4001);
+            reach.mapping = Mapping::Mapped { protocol: MappingProtocol::NatPmp, external, lease };
+            reach.servers.push(server("[2001:db8::1]:3", Some(ServerKind::Pyp2p)));
+            reach.servers.push(server("down.example:4", None));
+        });
+        assert_eq!(
+            json(&reach, &["Do this.".into(), "Then that.".into()]).to_string(),
+            r#"{"event":"doctor","node_type":"passive","nat":{"kind":"delta","delta":-2},"#.to_owned()
+                + r#""wan":"203.0.113.7","lan":["192.168.1.5"],"port":4001,"reachable":true,"#
+                + r#""mapping":{"protocol":"natpmp","external":"203.0.113.7:4001","#
+                + r#""why":"203.0.113.7:4001 by NAT-PMP, for 3600 s at a time"},"#
+                + r#""servers":[{"addr":"a.example:1","kind":"p2poll","rtt_ms":12.345},"#
+                + r#"{"addr":"b.example:2","kind":"p2poll","rtt_ms":12.345},"#
+                + r#"{"addr":"[2001:db8::1]:3","kind":"pyp2p","rtt_ms":12.345},"#
+                + r#"{"addr":"down.example:4","kind":null,"rtt_ms":null}],"#
+                + r#""advice":["Do this.","Then that."]}"#
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_null() {
+        assert_eq!(
+            json(&Reach::default(), &[]).to_string(),
+            r#"{"event":"doctor","node_type":"passive","nat":{"kind":null,"delta":null},"wan":null,"lan":[],"#
+                .to_owned()
+                + r#""port":null,"reachable":null,"#
+                + r#""mapping":{"protocol":"none","external":null,"why":"not known yet whether it is needed"},"#
+                + r#""servers":[],"advice":[]}"#
+        );
+    }
+
+    #[test]
+    fn every_kind_has_its_word() {
+        let words = |change: fn(&mut Reach)| json(&picture(change), &[]);
+        for (kind, word) in
+            [(NatKind::Preserving, "preserving"), (NatKind::Reuse, "reuse"), (NatKind::Random, "random")]
+        {
+            assert_eq!(nat_json(Some(kind)), json!({ "kind": word, "delta": null }));
+        }
+        assert_eq!(words(|reach| reach.node_type = NodeType::Simultaneous)["node_type"], "simultaneous");
+        assert_eq!(words(|reach| reach.node_type = NodeType::Active)["node_type"], "active");
+        assert_eq!(words(|reach| reach.reachable = Reachability::No)["reachable"], false);
+        assert_eq!(
+            words(|reach| reach.reachable = Reachability::Unknown(Doubt::Busy))["reachable"],
+            Value::Null
+        );
+        let double = |reach: &mut Reach| {
+            let (protocol, router) = (MappingProtocol::Upnp, [10, 0, 0, 2].into());
+            reach.mapping = Mapping::DoubleNat { protocol, router };
+        };
+        let mapping = &words(double)["mapping"];
+        assert_eq!((&mapping["protocol"], &mapping["external"]), (&json!("upnp"), &Value::Null));
+        let failed = |reach: &mut Reach| {
+            let (upnp, nat_pmp) = (MappingFault::NoRouter, MappingFault::Refused);
+            reach.mapping = Mapping::Failed { upnp, nat_pmp };
+        };
+        let why = "UPnP: no router answers; NAT-PMP: the router refuses";
+        assert_eq!(words(failed)["mapping"], json!({ "protocol": "none", "external": null, "why": why }));
+    }
+
+    #[test]
+    fn people_get_a_table_and_the_advice() {
+        let reach = picture(|reach| {
+            reach.lan = lan(&["192.168.1.5", "2001:db8::5"]);
+            reach.servers.push(server("down.example:4", None));
+            reach.servers[1].addr = Some(([192, 0, 2, 1], 2).into());
+        });
+        let findings = Findings { reach: Arc::new(reach), ..Findings::default() };
+        let expected = "\
+node type         passive (others can connect to it)
+NAT               preserving (the outside port is the inside one)
+outside address   203.0.113.7
+addresses here    192.168.1.5 (eth0), 2001:db8::5 (eth0)
+port              4000
+reachable         yes
+port mapping      not needed
+servers           a.example:1: answers in 12.3 ms
+                  b.example:2 at 192.0.2.1:2: answers in 12.3 ms
+                  down.example:4: has not answered yet
+
+What to do:
+- Rest.
+";
+        assert_eq!(text(&findings, &["Rest.".into()]), expected);
+    }
+
+    #[test]
+    fn a_router_adds_no_lines_and_commands_no_terminal() {
+        let reach = picture(|reach| {
+            let upnp = MappingFault::Other("\x1b[2J\nreachable yes".into());
+            reach.mapping = Mapping::Failed { upnp, nat_pmp: MappingFault::NotAsked };
+        });
+        let findings = Findings { reach: Arc::new(reach), ..Findings::default() };
+        let text = text(&findings, &["It says \x1b[2J\nNothing.".into()]);
+        assert_eq!(text.lines().count(), 12, "{text}");
+        assert!(!text.contains('\x1b'), "{text}");
+        let value = json(&findings.reach, &[]).to_string();
+        assert!(!value.contains(['\x1b', '\n']), "{value}");
+    }
+
+    #[test]
+    fn what_is_not_known_is_said() {
+        let text = text(&Findings::default(), &[]);
+        for line in [
+            "node type         passive (as far as is known)\n",
+            "NAT               unknown: not found out yet\n",
+            "outside address   unknown\n",
+            "addresses here    none\n",
+            "servers           none given\n",
+        ] {
+            assert!(text.contains(line), "{line:?} is missing in {text}");
+        }
+    }
+}

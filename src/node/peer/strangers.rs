@@ -1,0 +1,173 @@
+//! Connections that may be a server's probe, and are held back until that is known.
+//!
+//! A server that was asked whether it can connect to us comes like any peer. While that is awaited, whoever comes from
+//! that server's address is held back until its first bytes, or a short time, show who it is: the probe is answered
+//! and gone, without a slot and without the application's knowledge; anybody else is a peer like others.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use log::Level;
+
+use super::ends::Ends;
+use super::{Node, Role};
+use crate::id::ConId;
+use crate::proto::reach::Verdict;
+use crate::time::{Instant, soonest};
+use crate::wire::probe::{self, Prompt};
+use crate::wire::rendezvous::Token;
+
+/// A server prompts as soon as it is connected: who has not done so after this is a peer that waits to be greeted.
+const HOLD: Duration = Duration::from_secs(1);
+
+/// So many connections are held back at once, far more than the servers that are asked would make: whoever comes
+/// beyond it, from the address of a server and within a moment, is refused.
+const MAX_HELD: usize = 64;
+
+/// What is awaited, and who is held back because of it.
+#[derive(Debug, Default)]
+pub(super) struct Strangers {
+    awaited: Vec<Awaited>,
+    held: Vec<Held>,
+    /// Those that turned out to be peers and wait to be screened.
+    peers: VecDeque<ConId>,
+}
+
+/// A probe that a server was asked for.
+#[derive(Debug)]
+struct Awaited {
+    server: usize,
+    ip: IpAddr,
+    nonce: Token,
+}
+
+#[derive(Debug)]
+struct Held {
+    id: ConId,
+    until: Instant,
+}
+
+impl Strangers {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.held.iter().fold(None, |earliest, held| soonest(earliest, Some(held.until)))
+    }
+
+    pub(super) fn has_peers(&self) -> bool {
+        !self.peers.is_empty()
+    }
+
+    fn awaits(&self, ip: IpAddr) -> bool {
+        self.awaited.iter().any(|awaited| awaited.ip == ip)
+    }
+}
+
+impl Node {
+    /// Whether this may be a probe, so that nobody else is to be asked about it yet.
+    pub(crate) fn may_be_probe(&self, peer: SocketAddr) -> bool {
+        self.strangers.awaits(peer.ip())
+    }
+
+    /// Asks a server to connect to us.
+    pub(super) fn ask_for_probe(&mut self, server: usize, port: u16, now: Instant) {
+        let nonce = Token::nonce(&mut self.reaching.random);
+        match self.ask_server_for_probe(server, port, nonce, now) {
+            Some(ip) => {
+                self.strangers.awaited.retain(|awaited| awaited.server != server);
+                self.strangers.awaited.push(Awaited { server, ip, nonce });
+            }
+            None => self.reaching.finder.handle_probed(server, port, Verdict::Unanswered, now),
+        }
+    }
+
+    /// The server has said what came of it, or never will.
+    pub(super) fn forget_probe(&mut self, server: usize) {
+        self.strangers.awaited.retain(|awaited| awaited.server != server);
+        self.release_unsuspected();
+    }
+
+    pub(super) fn hold(&mut self, ends: Ends, now: Instant) -> Option<ConId> {
+        if self.strangers.held.len() + self.strangers.peers.len() >= MAX_HELD {
+            return None;
+        }
+        let id = self.streams.accept_unnamed(ends.dialler, ends.dialled, Role::Held(ends), now);
+        self.strangers.held.push(Held { id, until: now + HOLD });
+        Some(id)
+    }
+
+    pub(super) fn handle_held_received(&mut self, id: ConId, now: Instant) {
+        let arrived = self.streams.arrived(id);
+        match probe::read_prompt(arrived) {
+            Prompt::Whole => self.answer_probe(id, now),
+            Prompt::Begun => {}
+            Prompt::None => self.release(id),
+        }
+    }
+
+    /// It ended before it showed who it was.
+    pub(super) fn handle_held_gone(&mut self, id: ConId) {
+        self.strangers.held.retain(|held| held.id != id);
+        self.strangers.peers.retain(|&peer| peer != id);
+    }
+
+    pub(super) fn advance_strangers(&mut self, now: Instant) {
+        let held = self.strangers.held.iter();
+        let over: Vec<ConId> = held.filter(|held| held.until <= now).map(|held| held.id).collect();
+        for id in over {
+            self.release(id);
+        }
+    }
+
+    /// The next one that turned out to be a peer, to be screened and then admitted or refused.
+    pub(crate) fn poll_stranger(&mut self) -> Option<(ConId, SocketAddr)> {
+        let id = self.strangers.peers.pop_front()?;
+        let peer = self.streams.facts(id)?.peer;
+        Some((id, peer))
+    }
+
+    pub(crate) fn admit_stranger(&mut self, id: ConId, wanted: bool, now: Instant) {
+        let Some(&Role::Held(ends)) = self.streams.tag(id) else { return };
+        if !wanted || !self.may_enter(ends.dialler, now) {
+            self.streams.abandon(id);
+            return;
+        }
+        if let Some(id) = self.streams.name(id) {
+            self.enter(id, ends, now);
+        }
+    }
+
+    /// Whoever knows the nonce is us, so it goes to nobody but the server.
+    fn answer_probe(&mut self, id: ConId, now: Instant) {
+        let peer = self.streams.facts(id).map(|facts| facts.peer.ip());
+        let place = self.strangers.awaited.iter().position(|awaited| Some(awaited.ip) == peer);
+        let Some(place) = place else { return self.release(id) };
+        let awaited = self.strangers.awaited.swap_remove(place);
+        // Nobody else is to read what was consumed here.
+        while self.streams.next_line(id).is_some() {}
+        // A fresh stream takes one line.
+        let _ = self.streams.queue_raw(id, &probe::answer(&awaited.nonce));
+        self.strangers.held.retain(|held| held.id != id);
+        self.streams.close(id, now);
+        self.notes.push(Level::Debug, || format!("answered the probe of server {}", awaited.server));
+        self.release_unsuspected();
+    }
+
+    /// Those that can not be a probe any more, as none is awaited from there.
+    fn release_unsuspected(&mut self) {
+        let ids: Vec<ConId> = self.strangers.held.iter().map(|held| held.id).collect();
+        for id in ids {
+            let ip = self.streams.facts(id).map(|facts| facts.peer.ip());
+            if !self.strangers.awaited.iter().any(|awaited| Some(awaited.ip) == ip) {
+                self.release(id);
+            }
+        }
+    }
+
+    fn release(&mut self, id: ConId) {
+        let before = self.strangers.held.len();
+        self.strangers.held.retain(|held| held.id != id);
+        if self.strangers.held.len() < before {
+            self.strangers.peers.push_back(id);
+        }
+    }
+}

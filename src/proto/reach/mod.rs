@@ -1,0 +1,575 @@
+//! What is known of how others can reach this node, and what is to be done to know more.
+//!
+//! The finder puts together what the other machines find: the servers' clients (who sees us where, and whether a server
+//! could connect to us), the survey of the NAT, the mapper. It decides what is looked into when, and what all of it
+//! amounts to. What was known stays until something else is certain, except that a change of the node's own address
+//! makes everything uncertain that depended on it.
+
+mod picture;
+mod sight;
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{Config, PortMapping};
+use crate::event::ServerKind;
+use crate::proto::backoff::Backoff;
+use crate::proto::mapping::Target;
+use crate::proto::public::is_public_address;
+use crate::random::Random;
+use crate::reach::{Doubt, LanAddress, Mapping, Nat, NatKind, NodeType, Reach};
+use crate::time::{Instant, soonest};
+use sight::{Asked, Sight};
+pub(crate) use sight::{ServerUp, Verdict};
+
+/// The addresses of the interfaces are listed so often: soon enough after a laptop has moved that a person does not
+/// think it stuck, and rarely enough that an idle program sleeps.
+const WATCH_EVERY: Duration = Duration::from_secs(20);
+
+/// What is not known for want of an answer is tried again after this, doubling.
+const RETRY_FIRST: Duration = Duration::from_secs(30);
+const RETRY_MOST: Duration = Duration::from_secs(30 * 60);
+
+/// A port that was found open or closed is looked at again so often: somebody may have forwarded it by hand, or
+/// restarted the router.
+const RECHECK_EVERY: Duration = Duration::from_secs(10 * 60);
+
+/// How long the survey waits for a second server after the first one: two addresses tell more than two ports of one.
+const SECOND_SERVER: Duration = Duration::from_millis(300);
+
+/// A mapping that has just been made or renewed is looked at from outside again after this.
+const AFTER_RENEWAL: Duration = Duration::from_secs(2);
+
+/// So often in a row a mapping is renewed because it can not be reached; then it is left to the schedule.
+const RENEWALS: u32 = 2;
+
+/// So many servers at most are asked whether they can connect to us: one may be wrong, three would be no wiser.
+const PROBED_BY: usize = 2;
+
+/// What is to be done next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum FinderAction {
+    /// List the addresses of the interfaces; the outcome comes as `handle_interfaces`.
+    Interfaces,
+    /// Find out the kind of the NAT with these observers, one or two; a survey under way is given up.
+    Survey { observers: Vec<SocketAddr> },
+    /// Ask this server to connect to this port of ours.
+    Probe { server: usize, port: u16 },
+    /// Have this mapped; `None`: nothing.
+    Map(Option<Target>),
+    /// The mapping does not do what it should: renew it.
+    Renew,
+    /// The connection to this server has a local end that is no more: begin anew.
+    Reconnect { server: usize },
+}
+
+/// The finder's state. See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Finder {
+    settings: Settings,
+    random: Random,
+    listening: Option<SocketAddr>,
+    lan: Lan,
+    sights: Vec<Sight>,
+    survey: SurveyState,
+    nat: Nat,
+    mapping: Mapping,
+    target: Option<Target>,
+    /// Renewals since the mapping was reached the last time.
+    renewals: u32,
+    /// When the port is looked at again.
+    recheck_at: Option<Instant>,
+    backoff: Backoff,
+    interfaces_at: Option<Instant>,
+    actions: Vec<FinderAction>,
+    /// Something changed since the last picture was painted.
+    dirty: bool,
+    published: Arc<Reach>,
+    stopped: bool,
+}
+
+/// What the configuration fixes.
+#[derive(Clone, Debug)]
+struct Settings {
+    node_type: Option<NodeType>,
+    nat: Option<NatKind>,
+    wan_ip: Option<IpAddr>,
+    interface: Option<Arc<str>>,
+    port_mapping: PortMapping,
+    bind: Option<IpAddr>,
+    router: Option<IpAddr>,
+}
+
+/// The addresses of this machine in its networks.
+#[derive(Debug, Default)]
+struct Lan {
+    addresses: Vec<LanAddress>,
+    /// They have been listed.
+    known: bool,
+}
+
+#[derive(Debug)]
+enum SurveyState {
+    /// Not begun, or not with these servers.
+    Due,
+    UnderWay {
+        observers: usize,
+    },
+    /// Its outcome stands in `nat`. It is made again then; `None`: not by itself.
+    Done {
+        again_at: Option<Instant>,
+        observers: usize,
+    },
+}
+
+impl Finder {
+    pub(crate) fn new(config: &Config, random: Random, now: Instant) -> Self {
+        let settings = Settings {
+            node_type: config.node_type,
+            nat: config.nat,
+            wan_ip: config.wan_ip,
+            interface: config.interface.as_deref().map(Arc::from),
+            port_mapping: if cfg!(feature = "gateway") { config.port_mapping } else { PortMapping::Off },
+            bind: config.bind.filter(|ip| !ip.is_unspecified()),
+            router: config.router,
+        };
+        let mut finder = Self {
+            sights: config.rendezvous.iter().map(|name| Sight::new(name.as_str().into())).collect(),
+            settings,
+            random,
+            listening: None,
+            lan: Lan::default(),
+            survey: SurveyState::Due,
+            nat: Nat::Unknown(Doubt::Pending),
+            mapping: Mapping::Waiting,
+            target: None,
+            renewals: 0,
+            recheck_at: None,
+            backoff: Backoff::new(RETRY_FIRST, RETRY_MOST),
+            interfaces_at: Some(now),
+            actions: Vec::new(),
+            dirty: false,
+            published: Arc::default(),
+            stopped: false,
+        };
+        finder.begin(config.listen);
+        finder
+    }
+
+    /// A node on loopback is in no network, so there is nothing to watch.
+    fn begin(&mut self, listens: bool) {
+        if let Some(ip) = self.settings.bind.filter(IpAddr::is_loopback) {
+            self.lan =
+                Lan { addresses: vec![LanAddress { interface: "lo".into(), address: ip }], known: true };
+            self.interfaces_at = None;
+        }
+        if !listens {
+            self.paint();
+        }
+    }
+
+    pub(crate) fn handle_listening(&mut self, local: SocketAddr, now: Instant) {
+        self.listening = Some(local);
+        self.work(now);
+        // What is known from the start is no news.
+        self.paint();
+    }
+
+    /// The addresses of all interfaces, but for loopback and link-local ones.
+    pub(crate) fn handle_interfaces(&mut self, addresses: Vec<LanAddress>, now: Instant) {
+        let addresses = self.own_among(addresses);
+        self.interfaces_at = self.watches().then(|| now + WATCH_EVERY);
+        if !self.lan.known || addresses != self.lan.addresses {
+            let moved = self.lan.known;
+            self.lan = Lan { addresses, known: true };
+            if moved {
+                self.handle_move(now);
+            }
+            self.dirty = true;
+        }
+        self.work(now);
+    }
+
+    pub(crate) fn handle_server_up(&mut self, server: usize, up: ServerUp, now: Instant) {
+        if let Some(sight) = self.sights.get_mut(server) {
+            // Whatever broke the last connection may have broken the mapping too.
+            if sight.addr.is_some() {
+                self.recheck_at = Some(now);
+            }
+            let moved = sight.sees_elsewhere(&up);
+            sight.handle_up(up, now);
+            if moved {
+                self.map_anew(now);
+            }
+            self.dirty = true;
+            self.work(now);
+        }
+    }
+
+    /// Where else that server listens.
+    pub(crate) fn handle_observers(&mut self, server: usize, observers: Vec<SocketAddr>, now: Instant) {
+        if let Some(sight) = self.sights.get_mut(server) {
+            sight.observers = Some(observers);
+            self.work(now);
+        }
+    }
+
+    /// It can not be connected to, or no more. (That an old server's connection ends is as it should be, and not meant.)
+    pub(crate) fn handle_server_down(&mut self, server: usize, now: Instant) {
+        if let Some(sight) = self.sights.get_mut(server) {
+            sight.handle_down();
+            self.dirty = true;
+            self.work(now);
+        }
+    }
+
+    /// What came of `Probe`.
+    pub(crate) fn handle_probed(&mut self, server: usize, port: u16, verdict: Verdict, now: Instant) {
+        let Some(sight) = self.sights.get_mut(server) else { return };
+        if !sight.handle_probed(port, verdict, now) {
+            return;
+        }
+        self.dirty = true;
+        self.weigh(now);
+        self.work(now);
+    }
+
+    pub(crate) fn handle_surveyed(&mut self, outcome: Result<NatKind, Doubt>, now: Instant) {
+        let SurveyState::UnderWay { observers } = self.survey else { return };
+        self.nat = outcome.map_or_else(Nat::Unknown, Nat::Measured);
+        let again_at = match outcome {
+            // More observers bring it up again; the same ones would say the same.
+            Ok(_) | Err(Doubt::OneObserver) => None,
+            Err(_) => Some(now + self.backoff.next(&mut self.random)),
+        };
+        self.survey = SurveyState::Done { again_at, observers };
+        self.dirty = true;
+        self.work(now);
+    }
+
+    /// The mapper has something new to say.
+    pub(crate) fn handle_mapping(&mut self, mapping: Mapping, now: Instant) {
+        if self.target.is_none() || mapping == self.mapping {
+            return;
+        }
+        let before = self.external();
+        self.mapping = mapping;
+        if self.external() != before {
+            self.ask_again(now);
+        }
+        self.dirty = true;
+        self.work(now);
+    }
+
+    /// Finds out everything anew.
+    pub(crate) fn refresh(&mut self, now: Instant) {
+        if self.interfaces_at.is_some() || self.watches() || !self.lan.known {
+            self.interfaces_at = Some(now);
+        }
+        if !matches!(self.survey, SurveyState::UnderWay { .. }) {
+            self.survey = SurveyState::Due;
+        }
+        self.ask_again(now);
+        if self.target.is_some() {
+            self.actions.push(FinderAction::Renew);
+        }
+        self.work(now);
+    }
+
+    /// Nothing more is to be found out; what is mapped is the mapper's to remove.
+    pub(crate) fn stop(&mut self) {
+        self.stopped = true;
+        self.actions.clear();
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout().is_some_and(|at| at <= now) {
+            self.work(now);
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        if self.stopped {
+            return None;
+        }
+        let again = match self.survey {
+            SurveyState::Done { again_at, .. } => again_at,
+            SurveyState::Due => self.survey_at(),
+            SurveyState::UnderWay { .. } => None,
+        };
+        soonest(soonest(self.interfaces_at, self.recheck_at), again)
+    }
+
+    pub(crate) fn poll_action(&mut self) -> Option<FinderAction> {
+        // In the order in which they were decided; there are never more than a few.
+        (!self.actions.is_empty()).then(|| self.actions.remove(0))
+    }
+
+    /// The picture, when it is another one than the last time.
+    pub(crate) fn poll_change(&mut self) -> Option<Arc<Reach>> {
+        std::mem::take(&mut self.dirty).then(|| self.paint()).flatten()
+    }
+
+    pub(crate) fn picture(&self) -> &Arc<Reach> {
+        &self.published
+    }
+
+    /// The port to register at this server; `None`: none, as nobody could connect to it.
+    pub(crate) fn advertised_port(&self, server: usize) -> Option<u16> {
+        if self.node_type() != NodeType::Passive {
+            return None;
+        }
+        let closed = self.sights.get(server).is_some_and(|sight| sight.verdict == Some(Verdict::No));
+        (!closed || self.settings.node_type.is_some()).then(|| self.public_port()).flatten()
+    }
+
+    /// Does whatever is due. Called after everything that could make it so.
+    fn work(&mut self, now: Instant) {
+        if self.stopped {
+            return;
+        }
+        if self.interfaces_at.is_some_and(|at| at <= now) {
+            self.interfaces_at = None;
+            self.actions.push(FinderAction::Interfaces);
+        }
+        self.work_on_nat(now);
+        self.work_on_port(now);
+        self.work_on_mapping();
+    }
+
+    fn work_on_nat(&mut self, now: Instant) {
+        if self.settings.nat.is_some() || self.translated() == Some(false) {
+            return;
+        }
+        let observers = self.observers();
+        let due = match self.survey {
+            SurveyState::Due => self.survey_at().is_some_and(|at| at <= now),
+            SurveyState::UnderWay { .. } => false,
+            SurveyState::Done { again_at, observers: before } => {
+                again_at.is_some_and(|at| at <= now) || before < 2 && observers.len() == 2
+            }
+        };
+        if due && !observers.is_empty() {
+            self.survey = SurveyState::UnderWay { observers: observers.len() };
+            self.actions.push(FinderAction::Survey { observers });
+        } else if let SurveyState::Done { again_at, .. } = &mut self.survey
+            && again_at.is_some_and(|at| at <= now)
+        {
+            // Nobody to ask: whoever comes up next brings it up again.
+            self.survey = SurveyState::Due;
+        }
+    }
+
+    /// When the survey is to begin: at once with two servers, else a moment after the first has said who else observes.
+    fn survey_at(&self) -> Option<Instant> {
+        if self.settings.nat.is_some() || self.translated() == Some(false) {
+            return None;
+        }
+        let since = self.sights.iter().filter_map(|sight| sight.up_since).min()?;
+        let all_here = self.sights.iter().all(Sight::is_settled);
+        Some(if all_here || self.has_two_servers() { since } else { since + SECOND_SERVER })
+    }
+
+    fn has_two_servers(&self) -> bool {
+        matches!(self.observers()[..], [a, b] if a.ip() != b.ip())
+    }
+
+    /// Two places to be observed from, as different as there are; IPv4 where there is any, as that is what NATs translate.
+    fn observers(&self) -> Vec<SocketAddr> {
+        let up = || self.sights.iter().filter(|sight| sight.is_up());
+        let Some(first) = up().filter_map(|sight| sight.addr).min_by_key(SocketAddr::is_ipv6) else {
+            return Vec::new();
+        };
+        let others = up().filter_map(|sight| sight.addr).chain(up().flat_map(Sight::elsewhere));
+        let others = others.filter(|addr| addr.is_ipv4() == first.is_ipv4() && *addr != first);
+        let second = others.min_by_key(|addr| addr.ip() == first.ip());
+        std::iter::once(first).chain(second).collect()
+    }
+
+    fn work_on_port(&mut self, now: Instant) {
+        let Some(port) = self.public_port() else { return };
+        if self.recheck_at.is_some_and(|at| at <= now) {
+            self.recheck_at = None;
+            self.sights.iter_mut().for_each(Sight::forget_answer);
+        }
+        while let Some(server) = self.next_to_ask() {
+            self.sights[server].asked = Asked::For { port, at: now };
+            self.actions.push(FinderAction::Probe { server, port });
+        }
+    }
+
+    /// Of several servers at one address one at a time: their probes could not be told from each other.
+    fn next_to_ask(&self) -> Option<usize> {
+        let asked = self.sights.iter().filter(|sight| sight.asked != Asked::Not).count();
+        let ip = |sight: &Sight| sight.addr.map(|addr| addr.ip());
+        let busy = |at| self.sights.iter().any(|sight| sight.is_asked() && ip(sight) == at);
+        let ready = |sight: &Sight| sight.can_be_asked() && !busy(ip(sight));
+        self.sights.iter().position(ready).filter(|_| asked < PROBED_BY)
+    }
+
+    /// What the answers so far amount to, and when to ask again.
+    fn weigh(&mut self, now: Instant) {
+        if self.sights.iter().any(|sight| matches!(sight.asked, Asked::For { .. })) {
+            return;
+        }
+        let known = self.reachability().answer();
+        if known == Some(true) {
+            self.renewals = 0;
+            self.backoff.reset();
+        }
+        let is_mapped = matches!(self.mapping, Mapping::Mapped { .. });
+        let wait = match known {
+            Some(false) if is_mapped && self.renewals < RENEWALS => {
+                self.renewals += 1;
+                self.actions.push(FinderAction::Renew);
+                AFTER_RENEWAL
+            }
+            Some(_) => RECHECK_EVERY,
+            None => self.backoff.next(&mut self.random),
+        };
+        self.recheck_at = Some(now + wait);
+    }
+
+    fn work_on_mapping(&mut self) {
+        let target = self.wanted_target();
+        if target != self.target {
+            self.target = target;
+            self.mapping = if target.is_some() { Mapping::Searching } else { Mapping::Waiting };
+            self.actions.push(FinderAction::Map(target));
+            self.dirty = true;
+        }
+    }
+
+    /// What a router is to forward.
+    fn wanted_target(&self) -> Option<Target> {
+        let port = self.listening?.port();
+        let internal = self.internal_address().filter(|_| self.is_mapping_wanted())?;
+        Some(Target { internal: SocketAddrV4::new(internal, port), external: port })
+    }
+
+    /// What is mapped once stays so: that the port can be reached is because of it.
+    fn is_mapping_wanted(&self) -> bool {
+        match self.settings.port_mapping {
+            PortMapping::Off => false,
+            _ if !self.wants_to_be_reached() => false,
+            _ if self.target.is_some() => true,
+            _ if self.is_reachable_by_ipv4() || self.translated() == Some(false) => false,
+            PortMapping::Always => true,
+            PortMapping::WhenNeeded => self.is_found_closed() || self.only_old_servers_outside(),
+        }
+    }
+
+    /// Nobody got through to us, and nobody is trying any more.
+    fn is_found_closed(&self) -> bool {
+        let over_ipv4 = || self.sights.iter().filter(|sight| sight.is_over_ipv4());
+        let vain = |sight: &Sight| match sight.verdict {
+            Some(Verdict::No) => true,
+            // It can not tell; what it can tell is that there is a NAT.
+            Some(Verdict::TooFar) => self.translated() == Some(true),
+            _ => false,
+        };
+        over_ipv4().any(vain) && !over_ipv4().any(Sight::may_still_say_yes)
+    }
+
+    fn is_reachable_by_ipv4(&self) -> bool {
+        self.sights.iter().any(|sight| sight.is_over_ipv4() && sight.verdict == Some(Verdict::Yes))
+    }
+
+    /// They can not tell, but they are out in the world, and this node's addresses are not.
+    fn only_old_servers_outside(&self) -> bool {
+        let mut up = self.sights.iter().filter(|sight| sight.is_up()).peekable();
+        let any = up.peek().is_some();
+        let outside = |sight: &Sight| {
+            sight.kind == Some(ServerKind::Pyp2p)
+                && sight.addr.is_some_and(|addr| is_public_address(addr.ip()))
+                && sight.local.is_some_and(|local| !is_public_address(local.ip()))
+        };
+        any && self.sights.iter().all(Sight::is_settled) && up.all(outside)
+    }
+
+    fn wants_to_be_reached(&self) -> bool {
+        self.listening.is_some() && self.settings.node_type.is_none_or(|kind| kind == NodeType::Passive)
+    }
+
+    /// The address to which a router forwards: the one that the servers are reached from, else any of ours. A public
+    /// one needs no router; loopback has none, unless somebody says so.
+    fn internal_address(&self) -> Option<Ipv4Addr> {
+        let fits = |ip: IpAddr| match ip {
+            IpAddr::V4(ip) if ip.is_loopback() => {
+                self.settings.router.is_some_and(|router| router.is_loopback()).then_some(ip)
+            }
+            IpAddr::V4(v4) if !is_public_address(ip) => Some(v4),
+            _ => None,
+        };
+        let own: Vec<IpAddr> = self.lan.addresses.iter().map(|lan| lan.address).collect();
+        let used = self.sights.iter().filter_map(|sight| Some(sight.local?.ip()));
+        used.filter(|ip| own.contains(ip)).chain(own.iter().copied()).find_map(fits)
+    }
+
+    /// The node's own addresses among those of the machine.
+    fn own_among(&self, mut addresses: Vec<LanAddress>) -> Vec<LanAddress> {
+        if let Some(interface) = &self.settings.interface {
+            addresses.retain(|lan| lan.interface == *interface);
+        }
+        if let Some(ip) = self.settings.bind {
+            addresses.retain(|lan| lan.address == ip);
+        }
+        addresses.sort();
+        addresses
+    }
+
+    /// Without servers and without a router to ask, nothing depends on the addresses.
+    fn watches(&self) -> bool {
+        let maps = self.settings.port_mapping == PortMapping::Always && self.wants_to_be_reached();
+        let on_loopback = self.settings.bind.is_some_and(|ip| ip.is_loopback());
+        !on_loopback && (maps || !self.sights.is_empty())
+    }
+
+    /// The machine has other addresses than before: what was found out through those that it lost is void.
+    fn handle_move(&mut self, now: Instant) {
+        let own: Vec<IpAddr> = self.lan.addresses.iter().map(|lan| lan.address).collect();
+        let mut moved = false;
+        for (server, sight) in self.sights.iter_mut().enumerate() {
+            if sight.local.is_some_and(|local| !local.ip().is_loopback() && !own.contains(&local.ip())) {
+                moved = true;
+                if sight.is_up() {
+                    self.actions.push(FinderAction::Reconnect { server });
+                }
+                sight.forget();
+            }
+        }
+        if moved {
+            self.nat = Nat::Unknown(Doubt::Pending);
+            self.survey = SurveyState::Due;
+            self.backoff.reset();
+            self.map_anew(now);
+        }
+        self.ask_again(now);
+    }
+
+    /// The router is another one, or has another address: what it was asked is to be decided anew.
+    fn map_anew(&mut self, now: Instant) {
+        if self.target.take().is_some() {
+            self.actions.push(FinderAction::Map(None));
+        }
+        self.mapping = Mapping::Waiting;
+        self.renewals = 0;
+        self.ask_again(now);
+    }
+
+    fn external(&self) -> Option<SocketAddr> {
+        match self.mapping {
+            Mapping::Mapped { external, .. } => Some(external),
+            _ => None,
+        }
+    }
+
+    /// The verdicts of the servers are of another port, or of another time.
+    fn ask_again(&mut self, now: Instant) {
+        self.sights.iter_mut().for_each(Sight::forget_verdict);
+        self.recheck_at = Some(now);
+    }
+}

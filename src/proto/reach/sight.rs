@@ -1,0 +1,190 @@
+//! What is known of one rendezvous server, and through it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::event::ServerKind;
+use crate::time::Instant;
+
+/// What is known once a server answers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServerUp {
+    pub(crate) addr: SocketAddr,
+    /// Our end of the connection.
+    pub(crate) local: SocketAddr,
+    pub(crate) kind: ServerKind,
+    pub(crate) rtt: Duration,
+    pub(crate) seen: Option<SocketAddr>,
+    /// It connects to us when it is asked to.
+    pub(crate) can_probe: bool,
+    /// It will say where else it listens.
+    pub(crate) observes: bool,
+}
+
+/// What came of asking a server to connect to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It was us who answered there.
+    Yes,
+    No,
+    /// It said no so soon that the way to us and back was too long for a yes.
+    TooFar,
+    /// It has been asked too often.
+    Busy,
+    /// It did not say.
+    Unanswered,
+}
+
+/// Whether a server is asked at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    Not,
+    For { port: u16, at: Instant },
+    Answered,
+}
+
+#[derive(Debug)]
+pub(super) struct Sight {
+    pub(super) name: Arc<str>,
+    pub(super) addr: Option<SocketAddr>,
+    pub(super) local: Option<SocketAddr>,
+    pub(super) kind: Option<ServerKind>,
+    pub(super) rtt: Option<Duration>,
+    pub(super) seen: Option<SocketAddr>,
+    pub(super) up_since: Option<Instant>,
+    /// It was tried in vain, the last time.
+    pub(super) failed: bool,
+    can_probe: bool,
+    observes: bool,
+    /// Where else it listens, once it has said so.
+    pub(super) observers: Option<Vec<SocketAddr>>,
+    pub(super) asked: Asked,
+    /// The last verdict about the port as it is now.
+    pub(super) verdict: Option<Verdict>,
+}
+
+impl Sight {
+    pub(super) fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            addr: None,
+            local: None,
+            kind: None,
+            rtt: None,
+            seen: None,
+            up_since: None,
+            failed: false,
+            can_probe: false,
+            observes: false,
+            observers: None,
+            asked: Asked::Not,
+            verdict: None,
+        }
+    }
+
+    pub(super) fn handle_up(&mut self, up: ServerUp, now: Instant) {
+        self.addr = Some(up.addr);
+        self.local = Some(up.local);
+        self.kind = Some(up.kind);
+        self.rtt = Some(up.rtt);
+        self.seen = up.seen.or(self.seen);
+        self.up_since = Some(now);
+        self.failed = false;
+        self.can_probe = up.can_probe;
+        self.observes = up.observes;
+        self.observers = None;
+        self.forget_answer();
+    }
+
+    /// It saw us at another address before, so the network has changed on the way.
+    pub(super) fn sees_elsewhere(&self, up: &ServerUp) -> bool {
+        let ip = |seen: Option<SocketAddr>| seen.map(|seen| seen.ip());
+        self.seen.is_some() && up.seen.is_some() && ip(self.seen) != ip(up.seen)
+    }
+
+    /// What it said before stands; what it was asked it will not say any more.
+    pub(super) fn handle_down(&mut self) {
+        self.failed = true;
+        self.up_since = None;
+        self.kind = None;
+        self.rtt = None;
+        if let Asked::For { .. } = self.asked {
+            self.asked = Asked::Answered;
+            self.verdict = Some(Verdict::Unanswered);
+        }
+    }
+
+    /// Whether it is an answer to what was asked last.
+    pub(super) fn handle_probed(&mut self, port: u16, verdict: Verdict, now: Instant) -> bool {
+        let Asked::For { port: asked, at } = self.asked else { return false };
+        if asked != port {
+            return false;
+        }
+        self.asked = Asked::Answered;
+        self.verdict = Some(match verdict {
+            // Being connected to, prompted, and answering takes two round trips, and the question and its answer took
+            // one.
+            Verdict::No if self.rtt.is_some_and(|rtt| now - at < 3 * rtt) => Verdict::TooFar,
+            verdict => verdict,
+        });
+        true
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.up_since.is_some()
+    }
+
+    /// Nothing more is to be expected of it soon: it failed, or is up and has said who else observes.
+    pub(super) fn is_settled(&self) -> bool {
+        self.failed || self.is_up() && (!self.observes || self.observers.is_some())
+    }
+
+    pub(super) fn elsewhere(&self) -> impl Iterator<Item = SocketAddr> {
+        self.observers.iter().flatten().copied()
+    }
+
+    pub(super) fn is_over_ipv4(&self) -> bool {
+        self.addr.is_some_and(|addr| addr.is_ipv4())
+    }
+
+    pub(super) fn can_be_asked(&self) -> bool {
+        self.is_up() && self.can_probe && self.asked == Asked::Not
+    }
+
+    pub(super) fn is_asked(&self) -> bool {
+        matches!(self.asked, Asked::For { .. })
+    }
+
+    /// Whether its answer is still to come.
+    pub(super) fn may_still_say_yes(&self) -> bool {
+        self.is_asked() || self.can_be_asked() && self.verdict.is_none()
+    }
+
+    /// It may be asked again; its last verdict stands meanwhile.
+    pub(super) fn forget_answer(&mut self) {
+        if self.asked == Asked::Answered {
+            self.asked = Asked::Not;
+        }
+    }
+
+    /// Its verdict is of another port, or another time, and so is what it was asked.
+    pub(super) fn forget_verdict(&mut self) {
+        self.asked = Asked::Not;
+        self.verdict = None;
+    }
+
+    /// It was reached from an address that is no more.
+    pub(super) fn forget(&mut self) {
+        self.seen = None;
+        self.local = None;
+        self.up_since = None;
+        self.observers = None;
+        self.forget_verdict();
+    }
+
+    /// It is up, or was and ended as it should, and can tell nothing of the port.
+    pub(super) fn is_old(&self) -> bool {
+        self.is_up() && !self.can_probe
+    }
+}
