@@ -31,6 +31,7 @@
 //! - [`Net`]: the node. [`Net::connections`] and [`Net::ready`] walk over [`Con`]s, [`Con::replies`] over [`Line`]s.
 //! - [`ConId`]: how to remember a connection between walks.
 //! - [`Event`]: what happened, for programs that want to know; the others may ignore it.
+//! - [`Net::reach`]: whether and how others can reach the node, a [`Reach`]; [`Event::Reach`] tells of changes.
 //! - [`Rendezvous`]: the server through which nodes find each other, to host in a loop of your own.
 //!
 //! # Two programs that find each other, in one
@@ -64,18 +65,41 @@
 //! # }
 //! ```
 //!
+//! # Can others reach it?
+//!
+//! A node finds out by itself, in its loop, and tells each thing as soon as it is certain: [`Net::reach`] gives the
+//! picture, `p2poll doctor` prints it with advice.
+//!
+//! - Its *addresses*: those of its interfaces, and the one at which its rendezvous servers see it.
+//! - The *kind of its NAT*: ten short connections to two places where servers listen show which external ports the NAT
+//!   gives them; see [`NatKind`]. They are made only where the address is translated.
+//! - Whether its *port is open*: it asks its servers to connect to it. A server connects to no address but the asker's
+//!   own, says a fixed line, and believes only what proves that it was the asker who answered. The application sees
+//!   nothing of that, and it takes no slot; while it is awaited, whoever else comes from the server's address is held back
+//!   for a moment (a second at most) until it is clear who it is.
+//! - A *port mapping*, when a server has found the port closed: the router is asked by UPnP and NAT-PMP (feature
+//!   `gateway`, on by default; [`Config::port_mapping`] switches it off, and then not one packet is sent). It is renewed
+//!   at half of its lease, made again when it is lost, and deleted when the [`Net`] stops.
+//!
+//! What all that amounts to is the [`NodeType`]: only a passive node is advertised. A node counts as passive until
+//! something else is certain, so that nothing waits for all this. When the machine gets other addresses (a laptop that
+//! moves), which is looked at every 20 seconds, and when a server is met again, it is found out anew.
+//!
 //! # How it is built
 //!
 //! Folders are layers, and each uses only those before it:
 //!
 //! - *values* (`id`, `time`, `random`, `error`, `event`, `config`, `note`, `reach`, `gateway`): ids, limits, typed errors. Time and
 //!   randomness are values too.
-//! - `wire`: bytes to values and back: lines, addresses, the rendezvous protocol.
+//! - `wire`: bytes to values and back: lines, addresses, the rendezvous protocol, probes.
 //! - `proto`: state machines, each with `handle_*(.., now)` in, `poll_*()` out and `poll_timeout()`: a link, a dial, the
-//!   address book of the p2p network, admission, the rendezvous client and server.
+//!   address book of the p2p network, admission, the rendezvous client and server, the survey of the NAT, port
+//!   mappings, and the finder, which puts together how the node can be reached.
 //! - `node`: the machines put together: the peer behind [`Net`], the server behind [`Rendezvous`].
-//! - `io`: the only code that touches the operating system: sockets, clock, randomness, and one worker thread for what
-//!   blocks by nature, host names and a small file.
+//! - `io`: the only code that touches the operating system: sockets, clock, randomness, and threads for what blocks by
+//!   nature: one worker for host names, interfaces and a small file; and while a router is asked one for each
+//!   question, at most six, as the libraries for that may hang for half a minute. Nothing of the application runs
+//!   there, but that the UPnP library may call its logger.
 //! - `sim` (tests only): drives the same nodes under a virtual clock.
 //! - `net`, `con`: the facade that joins `node` and `io`.
 //!

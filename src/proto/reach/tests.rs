@@ -341,7 +341,11 @@ fn a_router_that_gets_another_address_is_asked_anew() {
     bench.probed(0, 5000, Verdict::Yes);
     bench.take();
     bench.finder.handle_server_down(0, bench.now);
-    assert_eq!(bench.picture().reachable, Reachability::Yes, "that a server is down says nothing of the port");
+    assert_eq!(
+        bench.picture().reachable,
+        Reachability::Yes,
+        "that a server is down says nothing of the port"
+    );
     bench.up(0, ServerKind::P2poll, Some("11.0.0.2:40000"));
     let actions = bench.take();
     assert!(actions.contains(&FinderAction::Map(None)), "{actions:?}");

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::client::ServerKind;
+use super::client::{Advert, AdvertKind, ServerKind};
 use crate::proto::peers::Source;
 use crate::time::Instant;
 use crate::wire::rendezvous::{Features, Listed, Observer, Reply, Request, Token};
@@ -215,4 +215,36 @@ impl Session {
 
 fn is_nowhere(ip: IpAddr) -> bool {
     ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::from([255; 4])
+}
+
+/// What a client says in the course of a session.
+impl Session {
+    pub(super) fn awaits_registration(&self) -> bool {
+        self.awaits(|answer| matches!(answer, Answer::Listed | Answer::Registered))
+    }
+
+    pub(super) fn register(&mut self, advert: Advert, until: Instant, out: &mut Vec<u8>) {
+        let Advert { kind, port, max_inbound } = advert;
+        let request = match kind {
+            AdvertKind::Passive => Request::Passive { port, max_inbound },
+            AdvertKind::Simultaneous => Request::Simultaneous { port, max_inbound },
+        };
+        if self.features.has(Features::LISTED) {
+            self.ask(&request, Answer::Listed, until, out);
+        } else {
+            request.write(out);
+            self.ask_source(Answer::Registered, until, out);
+        }
+    }
+
+    pub(super) fn pass_on(&mut self, request: &Request, now: Instant, until: Instant, out: &mut Vec<u8>) {
+        match request {
+            Request::Source { .. } => self.ask(request, Answer::Source, until, out),
+            Request::Candidate { .. } => {
+                self.punching(now);
+                request.write(out);
+            }
+            _ => request.write(out),
+        }
+    }
 }

@@ -6,6 +6,7 @@
 //!
 //! A server that is away, slow or talks nonsense costs a `Down` event and a growing pause, nothing else.
 
+mod config;
 mod pace;
 #[cfg(test)]
 mod tests;
@@ -18,55 +19,8 @@ use super::session::{Answer, Session};
 use crate::random::Random;
 use crate::time::{Instant, soonest};
 use crate::wire::rendezvous::{Features, Listed, Ntp, Ports, Reply, Request, Token, Verdict};
+pub(crate) use config::ClientConfig;
 use pace::Pace;
-
-/// When a client does what. The defaults are pyp2p's where it has them.
-#[derive(Clone, Debug)]
-pub(crate) struct ClientConfig {
-    /// Extensions that are offered; with none there is no `HELLO`. Default: all.
-    pub(crate) features: Features,
-    /// Ask for nodes so often, while some are wanted. Default 30 min.
-    pub(crate) bootstrap_every: Duration,
-    /// Ask again so soon after more came to be wanted, then after twice as long, up to `bootstrap_every`. Default
-    /// 10 s: the first two nodes of a network find each other at once, and a lonely one is no burden.
-    pub(crate) bootstrap_soonest: Duration,
-    /// Register anew so often. Default 12 h.
-    pub(crate) advertise_every: Duration,
-    /// A dial, or an answer, that takes longer is given up. Default 10 s.
-    pub(crate) answer_within: Duration,
-    /// A verdict on a port that takes longer counts as none. Default 12 s: the longest that a server may be set to wait,
-    /// and a slow way there and back.
-    pub(crate) probe_within: Duration,
-    /// Ask a kept connection for a sign of life so often. Default 60 s: most NATs forget a silent one after minutes.
-    pub(crate) ping_every: Duration,
-    /// The sign of life must come in this time. Default 10 s.
-    pub(crate) ping_within: Duration,
-    /// The pause after the first failure; each further one doubles it. Default 1 s.
-    pub(crate) backoff_first: Duration,
-    /// The longest pause. Default 5 min.
-    pub(crate) backoff_most: Duration,
-    /// So many lines of a connection may make no sense. Default 8.
-    pub(crate) patience: usize,
-}
-
-impl Default for ClientConfig {
-    fn default() -> Self {
-        let seconds = Duration::from_secs;
-        Self {
-            features: Features::ALL,
-            bootstrap_every: seconds(30 * 60),
-            bootstrap_soonest: seconds(10),
-            advertise_every: seconds(12 * 3600),
-            answer_within: seconds(10),
-            probe_within: seconds(12),
-            ping_every: seconds(60),
-            ping_within: seconds(10),
-            backoff_first: seconds(1),
-            backoff_most: seconds(5 * 60),
-            patience: 8,
-        }
-    }
-}
 
 /// What a node registers as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -680,37 +634,6 @@ impl Client {
         if !matches!(self.state, State::Left) {
             self.state = State::Left;
             self.emit(ClientEvent::Left);
-        }
-    }
-}
-
-impl Session {
-    fn awaits_registration(&self) -> bool {
-        self.awaits(|answer| matches!(answer, Answer::Listed | Answer::Registered))
-    }
-
-    fn register(&mut self, advert: Advert, until: Instant, out: &mut Vec<u8>) {
-        let Advert { kind, port, max_inbound } = advert;
-        let request = match kind {
-            AdvertKind::Passive => Request::Passive { port, max_inbound },
-            AdvertKind::Simultaneous => Request::Simultaneous { port, max_inbound },
-        };
-        if self.features.has(Features::LISTED) {
-            self.ask(&request, Answer::Listed, until, out);
-        } else {
-            request.write(out);
-            self.ask_source(Answer::Registered, until, out);
-        }
-    }
-
-    fn pass_on(&mut self, request: &Request, now: Instant, until: Instant, out: &mut Vec<u8>) {
-        match request {
-            Request::Source { .. } => self.ask(request, Answer::Source, until, out),
-            Request::Candidate { .. } => {
-                self.punching(now);
-                request.write(out);
-            }
-            _ => request.write(out),
         }
     }
 }
