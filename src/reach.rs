@@ -106,7 +106,14 @@ impl fmt::Display for Reach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { node_type, nat, reachable, mapping, .. } = self;
         write!(f, "{node_type}; NAT: {nat}; reachable: {reachable}; mapping: {mapping}")?;
-        self.wan.map_or(Ok(()), |wan| write!(f, "; seen at {wan}"))
+        if let Some(wan) = self.wan {
+            write!(f, "; seen at {wan}")?;
+        }
+        for (place, address) in self.lan.iter().enumerate() {
+            f.write_str(if place == 0 { "; here " } else { ", " })?;
+            address.fmt(f)?;
+        }
+        Ok(())
     }
 }
 

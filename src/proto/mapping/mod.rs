@@ -214,7 +214,7 @@ impl Mapper {
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         while let Some(flight) = self.orders.take_overdue(now) {
-            self.conclude(&flight, failure(&flight.order, MappingFault::Silent), now);
+            self.conclude(&flight, flight.order.fails_by(MappingFault::Silent), now);
         }
         self.advance(now);
     }
@@ -282,7 +282,7 @@ impl Mapper {
                 let place = Place { protocol: flight.protocol(), external: *external, internal: *internal };
                 self.removed(flight, place, result, now);
             }
-            (order, _) => self.conclude(flight, failure(order, MappingFault::Dubious), now),
+            (order, _) => self.conclude(flight, order.fails_by(MappingFault::Dubious), now),
         }
     }
 
@@ -617,13 +617,4 @@ fn judge(result: Result<IpAddr, MappingFault>) -> Side {
 fn is_certain(refusal: &Refusal) -> bool {
     use MappingFault::{Dubious, Other, Panicked, Silent};
     !matches!(refusal, Refusal::Fault(Silent | Panicked | Dubious | Other(_)))
-}
-
-/// The report of an order that failed.
-fn failure(order: &Order, fault: MappingFault) -> Report {
-    match order {
-        Order::Find { .. } => Report::Found(Err(fault)),
-        Order::Add { .. } => Report::Added(Err(Refusal::Fault(fault))),
-        Order::Remove { .. } => Report::Removed(Err(fault)),
-    }
 }
