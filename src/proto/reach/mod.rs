@@ -21,7 +21,7 @@ use crate::proto::mapping::Target;
 use crate::proto::public::is_public_address;
 use crate::random::Random;
 use crate::reach::{Doubt, LanAddress, Mapping, Nat, NatKind, NodeType, Reach};
-use crate::time::{Instant, soonest};
+use crate::time::Instant;
 use sight::{Asked, Sight};
 pub(crate) use sight::{ServerUp, Verdict};
 
@@ -39,6 +39,9 @@ const RECHECK_EVERY: Duration = Duration::from_secs(10 * 60);
 
 /// How long the survey waits for a second server after the first one: two addresses tell more than two ports of one.
 const SECOND_SERVER: Duration = Duration::from_millis(300);
+
+/// Between two times that somebody asks for everything: servers count how often they are asked.
+const REFRESH_GAP: Duration = Duration::from_secs(10);
 
 /// A mapping that has just been made or renewed is looked at from outside again after this.
 const AFTER_RENEWAL: Duration = Duration::from_secs(2);
@@ -84,6 +87,9 @@ pub(crate) struct Finder {
     recheck_at: Option<Instant>,
     backoff: Backoff,
     interfaces_at: Option<Instant>,
+    /// When everything is found out anew because somebody asked for it, and when it was the last time.
+    refresh_at: Option<Instant>,
+    refreshed_at: Option<Instant>,
     actions: Vec<FinderAction>,
     /// Something changed since the last picture was painted.
     dirty: bool,
@@ -150,6 +156,8 @@ impl Finder {
             recheck_at: None,
             backoff: Backoff::new(RETRY_FIRST, RETRY_MOST),
             interfaces_at: Some(now),
+            refresh_at: None,
+            refreshed_at: None,
             actions: Vec::new(),
             dirty: false,
             published: Arc::default(),
@@ -264,22 +272,28 @@ impl Finder {
         self.work(now);
     }
 
-    /// Finds out everything anew.
+    /// Finds out everything anew; what was known stays until then. Who asks for it all the time gets it by and by.
     pub(crate) fn refresh(&mut self, now: Instant) {
+        let soonest = self.refreshed_at.map_or(now, |last| now.max(last + REFRESH_GAP));
+        self.refresh_at = Some(self.refresh_at.map_or(soonest, |at| at.min(soonest)));
+        self.work(now);
+    }
+
+    fn refresh_now(&mut self, now: Instant) {
+        (self.refresh_at, self.refreshed_at) = (None, Some(now));
         if self.interfaces_at.is_some() || self.watches() || !self.lan.known {
             self.interfaces_at = Some(now);
         }
         if !matches!(self.survey, SurveyState::UnderWay { .. }) {
             self.survey = SurveyState::Due;
         }
-        self.ask_again(now);
+        self.recheck_at = Some(now);
         if self.target.is_some() {
             self.actions.push(FinderAction::Renew);
         }
-        self.work(now);
     }
 
-    /// Nothing more is to be found out; what is mapped is the mapper's to remove.
+    /// Nothing more is to be found out, and nothing told; what is mapped is the mapper's to remove.
     pub(crate) fn stop(&mut self) {
         self.stopped = true;
         self.actions.clear();
@@ -300,7 +314,7 @@ impl Finder {
             SurveyState::Due => self.survey_at(),
             SurveyState::UnderWay { .. } => None,
         };
-        soonest(soonest(self.interfaces_at, self.recheck_at), again)
+        [self.interfaces_at, self.recheck_at, self.refresh_at, again].into_iter().flatten().min()
     }
 
     pub(crate) fn poll_action(&mut self) -> Option<FinderAction> {
@@ -310,7 +324,8 @@ impl Finder {
 
     /// The picture, when it is another one than the last time.
     pub(crate) fn poll_change(&mut self) -> Option<Arc<Reach>> {
-        std::mem::take(&mut self.dirty).then(|| self.paint()).flatten()
+        let is_news = std::mem::take(&mut self.dirty) && !self.stopped;
+        is_news.then(|| self.paint()).flatten()
     }
 
     pub(crate) fn picture(&self) -> &Arc<Reach> {
@@ -323,13 +338,16 @@ impl Finder {
             return None;
         }
         let closed = self.sights.get(server).is_some_and(|sight| sight.verdict == Some(Verdict::No));
-        (!closed || self.settings.node_type.is_some()).then(|| self.public_port()).flatten()
+        (!closed || self.settings.node_type.is_some()).then(|| self.port_for(server)).flatten()
     }
 
     /// Does whatever is due. Called after everything that could make it so.
     fn work(&mut self, now: Instant) {
         if self.stopped {
             return;
+        }
+        if self.refresh_at.is_some_and(|at| at <= now) {
+            self.refresh_now(now);
         }
         if self.interfaces_at.is_some_and(|at| at <= now) {
             self.interfaces_at = None;
@@ -390,12 +408,12 @@ impl Finder {
     }
 
     fn work_on_port(&mut self, now: Instant) {
-        let Some(port) = self.public_port() else { return };
         if self.recheck_at.is_some_and(|at| at <= now) {
             self.recheck_at = None;
             self.sights.iter_mut().for_each(Sight::forget_answer);
         }
         while let Some(server) = self.next_to_ask() {
+            let Some(port) = self.port_for(server) else { return };
             self.sights[server].asked = Asked::For { port, at: now };
             self.actions.push(FinderAction::Probe { server, port });
         }
@@ -422,7 +440,7 @@ impl Finder {
         }
         let is_mapped = matches!(self.mapping, Mapping::Mapped { .. });
         let wait = match known {
-            Some(false) if is_mapped && self.renewals < RENEWALS => {
+            Some(false) if is_mapped && self.is_found_closed() && self.renewals < RENEWALS => {
                 self.renewals += 1;
                 self.actions.push(FinderAction::Renew);
                 AFTER_RENEWAL

@@ -105,6 +105,12 @@ impl Finder {
         Some(self.external().map_or(listening, |external| external.port()))
     }
 
+    /// The port at which this server can reach us: routers forward IPv4 only.
+    pub(super) fn port_for(&self, server: usize) -> Option<u16> {
+        let over_ipv6 = self.sights.get(server).is_some_and(|sight| !sight.is_over_ipv4());
+        if over_ipv6 { self.listening.map(|addr| addr.port()) } else { self.public_port() }
+    }
+
     /// One server that got through outweighs all that did not.
     pub(super) fn reachability(&self) -> Reachability {
         if self.listening.is_none() {

@@ -356,6 +356,84 @@ fn a_router_that_gets_another_address_is_asked_anew() {
 }
 
 #[test]
+fn who_asks_all_the_time_gets_it_by_and_by() {
+    let mut bench = Bench::with_servers(1);
+    bench.behind_nat(0);
+    bench.probed(0, 5000, Verdict::Yes);
+    bench.finder.handle_surveyed(Ok(NatKind::Reuse), bench.now);
+    bench.take();
+    let (mut probes, mut surveys) = (0, 0);
+    for _ in 0..60 * 60 {
+        bench.pass(SECOND / 60);
+        bench.finder.refresh(bench.now);
+        assert_eq!(bench.picture().reachable, Reachability::Yes, "what was known stays");
+        for action in bench.take() {
+            match action {
+                FinderAction::Probe { port, .. } => {
+                    probes += 1;
+                    bench.finder.handle_probed(0, port, Verdict::Yes, bench.now);
+                }
+                FinderAction::Survey { .. } => {
+                    surveys += 1;
+                    bench.finder.handle_surveyed(Ok(NatKind::Reuse), bench.now);
+                }
+                FinderAction::Interfaces => {
+                    bench.finder.handle_interfaces(vec![lan("192.168.1.10")], bench.now)
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert!((5..=7).contains(&probes) && (5..=7).contains(&surveys), "{probes} {surveys} in a minute");
+}
+
+#[test]
+fn a_node_that_does_not_listen_asks_for_no_probe_and_sleeps() {
+    let config = Config::new().rendezvous("rv:1").listen(false);
+    let mut bench = Bench {
+        finder: Finder::new(&config, Random::from_number(1), Instant::ZERO),
+        now: Instant::ZERO,
+        wanted: Vec::new(),
+    };
+    bench.finder.handle_timeout(bench.now);
+    bench.finder.handle_interfaces(vec![lan("192.168.1.10")], bench.now);
+    bench.behind_nat(0);
+    bench.finder.handle_surveyed(Ok(NatKind::Reuse), bench.now);
+    bench.finder.refresh(bench.now);
+    assert!(!bench.take().iter().any(|action| matches!(action, FinderAction::Probe { .. })));
+    assert_eq!(bench.picture().reachable, Reachability::Unknown(Doubt::NotListening));
+    assert_eq!((bench.picture().node_type, bench.picture().port), (NodeType::Active, None));
+    assert!(bench.finder.poll_timeout().is_none_or(|at| at > bench.now));
+}
+
+#[test]
+fn over_ipv6_the_port_is_the_one_that_no_router_maps() {
+    let mut bench = Bench::with_servers(2);
+    bench.behind_nat(0);
+    let up = ServerUp {
+        addr: addr("[2600:11::9]:8000"),
+        local: addr("[2600:11::1]:40000"),
+        kind: ServerKind::P2poll,
+        rtt: RTT,
+        seen: Some(addr("[2600:11::1]:40000")),
+        can_probe: true,
+        observes: false,
+    };
+    bench.finder.handle_server_up(1, up, bench.now);
+    bench.probed(0, 5000, Verdict::No);
+    bench.probed(1, 5000, Verdict::No);
+    bench.take();
+    bench.finder.handle_mapping(mapped("11.0.0.1:6000"), bench.now);
+    let probe = |server, port| FinderAction::Probe { server, port };
+    assert_eq!(bench.take(), [probe(0, 6000), probe(1, 5000)]);
+    bench.probed(0, 6000, Verdict::Yes);
+    bench.probed(1, 5000, Verdict::No);
+    assert_eq!(bench.take(), [], "the mapping does what it should");
+    assert_eq!((bench.finder.advertised_port(0), bench.finder.advertised_port(1)), (Some(6000), None));
+    assert_eq!(bench.picture().wan, Some([11, 0, 0, 1].into()));
+}
+
+#[test]
 fn what_the_configuration_fixes_is_not_found_out() {
     let config = Config::new()
         .rendezvous("rv:1")
