@@ -89,7 +89,7 @@
 //!
 //! Folders are layers, and each uses only those before it:
 //!
-//! - *values* (`id`, `time`, `random`, `error`, `event`, `config`, `note`, `reach`, `gateway`): ids, limits, typed errors. Time and
+//! - *values* (`address`, `id`, `time`, `random`, `error`, `event`, `config`, `note`, `reach`, `gateway`): ids, limits, typed errors. Time and
 //!   randomness are values too.
 //! - `wire`: bytes to values and back: lines, addresses, the rendezvous protocol, probes.
 //! - `proto`: state machines, each with `handle_*(.., now)` in, `poll_*()` out and `poll_timeout()`: a link, a dial, the
@@ -120,6 +120,7 @@
 //!   other systems it takes as long as they retransmit, up to a quarter of an hour.
 //! - Where the system has no sockets of both families in one, a node that listens at all addresses listens at IPv4's.
 
+mod address;
 mod con;
 mod config;
 mod error;

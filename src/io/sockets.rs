@@ -11,6 +11,7 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::listener::{Accept, Listener};
+use crate::address::canonical;
 
 /// Events taken from the operating system at once; what does not fit comes the next time.
 const EVENTS: usize = 1024;
@@ -484,9 +485,4 @@ fn share_port(socket: &Socket) -> io::Result<()> {
 /// What kind of error it is. Out of file descriptors has no kind of its own; "quota exceeded" says it best.
 pub(crate) fn kind_of(error: &io::Error) -> io::ErrorKind {
     if super::listener::is_exhaustion(error) { io::ErrorKind::QuotaExceeded } else { error.kind() }
-}
-
-/// IPv4 as IPv4, also where a socket of both families says it the long way (RFC 4291 section 2.5.5.2).
-fn canonical(addr: SocketAddr) -> SocketAddr {
-    SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }

@@ -5,9 +5,10 @@
 //! previous one, or at once when that one failed, and the first connection wins.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::address::canonical;
 use crate::time::{Instant, soonest};
 
 /// More addresses than this are not tried: a name is no reason to knock on a whole network.
@@ -212,15 +213,6 @@ impl Address {
     fn close(&mut self, why: DialFailure) {
         self.stage = Stage::Closed;
         self.why = Some(why);
-    }
-}
-
-/// The one form of an address that all comparisons use: an IPv4 address that came in IPv6 clothes is the IPv4 address
-/// (RFC 4291 section 2.5.5.2), and flow labels do not tell peers apart.
-pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
-    match (address.ip().to_canonical(), address) {
-        (IpAddr::V6(ip), SocketAddr::V6(v6)) => SocketAddrV6::new(ip, v6.port(), 0, v6.scope_id()).into(),
-        (ip, _) => SocketAddr::new(ip, address.port()),
     }
 }
 

@@ -38,8 +38,9 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::address::canonical;
 use crate::proto::backoff::Backoff;
-use crate::proto::dial::{canonical, is_dialable, is_own};
+use crate::proto::dial::{is_dialable, is_own};
 use crate::random::Random;
 use crate::time::{Instant, soonest};
 use budget::Budget;
