@@ -4,6 +4,8 @@
 //! for another stream only after the driver was told to close the old one, in one queue of actions, so the two never
 //! disagree about whose slot it is.
 
+mod table;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
@@ -14,9 +16,7 @@ use crate::proto::link::chunks::Chunks;
 use crate::proto::link::{Counters, End, Link, SpareBuffers, Step};
 use crate::time::Instant;
 use crate::wire::line::Found;
-
-/// Streams without a name have numbers above this. (A million streams a second use it up in 300,000 years.)
-const UNNAMED: u64 = 1 << 63;
+use table::Table;
 
 /// What the driver is to do with a stream's socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,6 @@ pub(crate) struct StreamFacts {
 
 #[derive(Debug)]
 struct Entry<T> {
-    serial: u64,
     link: Link,
     tag: T,
     peer: SocketAddr,
@@ -77,17 +76,8 @@ struct Entry<T> {
 /// All streams of a node. `T` is what the node knows of each.
 #[derive(Debug)]
 pub(crate) struct Streams<T> {
-    net: u32,
     limits: StreamLimits,
-    slots: Vec<Option<Entry<T>>>,
-    /// Slots whose last stream the driver has been told to close.
-    free: Vec<usize>,
-    /// How many slots hold a stream.
-    live: usize,
-    /// The last number given to a stream that has no name.
-    serials: u64,
-    /// The last number given as a name.
-    names: u64,
+    table: Table<Entry<T>>,
     chunks: Chunks,
     spare: SpareBuffers,
     actions: VecDeque<SocketAction>,
@@ -110,13 +100,8 @@ pub(crate) struct Streams<T> {
 impl<T> Streams<T> {
     pub(crate) fn new(net: u32, limits: StreamLimits) -> Self {
         Self {
-            net,
             limits,
-            slots: Vec::new(),
-            free: Vec::new(),
-            live: 0,
-            serials: UNNAMED,
-            names: 0,
+            table: Table::new(net),
             chunks: Chunks::default(),
             spare: SpareBuffers::default(),
             actions: VecDeque::new(),
@@ -150,7 +135,7 @@ impl<T> Streams<T> {
         now: Instant,
     ) -> ConId {
         let id = self.insert(peer, tag, now);
-        if let Some(entry) = self.slots[id.slot()].as_mut() {
+        if let Some(entry) = self.table.get_mut(id) {
             entry.connected = true;
             entry.local = Some(local);
         }
@@ -167,24 +152,18 @@ impl<T> Streams<T> {
 
     /// The stream that was dialled is open from now on.
     pub(crate) fn handle_connected(&mut self, slot: usize, local: SocketAddr, now: Instant) -> Option<ConId> {
-        let net = self.net;
-        let entry = self.entry_at(slot).filter(|entry| !entry.connected)?;
+        let entry = self.table.at_mut(slot).filter(|entry| !entry.connected)?;
         entry.connected = true;
         entry.local = Some(local);
         entry.link = Link::new(now);
-        Some(ConId::new(net, slot as u32, entry.serial))
+        self.table.id_at(slot)
     }
 
     /// Gives a stream the id by which the application knows it; the one that it had until now names nothing any more.
     /// Streams that the application never sees do not use up numbers that it does see.
     pub(crate) fn name(&mut self, id: ConId) -> Option<ConId> {
-        let serial = self.names + 1;
-        let entry = self.entry(id)?;
-        entry.serial = serial;
-        let is_ready = entry.ready;
-        self.names = serial;
-        let named = ConId::new(self.net, id.slot() as u32, serial);
-        if is_ready {
+        let named = self.table.name(id)?;
+        if self.table.get(named).is_some_and(|entry| entry.ready) {
             self.ready.iter_mut().filter(|ready| **ready == id).for_each(|ready| *ready = named);
         }
         Some(named)
@@ -192,13 +171,13 @@ impl<T> Streams<T> {
 
     /// Forgets a stream without ceremony: a dial that failed, or lost a race.
     pub(crate) fn abandon(&mut self, id: ConId) -> Option<T> {
-        self.entry(id)?;
+        self.table.get(id)?;
         self.remove(id.slot()).map(|entry| entry.tag)
     }
 
     /// Room to read the stream into, unless the application has enough to read from it.
     pub(crate) fn space(&mut self, slot: usize) -> Option<&mut [u8]> {
-        let entry = self.slots.get_mut(slot)?.as_mut()?;
+        let entry = self.table.at_mut(slot)?;
         let space = entry.link.space(&self.limits, &mut self.chunks);
         entry.parked = space.is_none();
         space
@@ -206,12 +185,12 @@ impl<T> Streams<T> {
 
     /// Takes over what was read into [`space`](Self::space).
     pub(crate) fn handle_received(&mut self, slot: usize, len: usize) {
-        let Some(entry) = self.slots.get_mut(slot).and_then(Option::as_mut) else { return };
+        let Some(entry) = self.table.at_mut(slot) else { return };
         entry.link.handle_received(&mut self.chunks, len, &self.limits);
         if entry.link.unread() > 0 {
             if !entry.ready {
                 entry.ready = true;
-                self.ready.push(ConId::new(self.net, slot as u32, entry.serial));
+                self.ready.extend(self.table.id_at(slot));
             }
         } else {
             self.touch(slot);
@@ -221,7 +200,7 @@ impl<T> Streams<T> {
     /// The peer's side of the stream ended.
     pub(crate) fn handle_end(&mut self, slot: usize, end: End, now: Instant) {
         let walks = self.walks;
-        if let Some(entry) = self.entry_at(slot) {
+        if let Some(entry) = self.table.at_mut(slot) {
             entry.link.handle_end(end, walks, now);
             self.touch(slot);
         }
@@ -230,7 +209,7 @@ impl<T> Streams<T> {
     /// The peer's side of the stream is about to end, as soon as all that came before has been read.
     pub(crate) fn handle_hangup(&mut self, slot: usize, now: Instant) {
         let walks = self.walks;
-        if let Some(entry) = self.entry_at(slot) {
+        if let Some(entry) = self.table.at_mut(slot) {
             entry.link.handle_hangup(walks, now);
             self.touch(slot);
         }
@@ -238,15 +217,15 @@ impl<T> Streams<T> {
 
     /// What is to be sent on the stream next.
     pub(crate) fn unsent(&self, slot: usize) -> &[u8] {
-        match self.slots.get(slot) {
-            Some(Some(entry)) if entry.connected => entry.link.unsent(),
+        match self.table.at(slot) {
+            Some(entry) if entry.connected => entry.link.unsent(),
             _ => &[],
         }
     }
 
     /// The network took `len` bytes of [`unsent`](Self::unsent).
     pub(crate) fn handle_sent(&mut self, slot: usize, len: usize) {
-        let Some(entry) = self.slots.get_mut(slot).and_then(Option::as_mut) else { return };
+        let Some(entry) = self.table.at_mut(slot) else { return };
         entry.link.handle_sent(len, &mut self.spare);
         // Half of it, so that a sender that fills the queue is not woken for every few bytes.
         if entry.refused && entry.link.is_ours() && entry.link.queued() <= self.limits.max_queued / 2 {
@@ -261,7 +240,7 @@ impl<T> Streams<T> {
     /// The next stream on which something was queued.
     pub(crate) fn poll_unsent(&mut self) -> Option<usize> {
         let slot = self.unsent.pop()?;
-        if let Some(entry) = self.entry_at(slot) {
+        if let Some(entry) = self.table.at_mut(slot) {
             entry.dirty = false;
         }
         Some(slot)
@@ -276,7 +255,7 @@ impl<T> Streams<T> {
     pub(crate) fn poll_action(&mut self) -> Option<SocketAction> {
         let action = self.actions.pop_front()?;
         if let SocketAction::Close { slot } = action {
-            self.free.push(slot);
+            self.table.release(slot);
         }
         Some(action)
     }
@@ -292,7 +271,7 @@ impl<T> Streams<T> {
             && deadline <= now
         {
             self.deadlines.pop_first();
-            if let Some(entry) = self.entry_at(slot) {
+            if let Some(entry) = self.table.at_mut(slot) {
                 entry.deadline = None;
             }
             self.touch(slot);
@@ -325,7 +304,7 @@ impl<T> Streams<T> {
     /// Drops from the ready streams those that were read meanwhile, before more are read from the network.
     pub(crate) fn settle_ready(&mut self) {
         let mut ready = std::mem::take(&mut self.ready);
-        ready.retain(|&id| match self.entry(id) {
+        ready.retain(|&id| match self.table.get_mut(id) {
             Some(entry) if entry.link.unread() > 0 => {
                 entry.link.settle();
                 true
@@ -346,7 +325,7 @@ impl<T> Streams<T> {
 
     /// Whether any stream has a whole line to read.
     pub(crate) fn has_unread(&self) -> bool {
-        self.ready.iter().any(|&id| self.get(id).is_some_and(|entry| entry.link.unread() > 0))
+        self.ready.iter().any(|&id| self.table.get(id).is_some_and(|entry| entry.link.unread() > 0))
     }
 
     /// Whether a stream that refused something has room again. Tells it once.
@@ -362,7 +341,7 @@ impl<T> Streams<T> {
     /// Returns how much is queued now.
     #[inline]
     pub(crate) fn queue_line(&mut self, id: ConId, line: &[u8]) -> Result<usize, SendError> {
-        let entry = lookup(&mut self.slots, self.net, id).ok_or(SendError::Closed)?;
+        let entry = self.table.get_mut(id).ok_or(SendError::Closed)?;
         if let Err(why) = entry.link.queue_line(line, &self.limits, &mut self.spare) {
             entry.refused |= why == SendError::Full;
             return Err(why);
@@ -373,7 +352,7 @@ impl<T> Streams<T> {
 
     /// Returns how much is queued now.
     pub(crate) fn queue_raw(&mut self, id: ConId, bytes: &[u8]) -> Result<usize, SendError> {
-        let entry = lookup(&mut self.slots, self.net, id).ok_or(SendError::Closed)?;
+        let entry = self.table.get_mut(id).ok_or(SendError::Closed)?;
         let queued = entry.link.queue_raw(bytes, &self.limits, &mut self.spare);
         entry.refused |= queued == Err(SendError::Full);
         queued?;
@@ -384,7 +363,7 @@ impl<T> Streams<T> {
     /// The next whole line that arrived on a stream.
     #[inline(always)]
     pub(crate) fn next_line(&mut self, id: ConId) -> Option<Found<'_>> {
-        let entry = lookup(&mut self.slots, self.net, id)?;
+        let entry = self.table.get_mut(id)?;
         let span = entry.link.next_line(&self.limits);
         if entry.parked && entry.link.unread() < self.limits.max_unread {
             entry.parked = false;
@@ -399,13 +378,13 @@ impl<T> Streams<T> {
 
     /// What has arrived and was not read: whole lines, as far as they arrived together, or the beginning of one.
     pub(crate) fn arrived(&mut self, id: ConId) -> &[u8] {
-        self.entry(id).map_or(&[], |entry| entry.link.arrived())
+        self.table.get_mut(id).map_or(&[], |entry| entry.link.arrived())
     }
 
     /// Closes a stream from this side: what is queued still goes out.
     pub(crate) fn close(&mut self, id: ConId, now: Instant) -> bool {
         let limits = self.limits;
-        let Some(entry) = self.entry(id).filter(|entry| entry.link.is_ours()) else { return false };
+        let Some(entry) = self.table.get_mut(id).filter(|entry| entry.link.is_ours()) else { return false };
         entry.link.close(CloseReason::Local, &limits, now);
         if std::mem::take(&mut entry.parked) {
             self.resumed.push(id.slot());
@@ -416,15 +395,15 @@ impl<T> Streams<T> {
 
     /// Whether the id names a stream that this side has not closed.
     pub(crate) fn is_open(&self, id: ConId) -> bool {
-        self.get(id).is_some_and(|entry| entry.connected && entry.link.is_ours())
+        self.table.get(id).is_some_and(|entry| entry.connected && entry.link.is_ours())
     }
 
     pub(crate) fn queued(&self, id: ConId) -> usize {
-        self.get(id).map_or(0, |entry| entry.link.queued())
+        self.table.get(id).map_or(0, |entry| entry.link.queued())
     }
 
     pub(crate) fn facts(&self, id: ConId) -> Option<StreamFacts> {
-        self.get(id).map(|entry| StreamFacts {
+        self.table.get(id).map(|entry| StreamFacts {
             counters: entry.link.counters(),
             opened: entry.link.opened(),
             peer: entry.peer,
@@ -433,36 +412,30 @@ impl<T> Streams<T> {
     }
 
     pub(crate) fn tag(&self, id: ConId) -> Option<&T> {
-        self.get(id).map(|entry| &entry.tag)
+        self.table.get(id).map(|entry| &entry.tag)
     }
 
     pub(crate) fn tag_mut(&mut self, id: ConId) -> Option<&mut T> {
-        self.entry(id).map(|entry| &mut entry.tag)
+        self.table.get_mut(id).map(|entry| &mut entry.tag)
     }
 
     /// The stream that has this slot now.
     pub(crate) fn id_at(&self, slot: usize) -> Option<ConId> {
-        let entry = self.slots.get(slot)?.as_ref()?;
-        Some(ConId::new(self.net, slot as u32, entry.serial))
+        self.table.id_at(slot)
     }
 
     /// Every stream, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ConId, &T)> {
-        let ids = self.slots.iter().enumerate();
-        ids.filter_map(|(slot, entry)| {
-            entry.as_ref().map(|entry| (ConId::new(self.net, slot as u32, entry.serial), &entry.tag))
-        })
+        self.table.iter().map(|(id, entry)| (id, &entry.tag))
     }
 
     /// How many streams there are, in whatever state.
     pub(crate) fn len(&self) -> usize {
-        self.live
+        self.table.len()
     }
 
     fn insert(&mut self, peer: SocketAddr, tag: T, now: Instant) -> ConId {
-        self.serials += 1;
-        let entry = Entry {
-            serial: self.serials,
+        self.table.insert(Entry {
             link: Link::new(now),
             tag,
             peer,
@@ -474,28 +447,20 @@ impl<T> Streams<T> {
             parked: false,
             touched: false,
             refused: false,
-        };
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            self.slots.len() - 1
-        });
-        self.slots[slot] = Some(entry);
-        self.live += 1;
-        ConId::new(self.net, slot as u32, self.serials)
+        })
     }
 
     fn remove(&mut self, slot: usize) -> Option<Entry<T>> {
-        let entry = self.slots.get_mut(slot)?.take()?;
+        let entry = self.table.remove(slot)?;
         if let Some(deadline) = entry.deadline {
             self.deadlines.remove(&(deadline, slot));
         }
-        self.live -= 1;
         self.actions.push_back(SocketAction::Close { slot });
         Some(entry)
     }
 
     fn touch(&mut self, slot: usize) {
-        if let Some(entry) = self.slots.get_mut(slot).and_then(Option::as_mut)
+        if let Some(entry) = self.table.at_mut(slot)
             && !entry.touched
         {
             entry.touched = true;
@@ -506,7 +471,7 @@ impl<T> Streams<T> {
     /// Does what the link asks for, and notes when it wants to be asked again.
     fn settle_ended(&mut self, slot: usize, now: Instant) {
         let (limits, walks) = (self.limits, self.walks);
-        let Some(entry) = self.entry_at(slot) else { return };
+        let Some(entry) = self.table.at_mut(slot) else { return };
         entry.touched = false;
         let step = entry.link.poll_step(&limits, walks, now);
         // What a stream that is closing still receives is read and thrown away.
@@ -529,25 +494,6 @@ impl<T> Streams<T> {
             }
         }
     }
-
-    fn entry(&mut self, id: ConId) -> Option<&mut Entry<T>> {
-        lookup(&mut self.slots, self.net, id)
-    }
-
-    fn entry_at(&mut self, slot: usize) -> Option<&mut Entry<T>> {
-        self.slots.get_mut(slot)?.as_mut()
-    }
-
-    fn get(&self, id: ConId) -> Option<&Entry<T>> {
-        let entry = self.slots.get(id.slot())?.as_ref()?;
-        (entry.serial == id.number() && self.net == id.net()).then_some(entry)
-    }
-}
-
-#[inline]
-fn lookup<T>(slots: &mut [Option<Entry<T>>], net: u32, id: ConId) -> Option<&mut Entry<T>> {
-    let entry = slots.get_mut(id.slot())?.as_mut()?;
-    (entry.serial == id.number() && net == id.net()).then_some(entry)
 }
 
 #[inline]

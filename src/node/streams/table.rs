@@ -1,0 +1,107 @@
+//! Slots, and the ids that name what is in them: an id names one thing for ever, a slot one after the other.
+
+use crate::id::ConId;
+
+/// What has no name has numbers above this. (A million a second use it up in 300,000 years.)
+const UNNAMED: u64 = 1 << 63;
+
+/// Things `E` in slots, of one node.
+#[derive(Debug)]
+pub(super) struct Table<E> {
+    net: u32,
+    slots: Vec<Option<Slot<E>>>,
+    /// Slots that may be used again.
+    free: Vec<usize>,
+    /// How many slots are taken.
+    live: usize,
+    /// The last number given to a thing that has no name.
+    serials: u64,
+    /// The last number given as a name.
+    names: u64,
+}
+
+#[derive(Debug)]
+struct Slot<E> {
+    serial: u64,
+    entry: E,
+}
+
+impl<E> Table<E> {
+    pub(super) fn new(net: u32) -> Self {
+        Self { net, slots: Vec::new(), free: Vec::new(), live: 0, serials: UNNAMED, names: 0 }
+    }
+
+    /// Puts it into a free slot.
+    pub(super) fn insert(&mut self, entry: E) -> ConId {
+        self.serials += 1;
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.slots[slot] = Some(Slot { serial: self.serials, entry });
+        self.live += 1;
+        ConId::new(self.net, slot as u32, self.serials)
+    }
+
+    /// Takes it out of its slot, which is not free before [`release`](Self::release).
+    pub(super) fn remove(&mut self, slot: usize) -> Option<E> {
+        let removed = self.slots.get_mut(slot)?.take()?;
+        self.live -= 1;
+        Some(removed.entry)
+    }
+
+    /// The slot of something that was removed may be used again.
+    pub(super) fn release(&mut self, slot: usize) {
+        self.free.push(slot);
+    }
+
+    /// Gives it an id of the named ones; the one that it had until now names nothing any more.
+    pub(super) fn name(&mut self, id: ConId) -> Option<ConId> {
+        self.get(id)?;
+        self.names += 1;
+        let serial = self.names;
+        self.slots.get_mut(id.slot())?.as_mut()?.serial = serial;
+        Some(ConId::new(self.net, id.slot() as u32, serial))
+    }
+
+    #[inline]
+    pub(super) fn get(&self, id: ConId) -> Option<&E> {
+        let slot = self.slots.get(id.slot())?.as_ref()?;
+        (slot.serial == id.number() && self.net == id.net()).then_some(&slot.entry)
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, id: ConId) -> Option<&mut E> {
+        let slot = self.slots.get_mut(id.slot())?.as_mut()?;
+        (slot.serial == id.number() && self.net == id.net()).then_some(&mut slot.entry)
+    }
+
+    #[inline]
+    pub(super) fn at(&self, slot: usize) -> Option<&E> {
+        Some(&self.slots.get(slot)?.as_ref()?.entry)
+    }
+
+    #[inline]
+    pub(super) fn at_mut(&mut self, slot: usize) -> Option<&mut E> {
+        Some(&mut self.slots.get_mut(slot)?.as_mut()?.entry)
+    }
+
+    /// The id of what is in the slot now.
+    #[inline]
+    pub(super) fn id_at(&self, slot: usize) -> Option<ConId> {
+        let serial = self.slots.get(slot)?.as_ref()?.serial;
+        Some(ConId::new(self.net, slot as u32, serial))
+    }
+
+    /// All, in the order of their slots.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ConId, &E)> {
+        self.slots.iter().enumerate().filter_map(|(place, slot)| {
+            let slot = slot.as_ref()?;
+            Some((ConId::new(self.net, place as u32, slot.serial), &slot.entry))
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.live
+    }
+}
