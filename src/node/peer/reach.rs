@@ -97,7 +97,10 @@ impl Node {
     }
 
     pub(super) fn advance_reach(&mut self, now: Instant) {
-        self.reaching.mapper.handle_timeout(now);
+        // Each tick comes by here, and there is next to never anything to do.
+        if self.reaching.mapper.poll_timeout().is_some_and(|at| at <= now) {
+            self.reaching.mapper.handle_timeout(now);
+        }
         if self.reaching.mapper.take_changed() {
             let status = self.reaching.mapper.status().clone();
             self.reaching.finder.handle_mapping(status, now);
