@@ -13,7 +13,12 @@ pub struct Child {
 impl Child {
     /// This program again, with another task (see `main`).
     pub fn of_ourselves(task: &[&str]) -> Result<Self> {
-        Self::start(Command::new(std::env::current_exe()?).arg("--child").args(task))
+        let mut command = Command::new(std::env::current_exe()?);
+        // All is on loopback. The library that asks routers would ask a proxy instead.
+        for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
+            command.env_remove(name);
+        }
+        Self::start(command.arg("--child").args(task))
     }
 
     pub fn start(command: &mut Command) -> Result<Self> {

@@ -49,12 +49,13 @@ fn parent(arguments: Vec<String>) -> Result<()> {
     watchdog::start();
     let mut report = Report::default();
     type Measurement = fn(&Options, &mut Report) -> Result<()>;
-    let measurements: [(&str, Measurement); 5] = [
+    let measurements: [(&str, Measurement); 6] = [
         ("receiving", measure::receiving::run),
         ("sending", measure::sending::run),
         ("ping-pong", measure::ping_pong::run),
         ("idle", measure::idle::run),
         ("rendezvous", measure::rendezvous::run),
+        ("calls", measure::calls::run),
     ];
     for (name, measurement) in measurements {
         if options.measures(name) {
@@ -70,6 +71,8 @@ fn child(task: &[&str]) -> Result<()> {
         ["idle", name, many] => measure::idle::child(name, many),
         ["dial", to] => measure::idle::dial(to),
         ["canned"] => measure::rendezvous::canned(),
+        ["calls", state, span] => measure::calls::child(state, span),
+        ["server", pace, probe] => measure::calls::serve(pace, probe),
         ["rendezvous"] => measure::rendezvous::serve(),
         _ => Err(format!("no such task: {task:?}").into()),
     }

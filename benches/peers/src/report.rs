@@ -85,6 +85,10 @@ impl Report {
         self.target(what, measured, |value| value <= most, wanted);
     }
 
+    pub fn below(&mut self, what: &'static str, measured: Option<f64>, bound: f64, wanted: &'static str) {
+        self.target(what, measured, |value| value < bound, wanted);
+    }
+
     fn target(
         &mut self,
         what: &'static str,

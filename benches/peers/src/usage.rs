@@ -11,6 +11,16 @@ pub fn thread_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
+/// How often this thread has waited: gave up its processor for something that was not there yet.
+pub fn waits() -> i64 {
+    // SAFETY: the structure is plain data, and the pointer to it is valid throughout the call.
+    unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_THREAD, &mut usage);
+        usage.ru_nvcsw
+    }
+}
+
 /// The resident memory of this process in bytes.
 pub fn resident_memory() -> Result<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm")?;

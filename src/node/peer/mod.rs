@@ -149,7 +149,7 @@ impl Node {
         self.notes.push(Level::Info, || format!("listening at {local}"));
         self.learn_own(local);
         self.tell_own();
-        self.reaching.finder.handle_listening(local, now);
+        self.reaching.finder_mut().handle_listening(local, now);
         self.set_adverts(now);
     }
 
@@ -262,7 +262,7 @@ impl Node {
                 }
             }
         }
-        let has_left = self.servers.have_left() && self.reaching.mapper.has_left();
+        let has_left = self.servers.have_left() && self.reaching.mapper().has_left();
         if now >= deadline || self.streams.len() == 0 && has_left && !self.network.is_saving() {
             self.leaving = Leaving::Done;
             self.events.push(Event::Stopped);
@@ -371,7 +371,7 @@ impl Host for Node {
         self.note_refusals();
         self.advance_attempts(now);
         self.advance_servers(now);
-        self.advance_reach(now);
+        self.work_on_reach(now);
         self.advance_strangers(now);
         self.advance_network(now);
         self.finish_leaving(now);

@@ -22,12 +22,16 @@ use crate::time::{Instant, soonest};
 /// The machines that find out how this node can be reached.
 #[derive(Debug)]
 pub(super) struct Reaching {
-    pub(super) finder: Finder,
-    pub(super) mapper: Mapper,
+    finder: Finder,
+    mapper: Mapper,
     survey: Option<SurveyRun>,
     /// Surveys so far: streams of an earlier one are nobody's.
     runs: u32,
     pub(super) random: Random,
+    /// Something was done to them since they were advanced.
+    touched: bool,
+    /// When one of them has something to do, as of then. Asking all of them cost a third of an idle tick.
+    due: Option<Instant>,
 }
 
 /// A survey under way, and its streams by sample.
@@ -54,10 +58,30 @@ impl Reaching {
             survey: None,
             runs: 0,
             random: random.fork(),
+            touched: true,
+            due: None,
         }
     }
 
+    pub(super) fn finder(&self) -> &Finder {
+        &self.finder
+    }
+
+    /// To tell it something.
+    pub(super) fn finder_mut(&mut self) -> &mut Finder {
+        self.touched = true;
+        &mut self.finder
+    }
+
+    pub(super) fn mapper(&self) -> &Mapper {
+        &self.mapper
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        if self.touched { self.next_timeout() } else { self.due }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
         let survey = self.survey.as_ref().and_then(|run| run.survey.poll_timeout());
         [self.finder.poll_timeout(), self.mapper.poll_timeout(), survey].into_iter().fold(None, soonest)
     }
@@ -75,7 +99,7 @@ impl Node {
 
     /// Finds out nothing more, and has the router forget us.
     pub(super) fn leave_reach(&mut self, now: Instant) {
-        self.reaching.finder.stop();
+        self.reaching.finder_mut().stop();
         self.end_survey();
         self.reaching.mapper.leave(now);
         self.order_mappings();
@@ -96,11 +120,16 @@ impl Node {
         self.advance_reach(now);
     }
 
-    pub(super) fn advance_reach(&mut self, now: Instant) {
-        // Each tick comes by here, and there is next to never anything to do.
-        if self.reaching.mapper.poll_timeout().is_some_and(|at| at <= now) {
-            self.reaching.mapper.handle_timeout(now);
+    /// Once in each tick.
+    pub(super) fn work_on_reach(&mut self, now: Instant) {
+        if self.reaching.touched || self.reaching.due.is_some_and(|at| at <= now) {
+            self.advance_reach(now);
         }
+    }
+
+    fn advance_reach(&mut self, now: Instant) {
+        self.reaching.touched = false;
+        self.reaching.mapper.handle_timeout(now);
         if self.reaching.mapper.take_changed() {
             let status = self.reaching.mapper.status().clone();
             self.reaching.finder.handle_mapping(status, now);
@@ -109,6 +138,7 @@ impl Node {
         self.advance_survey(now);
         self.reaching.finder.handle_timeout(now);
         while let Some(action) = self.reaching.finder.poll_action() {
+            self.reaching.touched = true;
             self.act_for_finder(action, now);
         }
         self.order_mappings();
@@ -117,6 +147,7 @@ impl Node {
             self.notes.push(Level::Info, || format!("reach: {picture}"));
             self.events.push(Event::Reach(picture));
         }
+        self.reaching.due = self.reaching.next_timeout();
     }
 
     fn act_for_finder(&mut self, action: FinderAction, now: Instant) {
@@ -159,6 +190,7 @@ impl Node {
 
     fn advance_survey(&mut self, now: Instant) {
         let Some(run) = &mut self.reaching.survey else { return };
+        self.reaching.touched = true;
         run.survey.handle_timeout(now);
         while let Some(action) = self.reaching.survey.as_mut().and_then(|run| run.survey.poll_action()) {
             self.act_for_survey(action, now);

@@ -237,17 +237,17 @@ impl Node {
                     let (can_probe, observes) =
                         (features.has(Features::PROBE), features.has(Features::OBSERVERS));
                     let up = ServerUp { addr, local, kind, rtt, seen, can_probe, observes };
-                    self.reaching.finder.handle_server_up(place, up, now);
+                    self.reaching.finder_mut().handle_server_up(place, up, now);
                 }
                 RendezvousNews::Up { kind, seen }
             }
             ClientEvent::Observers(observers) => {
-                self.reaching.finder.handle_observers(place, observers, now);
+                self.reaching.finder_mut().handle_observers(place, observers, now);
                 return;
             }
             ClientEvent::Probed { port, verdict } => {
                 self.forget_probe(place);
-                self.reaching.finder.handle_probed(place, port, reach_verdict(verdict), now);
+                self.reaching.finder_mut().handle_probed(place, port, reach_verdict(verdict), now);
                 return;
             }
             ClientEvent::Nodes(nodes) => RendezvousNews::Nodes(self.learn_nodes(place, &nodes, now)),
@@ -255,7 +255,7 @@ impl Node {
             ClientEvent::Refused => RendezvousNews::Refused,
             ClientEvent::Down { why, retry_in } => {
                 self.forget_probe(place);
-                self.reaching.finder.handle_server_down(place, now);
+                self.reaching.finder_mut().handle_server_down(place, now);
                 RendezvousNews::Down { why: fault(why, &self.servers.0[place]), retry_in }
             }
             ClientEvent::Left => {
@@ -316,7 +316,7 @@ impl Node {
     }
 
     fn advert(&self, place: usize) -> Option<Advert> {
-        let port = self.reaching.finder.advertised_port(place)?;
+        let port = self.reaching.finder().advertised_port(place)?;
         let max_inbound = u32::try_from(self.config.max_inbound).unwrap_or(u32::MAX);
         Some(Advert { kind: AdvertKind::Passive, port, max_inbound })
     }

@@ -76,7 +76,7 @@ impl Node {
                 self.strangers.awaited.retain(|awaited| awaited.server != server);
                 self.strangers.awaited.push(Awaited { server, ip, nonce });
             }
-            None => self.reaching.finder.handle_probed(server, port, Verdict::Unanswered, now),
+            None => self.reaching.finder_mut().handle_probed(server, port, Verdict::Unanswered, now),
         }
     }
 

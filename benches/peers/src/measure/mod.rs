@@ -1,5 +1,6 @@
 //! What is measured, a file for each.
 
+pub mod calls;
 pub mod idle;
 pub mod ping_pong;
 pub mod receiving;
