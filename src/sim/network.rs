@@ -47,6 +47,8 @@ pub(super) struct Computer {
     /// The window of connections that end here.
     pub(super) window: usize,
     is_up: bool,
+    /// A firewall drops whoever dials it from another computer.
+    pub(super) is_closed: bool,
     /// Only computers of the same side of a partition reach each other.
     side: u32,
     next_port: u16,
@@ -318,6 +320,7 @@ impl Network {
             bandwidth: None,
             window: WINDOW,
             is_up: true,
+            is_closed: false,
             side: 0,
             next_port,
         });
@@ -350,6 +353,21 @@ impl Network {
         self.review_paths();
     }
 
+    /// It comes into another network: what was connected by the addresses that it loses stays so, in silence.
+    pub(super) fn set_ips(&mut self, id: ComputerId, ips: &[IpAddr]) {
+        self.by_ip.retain(|_, at| *at != id);
+        for &ip in ips {
+            assert!(self.by_ip.insert(ip, id).is_none(), "{ip} is taken");
+        }
+        self.computers[id.0].ips = ips.to_vec();
+        self.review_paths();
+    }
+
+    /// Its local address is no more.
+    fn is_stranded(&self, end: &End) -> bool {
+        !end.local.ip().is_loopback() && self.by_ip.get(&end.local.ip()) != Some(&end.computer)
+    }
+
     fn is_reachable(&self, from: ComputerId, to: ComputerId) -> bool {
         let (a, b) = (&self.computers[from.0], &self.computers[to.0]);
         a.is_up && b.is_up && (from == to || a.side == b.side)
@@ -366,7 +384,8 @@ impl Network {
             let Some(EndId(other)) = end.other.filter(|_| end.state == State::Open) else { continue };
             let (computer, peer) = (end.computer, self.ends[other].computer);
             let dead_after = self.programs[end.program.0].dead_after;
-            let reachable = self.is_reachable(computer, peer);
+            let stranded = self.is_stranded(end) || self.is_stranded(&self.ends[other]);
+            let reachable = self.is_reachable(computer, peer) && !stranded;
             match (reachable, end.silent_since) {
                 (false, None) => {
                     self.ends[at].silent_since = Some(self.now);
@@ -654,7 +673,10 @@ impl Network {
             return;
         }
         let (from, local, peer) = (end.computer, end.local, end.peer);
-        let Some(to) = self.computer_at(peer.ip(), from).filter(|&to| self.is_reachable(from, to)) else {
+        let is_open = |to: ComputerId| from == to || !self.computers[to.0].is_closed;
+        let there =
+            self.computer_at(peer.ip(), from).filter(|&to| self.is_reachable(from, to) && is_open(to));
+        let Some(to) = there.filter(|_| !self.is_stranded(&self.ends[id.0])) else {
             if tries < SYN_RETRIES {
                 let again = self.now + Duration::from_secs(1 << tries);
                 self.plan(again, Happening::Syn { end: id, tries: tries + 1 });
@@ -704,7 +726,10 @@ impl Network {
             return;
         }
         let source = end.other.map_or(end.computer, |other| self.ends[other.0].computer);
-        let apart = self.computers[source.0].side != self.computers[end.computer.0].side;
+        let stranded = |end: &End| self.is_stranded(end);
+        let apart = self.computers[source.0].side != self.computers[end.computer.0].side
+            || stranded(end)
+            || end.other.is_some_and(|other| stranded(&self.ends[other.0]));
         if apart || !end.held.is_empty() {
             self.ends[to.0].held.push(packet);
         } else {

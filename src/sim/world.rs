@@ -168,6 +168,10 @@ impl World {
             Program::Peer { driver, app, log } => {
                 driver.service(network, around);
                 let now = network.now();
+                // As `Net` does, here without a filter.
+                while let Some((con, _)) = driver.host.poll_stranger() {
+                    driver.host.admit_stranger(con, true, now);
+                }
                 driver.host.settle_shown();
                 app(&mut Turn { node: &mut driver.host, now, log });
                 driver.host.handle_walk();
@@ -226,7 +230,10 @@ impl World {
 
     /// Starts a rendezvous server, as `RendezvousConfig::start` does.
     pub(super) fn server(&mut self, on: ComputerId, port: u16) -> ProgramId {
-        let config = RendezvousConfig::new();
+        self.server_with(on, port, RendezvousConfig::new())
+    }
+
+    pub(super) fn server_with(&mut self, on: ComputerId, port: u16, config: RendezvousConfig) -> ProgramId {
         let program = self.network.program(on, config.streams.dead_after, self.frame);
         let random = self.network.random.fork();
         let local = self.network.listen(program, None, port).expect("a free port");
@@ -260,6 +267,11 @@ impl World {
                 self.end(ProgramId(at));
             }
         }
+    }
+
+    /// It moves into another network.
+    pub(super) fn set_ip(&mut self, computer: ComputerId, ip: &str) {
+        self.network.set_ips(computer, &[ip.parse().expect("an address")]);
     }
 
     pub(super) fn power_on(&mut self, computer: ComputerId) {

@@ -246,7 +246,7 @@ impl Node {
                 return;
             }
             ClientEvent::Probed { port, verdict } => {
-                self.forget_probe(place);
+                self.forget_probe(place, port);
                 self.reaching.finder_mut().handle_probed(place, port, reach_verdict(verdict), now);
                 return;
             }
@@ -254,7 +254,7 @@ impl Node {
             ClientEvent::Advertised => RendezvousNews::Advertised,
             ClientEvent::Refused => RendezvousNews::Refused,
             ClientEvent::Down { why, retry_in } => {
-                self.forget_probe(place);
+                self.expect_no_probe(place, now);
                 self.reaching.finder_mut().handle_server_down(place, now);
                 RendezvousNews::Down { why: fault(why, &self.servers.0[place]), retry_in }
             }

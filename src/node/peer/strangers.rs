@@ -38,8 +38,11 @@ pub(super) struct Strangers {
 #[derive(Debug)]
 struct Awaited {
     server: usize,
+    port: u16,
     ip: IpAddr,
     nonce: Token,
+    /// The server is gone; what it has begun may still come, or end, until then.
+    until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -50,7 +53,9 @@ struct Held {
 
 impl Strangers {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.held.iter().fold(None, |earliest, held| soonest(earliest, Some(held.until)))
+        let held = self.held.iter().map(|held| Some(held.until));
+        let awaited = self.awaited.iter().map(|awaited| awaited.until);
+        held.chain(awaited).fold(None, soonest)
     }
 
     pub(super) fn has_peers(&self) -> bool {
@@ -74,16 +79,24 @@ impl Node {
         match self.ask_server_for_probe(server, port, nonce, now) {
             Some(ip) => {
                 self.strangers.awaited.retain(|awaited| awaited.server != server);
-                self.strangers.awaited.push(Awaited { server, ip, nonce });
+                self.strangers.awaited.push(Awaited { server, port, ip, nonce, until: None });
             }
             None => self.reaching.finder_mut().handle_probed(server, port, Verdict::Unanswered, now),
         }
     }
 
-    /// The server has said what came of it, or never will.
-    pub(super) fn forget_probe(&mut self, server: usize) {
-        self.strangers.awaited.retain(|awaited| awaited.server != server);
+    /// The server has said what came of it, or not in time: about this port, as another may be awaited by now.
+    pub(super) fn forget_probe(&mut self, server: usize, port: u16) {
+        self.strangers.awaited.retain(|awaited| (awaited.server, awaited.port) != (server, port));
         self.release_unsuspected();
+    }
+
+    /// The connection to the server has ended. Its probe ends with it, or a moment later: it is no peer that comes and
+    /// goes.
+    pub(super) fn expect_no_probe(&mut self, server: usize, now: Instant) {
+        for awaited in self.strangers.awaited.iter_mut().filter(|awaited| awaited.server == server) {
+            awaited.until.get_or_insert(now + HOLD);
+        }
     }
 
     pub(super) fn hold(&mut self, ends: Ends, now: Instant) -> Option<ConId> {
@@ -111,6 +124,11 @@ impl Node {
     }
 
     pub(super) fn advance_strangers(&mut self, now: Instant) {
+        let before = self.strangers.awaited.len();
+        self.strangers.awaited.retain(|awaited| awaited.until.is_none_or(|until| until > now));
+        if self.strangers.awaited.len() < before {
+            self.release_unsuspected();
+        }
         let held = self.strangers.held.iter();
         let over: Vec<ConId> = held.filter(|held| held.until <= now).map(|held| held.id).collect();
         for id in over {

@@ -240,8 +240,11 @@ impl Finder {
         if !sight.handle_probed(port, verdict, now) {
             return;
         }
+        let is_open = sight.asked == Asked::Not;
         self.dirty = true;
-        self.weigh(now);
+        if !is_open {
+            self.weigh(now);
+        }
         self.work(now);
     }
 
@@ -402,9 +405,24 @@ impl Finder {
             return Vec::new();
         };
         let others = up().filter_map(|sight| sight.addr).chain(up().flat_map(Sight::elsewhere));
-        let others = others.filter(|addr| addr.is_ipv4() == first.is_ipv4() && *addr != first);
+        let fits =
+            |addr: &SocketAddr| addr.is_ipv4() == first.is_ipv4() && *addr != first && !self.is_own(*addr);
+        let others = others.filter(fits);
         let second = others.min_by_key(|addr| addr.ip() == first.ip());
         std::iter::once(first).chain(second).collect()
+    }
+
+    /// Whether it is where this node is reached: a server that names it as its own place would have us ask ourselves.
+    fn is_own(&self, addr: SocketAddr) -> bool {
+        let Some(listening) = self.listening else { return false };
+        let ip = addr.ip();
+        let here = |end: Option<SocketAddr>| end.is_some_and(|end| end.ip() == ip);
+        let loopback = ip.is_loopback() && listening.ip().is_unspecified();
+        let is_ours = loopback
+            || self.lan.addresses.iter().any(|lan| lan.address == ip)
+            || self.sights.iter().any(|sight| here(sight.local) || here(sight.seen))
+            || here(self.external());
+        is_ours && (addr.port() == listening.port() || Some(addr.port()) == self.public_port())
     }
 
     fn work_on_port(&mut self, now: Instant) {
@@ -414,7 +432,7 @@ impl Finder {
         }
         while let Some(server) = self.next_to_ask() {
             let Some(port) = self.port_for(server) else { return };
-            self.sights[server].asked = Asked::For { port, at: now };
+            self.sights[server].ask(port, now);
             self.actions.push(FinderAction::Probe { server, port });
         }
     }
@@ -587,7 +605,10 @@ impl Finder {
 
     /// The verdicts of the servers are of another port, or of another time.
     fn ask_again(&mut self, now: Instant) {
-        self.sights.iter_mut().for_each(Sight::forget_verdict);
+        for server in 0..self.sights.len() {
+            let port = self.port_for(server);
+            self.sights[server].forget_verdict(port);
+        }
         self.recheck_at = Some(now);
     }
 }

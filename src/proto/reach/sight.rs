@@ -60,6 +60,8 @@ pub(super) struct Sight {
     /// Where else it listens, once it has said so.
     pub(super) observers: Option<Vec<SocketAddr>>,
     pub(super) asked: Asked,
+    /// What it is asked now began before something changed.
+    outdated: bool,
     /// The last verdict about the port as it is now.
     pub(super) verdict: Option<Verdict>,
 }
@@ -79,6 +81,7 @@ impl Sight {
             observes: false,
             observers: None,
             asked: Asked::Not,
+            outdated: false,
             verdict: None,
         }
     }
@@ -111,8 +114,14 @@ impl Sight {
         self.rtt = None;
         if let Asked::For { .. } = self.asked {
             self.asked = Asked::Answered;
-            self.verdict = Some(Verdict::Unanswered);
+            self.outdated = false;
+            self.learn(Verdict::Unanswered);
         }
+    }
+
+    pub(super) fn ask(&mut self, port: u16, now: Instant) {
+        self.asked = Asked::For { port, at: now };
+        self.outdated = false;
     }
 
     /// Whether it is an answer to what was asked last.
@@ -121,14 +130,26 @@ impl Sight {
         if asked != port {
             return false;
         }
+        if std::mem::take(&mut self.outdated) && verdict != Verdict::Yes {
+            self.asked = Asked::Not;
+            return true;
+        }
         self.asked = Asked::Answered;
-        self.verdict = Some(match verdict {
+        self.learn(match verdict {
             // Being connected to, prompted, and answering takes two round trips, and the question and its answer took
             // one.
             Verdict::No if self.rtt.is_some_and(|rtt| now - at < 3 * rtt) => Verdict::TooFar,
             verdict => verdict,
         });
         true
+    }
+
+    /// What was known stays until it is known better.
+    fn learn(&mut self, verdict: Verdict) {
+        let is_certain = |verdict: Verdict| matches!(verdict, Verdict::Yes | Verdict::No);
+        if is_certain(verdict) || !self.verdict.is_some_and(is_certain) {
+            self.verdict = Some(verdict);
+        }
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -168,10 +189,14 @@ impl Sight {
         }
     }
 
-    /// Its verdict is of another port, or another time, and so is what it was asked.
-    pub(super) fn forget_verdict(&mut self) {
-        self.asked = Asked::Not;
+    /// Its verdict is of another port, or another time, and so is what it was asked; of the same port it can not be
+    /// asked before it has answered that.
+    pub(super) fn forget_verdict(&mut self, port: Option<u16>) {
         self.verdict = None;
+        match self.asked {
+            Asked::For { port: asked, .. } if Some(asked) == port => self.outdated = true,
+            _ => self.asked = Asked::Not,
+        }
     }
 
     /// It was reached from an address that is no more.
@@ -180,7 +205,7 @@ impl Sight {
         self.local = None;
         self.up_since = None;
         self.observers = None;
-        self.forget_verdict();
+        self.forget_verdict(None);
     }
 
     /// It is up, or was and ended as it should, and can tell nothing of the port.

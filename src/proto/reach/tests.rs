@@ -497,3 +497,49 @@ fn loopback_and_public_addresses_need_no_router() {
         assert!(!wanted.iter().any(|action| matches!(action, FinderAction::Map(_))), "{own}: {wanted:?}");
     }
 }
+
+/// The port is the same inside and outside: it can not be asked for twice at once.
+#[test]
+fn a_mapping_that_comes_while_the_same_port_is_tried_is_tried_itself() {
+    for (verdict, settles) in [(Verdict::No, false), (Verdict::Unanswered, false), (Verdict::Yes, true)] {
+        let mut bench = Bench::new(&Config::new().rendezvous("rv:1").port_mapping(PortMapping::Always));
+        bench.behind_nat(0);
+        bench.take();
+        bench.finder.handle_mapping(mapped("11.0.0.1:5000"), bench.now);
+        assert_eq!(bench.take(), [], "{verdict:?}");
+        bench.probed(0, 5000, verdict);
+        let again = [FinderAction::Probe { server: 0, port: 5000 }];
+        assert_eq!(bench.take(), if settles { &[][..] } else { &again[..] }, "{verdict:?}");
+        bench.probed(0, 5000, Verdict::Yes);
+        assert_eq!(bench.picture().reachable, Reachability::Yes);
+    }
+}
+
+#[test]
+fn a_doubt_takes_nothing_back() {
+    for doubt in [Verdict::Busy, Verdict::Unanswered, Verdict::TooFar] {
+        for (known, answer) in [(Verdict::Yes, Reachability::Yes), (Verdict::No, Reachability::No)] {
+            let mut bench = Bench::with_servers(1);
+            bench.behind_nat(0);
+            bench.probed(0, 5000, known);
+            bench.pass(RECHECK_EVERY);
+            bench.probed(0, 5000, doubt);
+            assert_eq!(bench.picture().reachable, answer, "{doubt:?}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_names_this_node_as_its_own_place_is_not_believed() {
+    let mut bench = Bench::with_servers(1);
+    let wan = addr("11.0.0.1:5000");
+    bench.behind_nat(0);
+    bench.finder.handle_observers(0, vec![wan, addr("192.168.1.10:5000"), addr("11.0.0.1:5001")], bench.now);
+    bench.pass(SECOND);
+    let observers = vec![addr("11.0.9.0:8000"), addr("11.0.0.1:5001")];
+    let asked = bench
+        .take()
+        .into_iter()
+        .any(|action| action == FinderAction::Survey { observers: observers.clone() });
+    assert!(asked || bench.finder.observers() == observers);
+}

@@ -2,6 +2,7 @@
 
 mod finding;
 mod model;
+mod reach;
 mod scale;
 mod sending;
 mod servers;
