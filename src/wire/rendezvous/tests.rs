@@ -264,7 +264,7 @@ fn requests() -> impl Strategy<Value = Request> {
 }
 
 fn nodes() -> impl Strategy<Value = Vec<Listed>> {
-    let node = (ips(), any::<u16>(), any::<bool>());
+    let node = (ips(), 1..=u16::MAX, any::<bool>());
     let node = node.prop_map(|(ip, port, newer)| Listed { addr: SocketAddr::new(ip, port), newer });
     proptest::collection::vec(node, 0..=MAX_NODES)
 }
