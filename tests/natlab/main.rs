@@ -18,6 +18,12 @@ mod cases;
 #[allow(dead_code, reason = "each program takes the parts that it needs")]
 mod lab;
 #[cfg(target_os = "linux")]
+#[path = "mapping.rs"]
+mod mapping;
+#[cfg(target_os = "linux")]
+#[path = "node.rs"]
+mod node;
+#[cfg(target_os = "linux")]
 #[path = "tidiness.rs"]
 mod tidiness;
 #[cfg(target_os = "linux")]
@@ -32,8 +38,8 @@ fn main() -> std::process::ExitCode {
     use lab::Means;
     use libtest_mimic::{Arguments, Completion, Trial};
 
-    // Some tests are about how a process ends, and start this program once more for that.
-    if let Some(end) = tidiness::role() {
+    // Some tests need a process of their own, and start this program once more for that.
+    if let Some(end) = tidiness::role().or_else(node::role) {
         return end;
     }
     let mut arguments = Arguments::from_args();
@@ -41,7 +47,7 @@ fn main() -> std::process::ExitCode {
     arguments.test_threads.get_or_insert(6);
     // A mere listing looks for nothing.
     let means = (!arguments.list).then(Means::find).map(Arc::new);
-    let cases = cases::CASES.iter().chain(tidiness::CASES);
+    let cases = cases::CASES.iter().chain(tidiness::CASES).chain(mapping::CASES);
     let trials = cases.map(|case| {
         let means = means.clone();
         Trial::ignorable_test(case.name, move || {
