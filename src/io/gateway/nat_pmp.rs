@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use natpmp::{Error, MappingResponse, NATPMP_PORT, Natpmp, Protocol, Response};
 
-use super::desk::said;
+use super::desk::{NO_EXTERNAL_ADDRESS, said};
 use crate::gateway::{Added, Refusal};
 use crate::reach::MappingFault;
 
@@ -32,10 +32,11 @@ pub(super) fn find(
     };
     check_source(router, from)?;
     let external = ask(router, within, Natpmp::send_public_address_request, |response| match response {
-        Response::Gateway(gateway) => Some(*gateway.public_address()).filter(|ip| !ip.is_unspecified()),
+        Response::Gateway(gateway) => Some(*gateway.public_address()),
         Response::TCP(_) | Response::UDP(_) => None,
     });
     match external {
+        Ok(external) if external.is_unspecified() => Err(said(NO_EXTERNAL_ADDRESS)),
         Ok(external) => Ok((router, external.into())),
         Err(MappingFault::Silent) => Err(MappingFault::NoRouter),
         Err(fault) => Err(fault),
@@ -121,7 +122,7 @@ fn fault(error: Error) -> MappingFault {
         Error::NATPMP_ERR_NOTAUTHORIZED | Error::NATPMP_ERR_UNSUPPORTEDOPCODE => MappingFault::Refused,
         Error::NATPMP_ERR_OUTOFRESOURCES => MappingFault::Conflict,
         Error::NATPMP_ERR_UNSUPPORTEDVERSION => said("the router speaks another version of the protocol"),
-        Error::NATPMP_ERR_NETWORKFAILURE => said("the router has no external address itself"),
+        Error::NATPMP_ERR_NETWORKFAILURE => said(NO_EXTERNAL_ADDRESS),
         error => said(&error.to_string()),
     }
 }
