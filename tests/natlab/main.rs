@@ -6,6 +6,8 @@
 //! tests are reported as ignored, with the reason. Where nothing may be missing set `P2POLL_NATLAB`: then they fail
 //! instead.
 //!
+//! With `P2POLL_NATLAB_LONG` set there are more: those that wait for minutes.
+//!
 //! To look around in such a network: `cargo run --example natlab`.
 
 // Tests are on the application's side of the loop: they wait for connections, and keep deadlines.
@@ -30,6 +32,10 @@ mod tidiness;
 #[path = "tools.rs"]
 mod tools;
 
+/// Set it to run what takes minutes, too.
+#[cfg(target_os = "linux")]
+const LONG: &str = "P2POLL_NATLAB_LONG";
+
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
     use std::sync::Arc;
@@ -47,7 +53,8 @@ fn main() -> std::process::ExitCode {
     arguments.test_threads.get_or_insert(6);
     // A mere listing looks for nothing.
     let means = (!arguments.list).then(Means::find).map(Arc::new);
-    let cases = cases::CASES.iter().chain(tidiness::CASES).chain(mapping::CASES);
+    let long = if std::env::var_os(LONG).is_some() { mapping::LONG } else { &[] };
+    let cases = long.iter().chain(mapping::CASES).chain(cases::CASES).chain(tidiness::CASES);
     let trials = cases.map(|case| {
         let means = means.clone();
         Trial::ignorable_test(case.name, move || {
