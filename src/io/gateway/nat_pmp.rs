@@ -32,11 +32,11 @@ pub(super) fn find(
     };
     check_source(router, from)?;
     let external = ask(router, within, Natpmp::send_public_address_request, |response| match response {
-        Response::Gateway(gateway) => Some(*gateway.public_address()),
+        // What is missing of an answer that was cut reads so, too.
+        Response::Gateway(gateway) => Some(*gateway.public_address()).filter(|ip| !ip.is_unspecified()),
         Response::TCP(_) | Response::UDP(_) => None,
     });
     match external {
-        Ok(external) if external.is_unspecified() => Err(said(NO_EXTERNAL_ADDRESS)),
         Ok(external) => Ok((router, external.into())),
         Err(MappingFault::Silent) => Err(MappingFault::NoRouter),
         Err(fault) => Err(fault),
