@@ -421,7 +421,10 @@ fn greet(config: Config, done: &dyn Fn() -> bool) -> Option<String> {
         net.poll(Some(Duration::from_millis(5))).expect("it goes on");
         for event in net.events() {
             match event {
-                Event::Connected { con, .. } => net.con(con)?.send_line("hello").expect("it takes a line"),
+                Event::Connected { con, .. } => {
+                    let con = net.con(con).expect("it is open until both are greeted");
+                    con.send_line("hello").expect("it takes a line");
+                }
                 // The other has not yet been there.
                 Event::Rendezvous { news: RendezvousNews::Nodes(0), .. } => net.bootstrap(),
                 _ => {}

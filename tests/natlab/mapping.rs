@@ -79,7 +79,7 @@ fn is_mapped(by: Mapping, protocol: &str) {
 }
 
 fn is_renewed(by: Mapping) {
-    const LEASE: u64 = 4;
+    const LEASE: u64 = 6;
     let town = Town::new();
     let home = town.router().mapping(by);
     let host = home.host();
@@ -438,7 +438,7 @@ fn a_server_answers_at_the_same_time() {
         let took = asked.elapsed();
         assert_eq!(answer.trim(), format!("PROBED {PORT} NO"));
         // The earlier is the secret's end, the later a busy machine's.
-        assert!((Duration::from_millis(490)..Duration::from_secs(1)).contains(&took), "{took:?}");
+        assert!((Duration::from_millis(490)..Duration::from_millis(1500)).contains(&took), "{took:?}");
     }
 }
 
