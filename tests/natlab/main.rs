@@ -4,7 +4,7 @@
 //! Needs Linux, root, and from Debian the packages iproute2 and nftables (util-linux and mount are there anyway). Some
 //! tests need miniupnpd-nftables, miniupnpc, natpmpc, conntrack or netcat-openbsd as well. Where something is missing
 //! tests are reported as ignored, with the reason. Where nothing may be missing set `P2POLL_NATLAB`: then they fail
-//! instead.
+//! instead. How often each kind of NAT is to be told rightly says `P2POLL_NATLAB_RUNS`.
 //!
 //! With `P2POLL_NATLAB_LONG` set there are more: those that wait for minutes.
 //!
@@ -16,6 +16,9 @@
 #[cfg(target_os = "linux")]
 #[path = "cases.rs"]
 mod cases;
+#[cfg(target_os = "linux")]
+#[path = "kinds.rs"]
+mod kinds;
 #[cfg(target_os = "linux")]
 #[allow(dead_code, reason = "each program takes the parts that it needs")]
 mod lab;
@@ -54,7 +57,8 @@ fn main() -> std::process::ExitCode {
     // A mere listing looks for nothing.
     let means = (!arguments.list).then(Means::find).map(Arc::new);
     let long = if std::env::var_os(LONG).is_some() { mapping::LONG } else { &[] };
-    let cases = long.iter().chain(mapping::CASES).chain(cases::CASES).chain(tidiness::CASES);
+    let cases =
+        long.iter().chain(kinds::CASES).chain(mapping::CASES).chain(cases::CASES).chain(tidiness::CASES);
     let trials = cases.map(|case| {
         let means = means.clone();
         Trial::ignorable_test(case.name, move || {
