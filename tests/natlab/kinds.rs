@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use p2poll::{Config, Doubt, Event, Nat as Found, NatKind, PortMapping, Reach, Reachability};
 use serde_json::Value;
 
-use crate::lab::{Filter, Host, Lab, Nat, Need, Observer, Router};
+use crate::lab::{Filter, Host, Lab, Mapping, Nat, Need, Observer, Router};
 use crate::tools::{Case, PATIENCE, connect, finish};
 
 /// The kinds of NAT, what may disturb the finding, and how long it takes.
@@ -50,6 +50,11 @@ pub(crate) const CASES: &[Case] = &[
     case("doctor_behind_per_address", doctor_behind_per_address),
     case("doctor_behind_a_carrier", || names(Place::Carrier(Nat::Preserving), "preserving")),
     case("doctor_behind_a_random_carrier", || names(Place::Carrier(Nat::Random), "random")),
+    Case {
+        name: "doctor_finds_the_second_nat",
+        needs: &[Need::Program("miniupnpd")],
+        run: doctor_finds_the_second_nat,
+    },
     case("doctor_behind_a_delta_that_others_use", doctor_behind_a_delta_that_others_use),
 ];
 
@@ -141,6 +146,19 @@ fn node_type(place: Place, kind: &str) -> &'static str {
 fn doctor_behind_per_address() {
     // That two ports of one server could not tell it from one that reuses ports is why there are two servers.
     names_with(Servers::Two, home(Nat::PerAddress), "random");
+}
+
+fn doctor_finds_the_second_nat() {
+    let lab = Lab::new();
+    let town = Town::new(&lab, Servers::Two);
+    let (host, _, router) = settle(&lab, Place::Carrier(Nat::Preserving));
+    // Whose address outside is not public; it says that it has none.
+    let _router = router.map(|router| router.mapping(Mapping::Both));
+    let report = town.examine(&host, &[]);
+    assert_eq!(report.kind().as_deref(), Some("preserving"), "{report}");
+    assert_eq!(report.value["reachable"], false, "{report}");
+    assert_eq!(report.value["mapping"]["external"], Value::Null, "{report}");
+    assert!(report.advises("Find the second NAT"), "{report}");
 }
 
 fn doctor_behind_a_delta_that_others_use() {

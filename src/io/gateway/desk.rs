@@ -198,9 +198,6 @@ fn remember<R>(known: &mut Option<Known<R>>, request: u64, router: R) {
     }
 }
 
-/// What a router says by each protocol in its own way: it is not connected, or only to another NAT.
-pub(super) const NO_EXTERNAL_ADDRESS: &str = "the router has no external address itself";
-
 /// What a router or a library says, fit to be printed: whatever came from the network may hold anything.
 pub(super) fn said(text: &str) -> MappingFault {
     let printable = text.chars().map(|character| if is_printable(character) { character } else { '?' });

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use natpmp::{Error, MappingResponse, NATPMP_PORT, Natpmp, Protocol, Response};
 
-use super::desk::{NO_EXTERNAL_ADDRESS, said};
+use super::desk::said;
 use crate::gateway::{Added, Refusal};
 use crate::reach::MappingFault;
 
@@ -122,7 +122,7 @@ fn fault(error: Error) -> MappingFault {
         Error::NATPMP_ERR_NOTAUTHORIZED | Error::NATPMP_ERR_UNSUPPORTEDOPCODE => MappingFault::Refused,
         Error::NATPMP_ERR_OUTOFRESOURCES => MappingFault::Conflict,
         Error::NATPMP_ERR_UNSUPPORTEDVERSION => said("the router speaks another version of the protocol"),
-        Error::NATPMP_ERR_NETWORKFAILURE => said(NO_EXTERNAL_ADDRESS),
+        Error::NATPMP_ERR_NETWORKFAILURE => MappingFault::NoOutside,
         error => said(&error.to_string()),
     }
 }

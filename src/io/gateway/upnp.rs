@@ -9,7 +9,7 @@ use igd::{
     SearchOptions,
 };
 
-use super::desk::{NO_EXTERNAL_ADDRESS, said};
+use super::desk::said;
 use super::entry::{self, Entry};
 use super::place;
 use crate::gateway::{Added, Refusal};
@@ -142,7 +142,7 @@ fn external_address(gateway: &Gateway, patience: Duration) -> Result<IpAddr, Map
             igd::GetExternalIpError::RequestError(error) => request_fault(&error),
         })?,
     };
-    if external.is_unspecified() { Err(said(NO_EXTERNAL_ADDRESS)) } else { Ok(external) }
+    if external.is_unspecified() { Err(MappingFault::NoOutside) } else { Ok(external) }
 }
 
 /// Hears who answers a search, because the library does not say why it took nobody.
