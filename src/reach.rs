@@ -355,6 +355,9 @@ pub enum MappingFault {
     Dubious,
     /// The environment names an HTTP proxy, through which a router can not be asked.
     Proxy,
+    /// The router has no address outside itself. It is not connected, or there is another NAT before it: some tell that
+    /// like this, and have nothing that [`Mapping::DoubleNat`] could show.
+    NoOutside,
     /// The machine has no IPv4 address in a network of its own, so there is nothing to forward to.
     NoAddress,
     /// Asking ended in a panic of the library underneath, which is contained.
@@ -377,6 +380,7 @@ impl fmt::Display for MappingFault {
             Self::Lease => "the router accepts no lease, neither limited nor permanent",
             Self::Dubious => "what answers is no router of this network",
             Self::Proxy => "an HTTP proxy is set (http_proxy), and would get what is meant for the router",
+            Self::NoOutside => "the router has no external address itself",
             Self::NoAddress => "no IPv4 address to forward to",
             Self::Panicked => "asking the router ended in a panic",
             Self::Hung => "earlier questions to the router still hang",

@@ -4,7 +4,9 @@
 //! Needs Linux, root, and from Debian the packages iproute2 and nftables (util-linux and mount are there anyway). Some
 //! tests need miniupnpd-nftables, miniupnpc, natpmpc, conntrack or netcat-openbsd as well. Where something is missing
 //! tests are reported as ignored, with the reason. Where nothing may be missing set `P2POLL_NATLAB`: then they fail
-//! instead.
+//! instead. How often each kind of NAT is to be told rightly says `P2POLL_NATLAB_RUNS`.
+//!
+//! With `P2POLL_NATLAB_LONG` set there are more: those that wait for minutes.
 //!
 //! To look around in such a network: `cargo run --example natlab`.
 
@@ -15,14 +17,27 @@
 #[path = "cases.rs"]
 mod cases;
 #[cfg(target_os = "linux")]
+#[path = "kinds.rs"]
+mod kinds;
+#[cfg(target_os = "linux")]
 #[allow(dead_code, reason = "each program takes the parts that it needs")]
 mod lab;
+#[cfg(target_os = "linux")]
+#[path = "mapping.rs"]
+mod mapping;
+#[cfg(target_os = "linux")]
+#[path = "node.rs"]
+mod node;
 #[cfg(target_os = "linux")]
 #[path = "tidiness.rs"]
 mod tidiness;
 #[cfg(target_os = "linux")]
 #[path = "tools.rs"]
 mod tools;
+
+/// Set it to run what takes minutes, too.
+#[cfg(target_os = "linux")]
+const LONG: &str = "P2POLL_NATLAB_LONG";
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
@@ -32,8 +47,8 @@ fn main() -> std::process::ExitCode {
     use lab::Means;
     use libtest_mimic::{Arguments, Completion, Trial};
 
-    // Some tests are about how a process ends, and start this program once more for that.
-    if let Some(end) = tidiness::role() {
+    // Some tests need a process of their own, and start this program once more for that.
+    if let Some(end) = tidiness::role().or_else(node::role) {
         return end;
     }
     let mut arguments = Arguments::from_args();
@@ -41,7 +56,9 @@ fn main() -> std::process::ExitCode {
     arguments.test_threads.get_or_insert(6);
     // A mere listing looks for nothing.
     let means = (!arguments.list).then(Means::find).map(Arc::new);
-    let cases = cases::CASES.iter().chain(tidiness::CASES);
+    let long = if std::env::var_os(LONG).is_some() { mapping::LONG } else { &[] };
+    let cases =
+        long.iter().chain(kinds::CASES).chain(mapping::CASES).chain(cases::CASES).chain(tidiness::CASES);
     let trials = cases.map(|case| {
         let means = means.clone();
         Trial::ignorable_test(case.name, move || {

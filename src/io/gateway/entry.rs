@@ -2,7 +2,7 @@
 //! deadline, past any proxy.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::time::{Duration, Instant};
 
 use igd::{Gateway, PortMappingProtocol};
@@ -45,13 +45,18 @@ pub(super) fn look_up(gateway: &Gateway, external: u16, patience: Duration) -> R
     Ok(search(gateway, external, begin, patience))
 }
 
-/// The external address, where the answer has one.
+/// The external address, where the answer has one; unspecified where the router has none.
 pub(super) fn external_address(
     gateway: &Gateway,
     patience: Duration,
-) -> Result<Option<std::net::IpAddr>, MappingFault> {
+) -> Result<Option<IpAddr>, MappingFault> {
     let answer = call(gateway, "GetExternalIPAddress", "", patience)?;
-    Ok(element(&answer, "NewExternalIPAddress").and_then(|ip| ip.parse().ok()))
+    Ok(element(&answer, "NewExternalIPAddress").and_then(read_address))
+}
+
+/// miniupnpd says nothing at all in its place, and others 0.0.0.0, while they have none that others could use.
+fn read_address(text: &str) -> Option<IpAddr> {
+    if text.is_empty() { Some(Ipv4Addr::UNSPECIFIED.into()) } else { text.parse().ok() }
 }
 
 /// The number of a UPnP error: `igd` knows it only where the router describes the error, too.
@@ -156,5 +161,12 @@ mod tests {
         assert_eq!(element("<errorCode", "errorCode"), None);
         assert_eq!(error_code("<UPnPError><errorCode>714</errorCode></UPnPError>"), Some(714));
         assert_eq!(error_code("<errorCode>70000</errorCode>"), None);
+    }
+
+    #[test]
+    fn addresses() {
+        assert_eq!(read_address("192.0.2.1"), Some([192, 0, 2, 1].into()));
+        assert_eq!(read_address(""), Some(Ipv4Addr::UNSPECIFIED.into()));
+        assert_eq!(read_address("none"), None);
     }
 }

@@ -32,6 +32,7 @@ pub(super) fn find(
     };
     check_source(router, from)?;
     let external = ask(router, within, Natpmp::send_public_address_request, |response| match response {
+        // What is missing of an answer that was cut reads so, too.
         Response::Gateway(gateway) => Some(*gateway.public_address()).filter(|ip| !ip.is_unspecified()),
         Response::TCP(_) | Response::UDP(_) => None,
     });
@@ -121,7 +122,7 @@ fn fault(error: Error) -> MappingFault {
         Error::NATPMP_ERR_NOTAUTHORIZED | Error::NATPMP_ERR_UNSUPPORTEDOPCODE => MappingFault::Refused,
         Error::NATPMP_ERR_OUTOFRESOURCES => MappingFault::Conflict,
         Error::NATPMP_ERR_UNSUPPORTEDVERSION => said("the router speaks another version of the protocol"),
-        Error::NATPMP_ERR_NETWORKFAILURE => said("the router has no external address itself"),
+        Error::NATPMP_ERR_NETWORKFAILURE => MappingFault::NoOutside,
         error => said(&error.to_string()),
     }
 }

@@ -373,9 +373,10 @@ upnp_test!(what_the_router_says_of_its_address_is_told_as_it_is, {
             assert_eq!(bench.find(), Ok(ip.parse().unwrap()));
         }
     }
-    for mut bench in [upnp(), nat_pmp_hasty()] {
+    // By NAT-PMP there is a refusal to say so.
+    for (mut bench, why) in [(upnp(), MappingFault::NoOutside), (nat_pmp_hasty(), MappingFault::Dubious)] {
         bench.router.set(|router| router.external = Ipv4Addr::UNSPECIFIED.into());
-        assert_eq!(bench.find(), Err(MappingFault::Dubious));
+        assert_eq!(bench.find(), Err(why));
     }
 });
 
@@ -422,7 +423,7 @@ fn nat_pmp_refusals() {
     let faults = [
         (1, other("the router speaks another version of the protocol")),
         (2, MappingFault::Refused),
-        (3, other("the router has no external address itself")),
+        (3, MappingFault::NoOutside),
         (4, MappingFault::Conflict),
         (5, MappingFault::Refused),
         (99, other("undefined nat-pmp server error")),

@@ -142,7 +142,7 @@ fn external_address(gateway: &Gateway, patience: Duration) -> Result<IpAddr, Map
             igd::GetExternalIpError::RequestError(error) => request_fault(&error),
         })?,
     };
-    if external.is_unspecified() { Err(MappingFault::Dubious) } else { Ok(external) }
+    if external.is_unspecified() { Err(MappingFault::NoOutside) } else { Ok(external) }
 }
 
 /// Hears who answers a search, because the library does not say why it took nobody.

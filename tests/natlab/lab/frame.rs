@@ -137,9 +137,10 @@ impl Packet {
     /// What a host answers that has nothing at that port (RFC 9293, section 3.10.7.1), if it is TCP and not such an
     /// answer itself.
     pub(crate) fn reset(&self) -> Option<Packet> {
-        let tcp = &self.bytes[self.header..];
+        // A datagram may be shorter than what is read here.
+        let tcp = Some(&self.bytes[self.header..]).filter(|_| self.protocol() == TCP)?;
         let flags = tcp[13];
-        if self.protocol() != TCP || flags & RST != 0 {
+        if flags & RST != 0 {
             return None;
         }
         let payload = tcp.len() - usize::from(tcp[12] >> 4) * 4;

@@ -157,6 +157,13 @@ impl Case<'_> {
             Mapping::DoubleNat { router, .. } => vec![format!(
                 "Find the second NAT: the router's own address, {router}, is not public. {SECOND_NAT}"
             )],
+            // Were it not connected, the servers would not have seen us.
+            Mapping::Failed { upnp, nat_pmp }
+                if self.reach.translated == Some(true)
+                    && [upnp, nat_pmp].contains(&&MappingFault::NoOutside) =>
+            {
+                vec![format!("Find the second NAT: the router has no public address itself. {SECOND_NAT}")]
+            }
             Mapping::Failed { upnp, nat_pmp } => self.refused(&[upnp, nat_pmp]),
             _ if is_closed => vec![self.by_hand("")],
             _ => Vec::new(),
@@ -195,6 +202,9 @@ impl Case<'_> {
             MappingFault::Conflict => "Remove forwarded ports that nobody uses in the router's settings, or choose \
                                        another --port: those tried are taken."
                 .into(),
+            MappingFault::NoOutside => {
+                "See whether the router is connected: it says that it has no address outside itself.".into()
+            }
             MappingFault::Silent | MappingFault::Hung => {
                 "Restart the router: it was found, but does not answer in time.".into()
             }
@@ -558,6 +568,11 @@ mod tests {
             &options(|_| {}),
             &["Let TCP connections to port 4000", UNTIL_THEN],
         );
+        // Some routers do not tell which address it is that is not public.
+        let mut unseen = failed(MappingFault::NoOutside, MappingFault::NoRouter);
+        assert_told(unseen.clone(), &options(|_| {}), &["Find the second NAT", UNTIL_THEN]);
+        unseen.translated = None;
+        assert_told(unseen, &options(|_| {}), &["See whether the router is connected", BY_HAND, UNTIL_THEN]);
         let phone = closed(|reach| reach.lan = lan(&["100.100.1.2", "2001:db8::5"]));
         assert_told(phone, &options(|_| {}), &["Ask the internet provider", UNTIL_THEN]);
     }
