@@ -5,20 +5,20 @@
 //! amounts to. What was known stays until something else is certain, except that a change of the node's own address
 //! makes everything uncertain that depended on it.
 
+mod observers;
 mod picture;
 mod sight;
+mod target;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, PortMapping};
-use crate::event::ServerKind;
 use crate::proto::backoff::Backoff;
 use crate::proto::mapping::Target;
-use crate::proto::public::is_public_address;
 use crate::random::Random;
 use crate::reach::{Doubt, LanAddress, Mapping, Nat, NatKind, NodeType, Reach};
 use crate::time::Instant;
@@ -361,70 +361,6 @@ impl Finder {
         self.work_on_mapping();
     }
 
-    fn work_on_nat(&mut self, now: Instant) {
-        if self.settings.nat.is_some() || self.translated() == Some(false) {
-            return;
-        }
-        let observers = self.observers();
-        let due = match self.survey {
-            SurveyState::Due => self.survey_at().is_some_and(|at| at <= now),
-            SurveyState::UnderWay { .. } => false,
-            SurveyState::Done { again_at, observers: before } => {
-                again_at.is_some_and(|at| at <= now) || before < 2 && observers.len() == 2
-            }
-        };
-        if due && !observers.is_empty() {
-            self.survey = SurveyState::UnderWay { observers: observers.len() };
-            self.actions.push(FinderAction::Survey { observers });
-        } else if let SurveyState::Done { again_at, .. } = &mut self.survey
-            && again_at.is_some_and(|at| at <= now)
-        {
-            // Nobody to ask: whoever comes up next brings it up again.
-            self.survey = SurveyState::Due;
-        }
-    }
-
-    /// When the survey is to begin: at once with two servers, else a moment after the first has said who else observes.
-    fn survey_at(&self) -> Option<Instant> {
-        if self.settings.nat.is_some() || self.translated() == Some(false) {
-            return None;
-        }
-        let since = self.sights.iter().filter_map(|sight| sight.up_since).min()?;
-        let all_here = self.sights.iter().all(Sight::is_settled);
-        Some(if all_here || self.has_two_servers() { since } else { since + SECOND_SERVER })
-    }
-
-    fn has_two_servers(&self) -> bool {
-        matches!(self.observers()[..], [a, b] if a.ip() != b.ip())
-    }
-
-    /// Two places to be observed from, as different as there are; IPv4 where there is any, as that is what NATs translate.
-    fn observers(&self) -> Vec<SocketAddr> {
-        let up = || self.sights.iter().filter(|sight| sight.is_up());
-        let Some(first) = up().filter_map(|sight| sight.addr).min_by_key(SocketAddr::is_ipv6) else {
-            return Vec::new();
-        };
-        let others = up().filter_map(|sight| sight.addr).chain(up().flat_map(Sight::elsewhere));
-        let fits =
-            |addr: &SocketAddr| addr.is_ipv4() == first.is_ipv4() && *addr != first && !self.is_own(*addr);
-        let others = others.filter(fits);
-        let second = others.min_by_key(|addr| addr.ip() == first.ip());
-        std::iter::once(first).chain(second).collect()
-    }
-
-    /// Whether it is where this node is reached: a server that names it as its own place would have us ask ourselves.
-    fn is_own(&self, addr: SocketAddr) -> bool {
-        let Some(listening) = self.listening else { return false };
-        let ip = addr.ip();
-        let here = |end: Option<SocketAddr>| end.is_some_and(|end| end.ip() == ip);
-        let loopback = ip.is_loopback() && listening.ip().is_unspecified();
-        let is_ours = loopback
-            || self.lan.addresses.iter().any(|lan| lan.address == ip)
-            || self.sights.iter().any(|sight| here(sight.local) || here(sight.seen))
-            || here(self.external());
-        is_ours && (addr.port() == listening.port() || Some(addr.port()) == self.public_port())
-    }
-
     fn work_on_port(&mut self, now: Instant) {
         if self.recheck_at.is_some_and(|at| at <= now) {
             self.recheck_at = None;
@@ -467,82 +403,6 @@ impl Finder {
             None => self.backoff.next(&mut self.random),
         };
         self.recheck_at = Some(now + wait);
-    }
-
-    fn work_on_mapping(&mut self) {
-        let target = self.wanted_target();
-        if target != self.target {
-            self.target = target;
-            self.mapping = if target.is_some() { Mapping::Searching } else { Mapping::Waiting };
-            self.actions.push(FinderAction::Map(target));
-            self.dirty = true;
-        }
-    }
-
-    /// What a router is to forward.
-    fn wanted_target(&self) -> Option<Target> {
-        let port = self.listening?.port();
-        let internal = self.internal_address().filter(|_| self.is_mapping_wanted())?;
-        Some(Target { internal: SocketAddrV4::new(internal, port), external: port })
-    }
-
-    /// What is mapped once stays so: that the port can be reached is because of it.
-    fn is_mapping_wanted(&self) -> bool {
-        match self.settings.port_mapping {
-            PortMapping::Off => false,
-            _ if !self.wants_to_be_reached() => false,
-            _ if self.target.is_some() => true,
-            _ if self.is_reachable_by_ipv4() || self.translated() == Some(false) => false,
-            PortMapping::Always => true,
-            PortMapping::WhenNeeded => self.is_found_closed() || self.only_old_servers_outside(),
-        }
-    }
-
-    /// Nobody got through to us, and nobody is trying any more.
-    fn is_found_closed(&self) -> bool {
-        let over_ipv4 = || self.sights.iter().filter(|sight| sight.is_over_ipv4());
-        let vain = |sight: &Sight| match sight.verdict {
-            Some(Verdict::No) => true,
-            // It can not tell; what it can tell is that there is a NAT.
-            Some(Verdict::TooFar) => self.translated() == Some(true),
-            _ => false,
-        };
-        over_ipv4().any(vain) && !over_ipv4().any(Sight::may_still_say_yes)
-    }
-
-    fn is_reachable_by_ipv4(&self) -> bool {
-        self.sights.iter().any(|sight| sight.is_over_ipv4() && sight.verdict == Some(Verdict::Yes))
-    }
-
-    /// They can not tell, but they are out in the world, and this node's addresses are not.
-    fn only_old_servers_outside(&self) -> bool {
-        let mut up = self.sights.iter().filter(|sight| sight.is_up()).peekable();
-        let any = up.peek().is_some();
-        let outside = |sight: &Sight| {
-            sight.kind == Some(ServerKind::Pyp2p)
-                && sight.addr.is_some_and(|addr| is_public_address(addr.ip()))
-                && sight.local.is_some_and(|local| !is_public_address(local.ip()))
-        };
-        any && self.sights.iter().all(Sight::is_settled) && up.all(outside)
-    }
-
-    fn wants_to_be_reached(&self) -> bool {
-        self.listening.is_some() && self.settings.node_type.is_none_or(|kind| kind == NodeType::Passive)
-    }
-
-    /// The address to which a router forwards: the one that the servers are reached from, else any of ours. A public
-    /// one needs no router; loopback has none, unless somebody says so.
-    fn internal_address(&self) -> Option<Ipv4Addr> {
-        let fits = |ip: IpAddr| match ip {
-            IpAddr::V4(ip) if ip.is_loopback() => {
-                self.settings.router.is_some_and(|router| router.is_loopback()).then_some(ip)
-            }
-            IpAddr::V4(v4) if !is_public_address(ip) => Some(v4),
-            _ => None,
-        };
-        let own: Vec<IpAddr> = self.lan.addresses.iter().map(|lan| lan.address).collect();
-        let used = self.sights.iter().filter_map(|sight| Some(sight.local?.ip()));
-        used.filter(|ip| own.contains(ip)).chain(own.iter().copied()).find_map(fits)
     }
 
     /// The node's own addresses among those of the machine.

@@ -1,4 +1,7 @@
+use std::net::SocketAddrV4;
+
 use super::*;
+use crate::event::ServerKind;
 use crate::reach::{MappingFault, MappingProtocol, Reachability};
 
 const SECOND: Duration = Duration::from_secs(1);
