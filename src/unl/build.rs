@@ -7,8 +7,6 @@ use crate::identity::{Key, NodeId};
 use crate::reach::{NatKind, NodeType};
 
 /// A [`Unl`] in the making: from [`Unl::builder`] to [`sign`](UnlBuilder::sign) or [`version2`](UnlBuilder::version2).
-///
-/// A running node makes its own; this is for programs that know of a node from elsewhere.
 #[derive(Clone, Debug)]
 pub struct UnlBuilder {
     node_type: NodeType,
