@@ -8,8 +8,9 @@ use super::{NodeId, PublicKey, Signature, in_context};
 
 /// What makes a node the one that it is: an Ed25519 key (RFC 8032).
 ///
-/// Its [`id`](Key::id) is the node's name, and whoever holds the key can prove to be that node. It is wiped from memory
-/// when it is dropped, and never printed. So far it signs UNLs; connections do not prove it yet.
+/// Its [`id`](Key::id) is the node's name, and whoever holds the key can prove to be that node. It is never printed, and
+/// wiped from memory when it is dropped (what a file was read into is not). So far it signs [`Unl`](crate::Unl)s;
+/// connections do not prove it yet.
 ///
 /// [`Key::load_or_create`] keeps it in a file, so that the node is the same after a restart:
 ///

@@ -327,6 +327,14 @@ mod tests {
         }
 
         #[test]
+        fn nobody_waits_for_the_other_end_of_a_pipe() {
+            let directory = Directory::new("pipe");
+            let made = std::process::Command::new("mkfifo").arg(directory.file()).status();
+            assert!(made.unwrap().success());
+            assert!(matches!(fault(&directory.file()), KeyFault::Foreign));
+        }
+
+        #[test]
         fn a_link_to_a_key_is_followed_and_one_to_nothing_is_an_error() {
             let directory = Directory::new("link");
             let file = directory.file();

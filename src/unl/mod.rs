@@ -36,8 +36,8 @@ pub(crate) use self::{
 /// [`Display`](fmt::Display), always as the same text. There are two versions:
 ///
 /// - **Version 3** is ours. It begins with `unl3_` and names several addresses of both families, the rendezvous servers
-///   through which the node takes signals, and its key, with which it is signed: who has changed a bit of it or made it up
-///   is found out. What a later version adds to it, older ones skip.
+///   through which the node takes signals, and its key, with which it is signed: a changed one is found out, and nobody
+///   can make one for somebody else's id. What a later version adds to it, older ones skip.
 /// - **Version 2** is pyp2p's, byte for byte: one address outside, one inside, one port. Anybody can make it up.
 ///
 /// What it says is what its node claims: [`UnlAddress::oddity`] shows claims that can not be true. Two are equal when

@@ -274,8 +274,13 @@ fn wrong_usage_says_what_is_wrong_and_what_to_do() {
 
 #[test]
 fn help_is_no_failure_and_shows_examples() {
-    for arguments in [&["--help"][..], &["chat", "--help"], &["rendezvous", "--help"], &["doctor", "--help"], &["unl", "--help"]]
-    {
+    for arguments in [
+        &["--help"][..],
+        &["chat", "--help"],
+        &["rendezvous", "--help"],
+        &["doctor", "--help"],
+        &["unl", "--help"],
+    ] {
         let mut process = Process::start(arguments);
         let help: Vec<String> = process.rest();
         assert!(help.iter().any(|line| line.starts_with("Examples")), "{help:?}");
