@@ -1,19 +1,21 @@
 //! Bodies of the fuzz targets in `fuzz/`: what must hold whatever bytes come. They are compiled and run on a few
 //! hundred inputs by every `cargo test`, so that they can not rot.
 //!
-//! `cargo +nightly fuzz run lines` (also `rendezvous_codec`, `rendezvous_server`, `rendezvous_client`)
+//! `cargo +nightly fuzz run lines` (also `rendezvous_codec`, `rendezvous_server`, `rendezvous_client`, `unl`)
 #![cfg_attr(not(fuzzing), expect(unreachable_pub, reason = "public for the fuzz targets only"))]
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::StreamLimits;
+use crate::identity::Key;
 use crate::proto::link::chunks::Chunks;
 use crate::proto::link::{Link, Step};
 use crate::proto::rendezvous::client::{Advert, AdvertKind, Client, ClientAction, ClientConfig};
 use crate::proto::rendezvous::server::{ClientId, Limits, Server};
 use crate::random::Random;
 use crate::time::Instant;
+use crate::unl::{self, Place, Unl, UnlBuilder};
 use crate::wire::rendezvous::{Reply, Request, Token};
 
 /// No machine asks for more than this in one go.
@@ -95,6 +97,48 @@ fn one_line(text: &[u8]) -> &[u8] {
     let Some(line) = text.strip_suffix(b"\r\n") else { panic!("no end: {}", text.escape_ascii()) };
     assert!(!line.contains(&b'\n'));
     line
+}
+
+/// What is understood is written as it is read, in the one way that there is. The first byte chooses whether the rest is a
+/// text, or what is inside of either version, with the checksum and the signature made for it.
+pub fn unl(data: &[u8]) {
+    let key = Key::from_seed(&[1; 32]);
+    let text = unl_text(data, &key);
+    let Ok(unl) = text.parse::<Unl>() else { return };
+    assert_eq!(unl.to_string().parse(), Ok(unl.clone()));
+    assert!(text.contains(unl.as_str()) && unl.as_str().len() <= Unl::MAX_TEXT);
+    assert!(unl.addresses().len() <= Unl::MAX_ADDRESSES && unl.servers().len() <= Unl::MAX_SERVERS);
+    assert!(unl.describe().chars().all(|c| c == '\n' || (' '..='~').contains(&c)));
+    let again = match unl.node_id() {
+        None => draft(&unl).version2(unl.claimed_id()),
+        // What was skipped can not be said again, nor can what another key has signed.
+        Some(id) if id != key.id() || unl.skipped() > 0 => return,
+        Some(_) => draft(&unl).sign(&key),
+    };
+    assert_eq!(again, Ok(unl));
+}
+
+fn unl_text(data: &[u8], key: &Key) -> String {
+    let [choice, data @ ..] = data else { return String::new() };
+    let text = match choice % 3 {
+        0 => Some(String::from_utf8_lossy(data).into_owned()),
+        1 => data.first_chunk().map(|contents| unl::print_version2(&unl::seal_version2(contents))),
+        _ => unl::seal_version3(key, data).map(|bytes| unl::print_version3(&bytes)),
+    };
+    text.unwrap_or_default()
+}
+
+/// The same once more.
+fn draft(unl: &Unl) -> UnlBuilder {
+    let mut builder = Unl::builder(unl.node_type()).forwarding(unl.forwarding());
+    if let Some(kind) = unl.nat() {
+        builder = builder.nat(kind);
+    }
+    builder = unl.servers().fold(builder, UnlBuilder::server);
+    unl.addresses().fold(builder, |builder, address| match address.place {
+        Place::Wan => builder.wan(address.addr),
+        Place::Lan => builder.lan(address.addr),
+    })
 }
 
 /// Clients may come, say, leave out and go what they like: the server keeps its limits and makes no long speeches. The
@@ -275,6 +319,44 @@ mod tests {
         data
     }
 
+    /// Fields of version 3, or something like it, or the bytes of version 2.
+    fn unl_input(seed: u64) -> Vec<u8> {
+        const FIELDS: &[&[u8]] = &[
+            b"\x01\x01p",
+            b"\x02\x01g",
+            b"\x02\x05d\xff\xff\xff\xfe",
+            b"\x03\x01U",
+            b"\x04\x07w\0P\xc0\0\x02\x01",
+            b"\x04\x13l\0\0 \x01\r\xb8\0\0\0\0\0\0\0\0\0\0\0\x01",
+            b"\x05\x05a.b:1",
+            b"\x06\x02ab",
+            b"\x80\0",
+        ];
+        let mut random = Random::from_number(seed);
+        if random.below(3) == 0 {
+            let mut data: Vec<u8> = (0..35).map(|_| random.below(256) as u8).collect();
+            data[..2].copy_from_slice(&[1, 2]);
+            data[22..25].copy_from_slice(&[
+                b"pas"[random.below(3)],
+                b"gme"[random.below(3)],
+                b"fmUN"[random.below(4)],
+            ]);
+            return data;
+        }
+        let mut data = vec![2];
+        data.extend_from_slice(FIELDS[0]);
+        for field in &FIELDS[1..] {
+            if random.below(3) == 0 {
+                data.extend_from_slice(field);
+            }
+        }
+        if random.below(3) == 0 {
+            let place = 1 + random.below(data.len() - 1);
+            data[place] ^= 1 << random.below(8);
+        }
+        data
+    }
+
     #[test]
     fn every_body_holds_on_seeded_inputs() {
         for seed in 0..500 {
@@ -283,9 +365,11 @@ mod tests {
                 ("rendezvous_codec", rendezvous_codec),
                 ("rendezvous_server", rendezvous_server),
                 ("rendezvous_client", rendezvous_client),
+                ("unl", unl),
             ] {
-                let outcome = std::panic::catch_unwind(|| body(&input(seed)));
-                assert!(outcome.is_ok(), "{name} with seed {seed}: {}", input(seed).escape_ascii());
+                let data = if name == "unl" { unl_input(seed) } else { input(seed) };
+                let outcome = std::panic::catch_unwind(|| body(&data));
+                assert!(outcome.is_ok(), "{name} with seed {seed}: {}", data.escape_ascii());
             }
         }
     }
@@ -302,5 +386,8 @@ mod tests {
         };
         assert!(count(|line| line.get(1..).is_some_and(|line| Request::parse(line).is_some())) > 100);
         assert!(count(|line| line.get(1..).is_some_and(|line| Reply::parse(line).is_some())) > 20);
+        let key = Key::from_seed(&[1; 32]);
+        let unls = (0..500).filter(|&seed| unl_text(&unl_input(seed), &key).parse::<Unl>().is_ok());
+        assert!((100..400).contains(&unls.count()));
     }
 }

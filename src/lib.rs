@@ -32,6 +32,7 @@
 //! - [`ConId`]: how to remember a connection between walks.
 //! - [`Event`]: what happened, for programs that want to know; the others may ignore it.
 //! - [`Net::reach`]: whether and how others can reach the node, a [`Reach`]; [`Event::Reach`] tells of changes.
+//! - [`Key`] and [`NodeId`]: who a node is. [`Unl`]: where it is, in one word that can be pasted.
 //! - [`Rendezvous`]: the server through which nodes find each other, to host in a loop of your own.
 //!
 //! # Two programs that find each other, in one
@@ -89,8 +90,8 @@
 //!
 //! Folders are layers, and each uses only those before it:
 //!
-//! - *values* (`address`, `id`, `time`, `random`, `error`, `event`, `config`, `note`, `reach`, `gateway`): ids, limits, typed errors. Time and
-//!   randomness are values too.
+//! - *values* (`address`, `id`, `time`, `random`, `error`, `event`, `config`, `note`, `reach`, `gateway`, `identity`,
+//!   `unl`): ids, limits, typed errors, keys. Time and randomness are values too.
 //! - `wire`: bytes to values and back: lines, addresses, the rendezvous protocol, probes.
 //! - `proto`: state machines, each with `handle_*(.., now)` in, `poll_*()` out and `poll_timeout()`: a link, a dial, the
 //!   address book of the p2p network, admission, the rendezvous client and server, the survey of the NAT, port
@@ -132,6 +133,7 @@ pub mod fuzz;
 mod fuzz;
 mod gateway;
 mod id;
+mod identity;
 mod io;
 mod net;
 mod node;
@@ -142,6 +144,7 @@ mod reach;
 #[cfg(test)]
 mod sim;
 mod time;
+mod unl;
 mod wire;
 
 /// The README's programs compile.
@@ -154,9 +157,11 @@ pub use config::{Config, LineEnd, PortMapping, RendezvousConfig};
 pub use error::{CloseReason, ConnectError, FailReason, SendError, StartError};
 pub use event::{Event, RendezvousNews, ServerFault, ServerKind, Via};
 pub use id::{AttemptId, ConId, Except};
+pub use identity::{Key, KeyError, KeyFault, NodeId, NodeIdError, PublicKey};
 pub use net::{Connections, Events, Net, Rendezvous, ServerStats};
 pub use reach::{
     Doubt, LanAddress, Mapping, MappingFault, MappingProtocol, Nat, NatKind, NodeType, Reach, Reachability,
     ServerSight,
 };
+pub use unl::{Forwarding, Oddity, Place, Unl, UnlAddress, UnlBuilder, UnlError};
 pub use wire::line::Line;

@@ -29,6 +29,8 @@ mod server;
 mod typed;
 #[path = "interop/typist.rs"]
 mod typist;
+#[path = "interop/unls.rs"]
+mod unls;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::ExitCode;

@@ -7,6 +7,7 @@ mod clock;
 mod entropy;
 mod gateway;
 mod interfaces;
+mod key_file;
 mod listener;
 mod sockets;
 mod worker;

@@ -3,7 +3,7 @@
 use crate::Street;
 use crate::driver::Python;
 use crate::server::Server;
-use crate::{clients, nodes, typed};
+use crate::{clients, nodes, typed, unls};
 
 /// A named case. Panics when it fails.
 #[derive(Debug)]
@@ -76,6 +76,9 @@ cases! {
             |python, street| nodes::theirs_dials(python, street, &Server::ours(street)),
         pyp2p_net_dials_our_net_by_pyp2p_server =
             |python, street| nodes::theirs_dials(python, street, &Server::theirs(python, street)),
+
+        // Values that go from hand to hand.
+        pyp2p_unls_are_ours = unls::are_the_same,
     }
     alone {
         // The protocol by hand.

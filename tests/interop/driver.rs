@@ -70,6 +70,13 @@ impl Python {
         driver
     }
 
+    /// Starts pyp2p's UNL code.
+    pub(crate) fn unls(&self, home: Ipv4Addr) -> Driver {
+        let mut driver = self.start("unl.py", &[home.to_string()]);
+        driver.wait_for("ready");
+        driver
+    }
+
     /// Starts a pyp2p `Net` that lives at `home`, and gives the address that it listens at.
     pub(crate) fn net(&self, home: Ipv4Addr, node_type: &str, server: SocketAddr) -> (Driver, SocketAddr) {
         let arguments = [home.to_string(), "0".to_owned(), node_type.to_owned(), server.to_string()];

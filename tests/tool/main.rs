@@ -3,6 +3,7 @@
 
 mod doctor;
 mod process;
+mod unl;
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
@@ -248,6 +249,7 @@ fn wrong_usage_says_what_is_wrong_and_what_to_do() {
         (&too_many("rendezvous", "--listen", 17), &["at most 16", "--listen", "17"]),
         (&["chat", "--nat", "delta:0"], &["--nat", "delta:0", "delta:N"]),
         (&["doctor", "--nat", "symmetric"], &["--nat", "symmetric", "preserving, reuse, random or delta:N"]),
+        (&["unl"], &["TEXT", "Usage:"]),
         (&["doctor", "--wan-ip", "192.0.2.1:80"], &["--wan-ip", "192.0.2.1:80", "without a port"]),
         (&["doctor", "--wait", "soon"], &["--wait", "soon"]),
         (&["doctor", "--wait", "3601"], &["--wait", "3601", "0..=3600"]),
@@ -272,8 +274,13 @@ fn wrong_usage_says_what_is_wrong_and_what_to_do() {
 
 #[test]
 fn help_is_no_failure_and_shows_examples() {
-    for arguments in [&["--help"][..], &["chat", "--help"], &["rendezvous", "--help"], &["doctor", "--help"]]
-    {
+    for arguments in [
+        &["--help"][..],
+        &["chat", "--help"],
+        &["rendezvous", "--help"],
+        &["doctor", "--help"],
+        &["unl", "--help"],
+    ] {
         let mut process = Process::start(arguments);
         let help: Vec<String> = process.rest();
         assert!(help.iter().any(|line| line.starts_with("Examples")), "{help:?}");

@@ -41,6 +41,9 @@ pub(crate) enum Command {
     /// Finds out how others can reach this machine, what stands in the way, and what to do about it
     #[command(after_help = DOCTOR_HELP)]
     Doctor(DoctorOptions),
+    /// Tells what a UNL says: who and where a node is, and how it can be reached
+    #[command(after_help = UNL_HELP)]
+    Unl(UnlOptions),
 }
 
 #[derive(Debug, Args)]
@@ -135,6 +138,17 @@ pub(crate) struct DoctorOptions {
     pub(crate) json: bool,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct UnlOptions {
+    /// The UNL, of version 3 (it begins with unl3_) or of pyp2p's version 2. White space and quotes around it do not matter
+    #[arg(value_name = "TEXT")]
+    pub(crate) text: String,
+
+    /// Standard output gets its fields as one JSON object in one line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 impl Command {
     /// What only all arguments together show.
     pub(crate) fn check(&self) -> Result<(), String> {
@@ -150,6 +164,7 @@ impl Command {
                 at_most(Config::MAX_PEERS, "peers", "--peer", options.peer.len())
             }
             Self::Doctor(options) => at_most_servers(&options.rendezvous),
+            Self::Unl(_) => Ok(()),
         }
     }
 }
@@ -237,6 +252,31 @@ Examples:
   p2poll doctor
   p2poll doctor --rendezvous rv.example.org:8000 --no-mapping --json
   p2poll doctor --rendezvous rv.example.org:8000 --stay";
+
+const UNL_HELP: &str = "\
+Nobody is asked: it is all in the text. What a node claims of itself is shown as it claims it; addresses that can not
+be true, or can not be called, are marked. One of version 3 is signed by the key of its node, and that is checked;
+one of version 2 can be made up by anybody.
+
+The object of --json, in one line; what is not known is null:
+  event       unl
+  unl         the text itself, without what was around it
+  version     2 or 3
+  node_id     proven by its signature (version 3)
+  claimed_id  not proven by anything: pyp2p's number in its distributed hash table (version 2)
+  key         the public key, in hexadecimal (version 3)
+  node_type   passive, simultaneous or active
+  nat         kind (preserving, delta, reuse or random), delta (the difference of two ports in a row)
+  forwarding  who has opened the port in the router: none, by hand, UPnP or NAT-PMP
+  addresses   of each: place (wan, lan), addr, odd (no port, no host, loopback, link-local, or private as wan)
+  servers     the rendezvous servers through which it takes signals
+  skipped     how many fields only later versions understand
+
+Exit status: 0 it is one; 1 it is none, and standard error says why; 2 wrong usage.
+
+Examples:
+  p2poll unl AgABAgMEBQYHCAkKCwwNDg8QERITcGdVnK0HcQDLLQCowGEATmo=
+  p2poll unl --json AgABAgMEBQYHCAkKCwwNDg8QERITcGdVnK0HcQDLLQCowGEATmo=";
 
 const LISTEN_FORM: &str = "write IP:PORT, like 127.0.0.1:8000 or [::]:8000, with port 0 for any free one";
 

@@ -1,5 +1,5 @@
-//! The command-line tool: netcat for peers that find each other, the rendezvous server that they need for it, and the
-//! doctor for when they do not.
+//! The command-line tool: netcat for peers that find each other, the rendezvous server that they need for it, the
+//! doctor for when they do not, and a reader of the words that say where a peer is.
 //!
 //! Built on the public API alone. Lines that were received, the doctor's report, and with `--json` events, go to
 //! standard output; everything else goes to standard error. Exit status: 0 done, 1 failed at run time, 2 wrong usage.
@@ -10,6 +10,7 @@ mod doctor;
 mod input;
 mod output;
 mod server;
+mod unl;
 mod waiting;
 
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Rendezvous(options) => server::run(options),
         Command::Chat(options) => chat::run(options),
         Command::Doctor(options) => doctor::run(options),
+        Command::Unl(options) => unl::run(options),
     });
     match outcome {
         Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
