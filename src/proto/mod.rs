@@ -9,6 +9,5 @@ pub(crate) mod link;
 pub(crate) mod mapping;
 pub(crate) mod nat;
 pub(crate) mod peers;
-pub(crate) mod public;
 pub(crate) mod reach;
 pub(crate) mod rendezvous;

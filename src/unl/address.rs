@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::address::is_carrier_grade;
+
 /// One address of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -106,13 +108,13 @@ fn oddity_of_ip(ip: IpAddr) -> Option<Oddity> {
 }
 
 fn oddity_of_v4(ip: Ipv4Addr) -> Option<Oddity> {
-    let [first, second, ..] = ip.octets();
+    let [first, ..] = ip.octets();
     match first {
         127 => Some(Oddity::Loopback),
         // "This network", groups, and what is reserved with the broadcast address (RFC 1122 section 3.2.1.3, RFC 1112).
         0 | 224.. => Some(Oddity::NoHost),
         _ if ip.is_link_local() => Some(Oddity::LinkLocal),
-        _ if ip.is_private() || (first == 100 && second & 0xc0 == 64) => Some(Oddity::Private),
+        _ if ip.is_private() || is_carrier_grade(ip) => Some(Oddity::Private),
         _ => None,
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::{Display, Write as _};
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
 use std::net::SocketAddr;
 
-use p2poll::{ConId, Event, Line, RendezvousNews};
+use p2poll::{ConId, Event, Line, NatKind, RendezvousNews};
 use serde_json::{Value, json};
 
 pub(crate) struct Output {
@@ -212,6 +212,14 @@ fn ascii_controls(json: &str) -> String {
         }
     }
     out
+}
+
+/// The kind of a NAT, as all events have it.
+pub(crate) fn nat_json(kind: Option<NatKind>) -> Value {
+    match kind {
+        Some(NatKind::Delta { step }) => json!({ "kind": "delta", "delta": step }),
+        kind => json!({ "kind": kind.map(|kind| kind.to_string()), "delta": null }),
+    }
 }
 
 #[cfg(test)]

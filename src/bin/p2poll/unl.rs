@@ -1,11 +1,11 @@
 //! `p2poll unl TEXT`
 
-use p2poll::{NatKind, Oddity, Place, Unl, UnlAddress, UnlError};
+use p2poll::{Oddity, Place, Unl, UnlAddress, UnlError};
 use serde_json::{Value, json};
 
 use crate::Failure;
 use crate::arguments::UnlOptions;
-use crate::output::{Output, Plain};
+use crate::output::{Output, Plain, nat_json};
 
 pub(crate) fn run(options: &UnlOptions) -> Result<(), Failure> {
     // The reason names no more of the text than one character, which it shows harmlessly.
@@ -30,13 +30,6 @@ fn to_json(unl: &Unl) -> Value {
         "servers": unl.servers().collect::<Vec<_>>(),
         "skipped": unl.skipped(),
     })
-}
-
-fn nat_json(kind: Option<NatKind>) -> Value {
-    match kind {
-        Some(NatKind::Delta { step }) => json!({ "kind": "delta", "delta": step }),
-        kind => json!({ "kind": kind.map(|kind| kind.to_string()), "delta": null }),
-    }
 }
 
 fn address_json(address: UnlAddress) -> Value {

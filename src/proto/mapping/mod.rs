@@ -15,9 +15,9 @@ mod wish;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
+use crate::address::{is_no_host, is_public};
 use crate::gateway::{Added, Order, Refusal, Report};
 use crate::proto::backoff::Backoff;
-use crate::proto::public::{is_no_host, is_public};
 use crate::random::Random;
 use crate::reach::{Mapping, MappingFault, MappingProtocol};
 use crate::time::{Instant, soonest};

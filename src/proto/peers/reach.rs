@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Source;
-use crate::proto::public::is_carrier_grade;
+use crate::address::is_carrier_grade;
 
 impl Source {
     /// A server can only list nodes that it could have seen: those of its own reach, or of a wider one.

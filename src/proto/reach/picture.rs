@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::Finder;
 use super::sight::{Sight, Verdict};
+use crate::address::is_public_address;
 use crate::config::PortMapping;
-use crate::proto::public::is_public_address;
 use crate::reach::{Doubt, Mapping, MappingFault, Nat, NodeType, Reach, Reachability, ServerSight};
 
 impl Finder {

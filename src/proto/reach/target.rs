@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
 use super::sight::{Sight, Verdict};
 use super::{Finder, FinderAction};
+use crate::address::is_public_address;
 use crate::config::PortMapping;
 use crate::event::ServerKind;
 use crate::proto::mapping::Target;
-use crate::proto::public::is_public_address;
 use crate::reach::{Mapping, NodeType};
 
 impl Finder {

@@ -8,7 +8,7 @@ use p2poll::{Mapping, MappingProtocol, Nat, NatKind, NodeType, Reach, ServerKind
 use serde_json::{Value, json};
 
 use super::findings::Findings;
-use crate::output::harmless;
+use crate::output::{harmless, nat_json};
 
 /// With the fields in the order in which the help names them.
 pub(super) fn json(reach: &Reach, advice: &[String]) -> Value {
@@ -61,18 +61,6 @@ pub(super) fn entrance(reach: &Reach) -> Option<SocketAddr> {
         (_, _, Mapping::Mapped { external, .. }) => Some(*external),
         _ => None,
     }
-}
-
-fn nat_json(kind: Option<NatKind>) -> Value {
-    let name = kind.map(|kind| match kind {
-        NatKind::Delta { .. } => "delta".into(),
-        _ => kind.to_string(),
-    });
-    let step = match kind {
-        Some(NatKind::Delta { step }) => Some(step),
-        _ => None,
-    };
-    json!({ "kind": name, "delta": step })
 }
 
 fn mapping_json(mapping: &Mapping) -> Value {
