@@ -244,7 +244,9 @@ impl Config {
 impl Config {
     /// Adds a rendezvous server, as `HOST:PORT`. With more than [`Config::MAX_RENDEZVOUS`] the node does not start.
     ///
-    /// The node registers with each and asks each; one that is down is tried again, later and later.
+    /// The node registers with each and asks each; one that is down is tried again, later and later. Of a name's
+    /// addresses those of IPv4 are tried first: that is what NATs translate, and where most peers are. To be found by
+    /// IPv6, too, add the server once more by its IPv6 address.
     pub fn rendezvous(mut self, server: impl Into<String>) -> Self {
         self.rendezvous.push(server.into());
         self

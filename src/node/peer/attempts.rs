@@ -194,7 +194,12 @@ impl Node {
         let purpose = attempt.purpose.clone();
         match outcome {
             Err(why) => self.fail_attempt(serial, FailReason::NoAddress(why), now),
-            Ok(addresses) => {
+            Ok(mut addresses) => {
+                if let Purpose::Server(_) = purpose {
+                    // A node that has both would otherwise never hear of its NAT, nor be listed for those who have only
+                    // IPv4. (RFC 8305 section 4 would begin with IPv6.)
+                    addresses.sort_by_key(SocketAddr::is_ipv6);
+                }
                 if let Purpose::StaticPeer(peer) = purpose {
                     self.attempts.open.remove(&serial);
                     self.handle_static_resolved(peer, &addresses, now);

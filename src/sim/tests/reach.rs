@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::config::RendezvousConfig;
 use crate::reach::{Doubt, Mapping, Nat, NodeType, Reach, Reachability};
+use crate::sim::driver::Name;
 use crate::sim::script::{Behaviour, Input};
 
 const OTHER: &str = "198.51.100.2:8000";
@@ -276,5 +277,25 @@ fn a_stop_in_the_middle_of_it_all_is_a_stop() {
         world.run_for(secs(300));
         assert_eq!(world.events(id).last(), Some(&Event::Stopped));
         assert_eq!((world.server_node(server).nodes(), world.count(id)), (0, 0));
+    });
+}
+
+/// IPv6 is seen as it is, so a node that met its server there would not hear of the NAT before its other address.
+#[test]
+fn a_server_of_both_families_is_met_by_ipv4() {
+    with_seeds(5, |seed| {
+        let mut world = World::new(seed);
+        let computer = world.computer("2001:db8::1 198.51.100.1");
+        world.server(computer, 8000);
+        let both = vec!["2001:db8::1".parse().unwrap(), "198.51.100.1".parse().unwrap()];
+        world.name("rv.example", Name::Answer(millis(10), Ok(both)));
+        let met_at = |world: &mut World, ips: &str| {
+            let computer = world.computer(ips);
+            let id = world.peer(computer, alone().rendezvous("rv.example:8000"));
+            world.run_for(secs(10));
+            reach(world, id).servers[0].addr.unwrap().ip().to_string()
+        };
+        assert_eq!(met_at(&mut world, "2001:db8:2::1 203.0.113.9"), "198.51.100.1");
+        assert_eq!(met_at(&mut world, "2001:db8:2::2"), "2001:db8::1");
     });
 }
