@@ -227,7 +227,7 @@ pub enum Doubt {
     NoServer,
     /// No rendezvous server answers.
     ServersDown,
-    /// The servers speak pyp2p's protocol only, which can not tell.
+    /// The servers that answer can not tell: they speak pyp2p's protocol only, or try no ports.
     OldServer,
     /// Only one server and port could be asked, which can not tell an endpoint-independent NAT from a random one.
     OneObserver,
@@ -235,7 +235,7 @@ pub enum Doubt {
     Unanswered,
     /// The servers have been asked too often from this address; it is tried again later.
     Busy,
-    /// The servers are so far away that their "no" means nothing.
+    /// The servers are so far away, or this program answers so late, that their "no" means nothing.
     TooFar,
     /// The node does not listen.
     NotListening,
@@ -247,11 +247,13 @@ impl fmt::Display for Doubt {
             Self::Pending => "not found out yet",
             Self::NoServer => "no rendezvous server to ask",
             Self::ServersDown => "no rendezvous server answers",
-            Self::OldServer => "the rendezvous servers speak pyp2p's protocol only, which can not tell",
+            Self::OldServer => {
+                "the rendezvous servers can not tell: they speak pyp2p's protocol only, or try no ports"
+            }
             Self::OneObserver => "one server at one port can not tell; it takes two",
             Self::Unanswered => "too many questions stayed without an answer",
             Self::Busy => "the servers have been asked too often from this address",
-            Self::TooFar => "the servers are too far away to tell",
+            Self::TooFar => "the servers are too far away, or this program answers too late, to tell",
             Self::NotListening => "the node does not listen",
         })
     }
@@ -284,7 +286,8 @@ pub enum Mapping {
     Off,
     /// It is not known yet whether one is needed.
     Waiting,
-    /// The port can be reached without one, or nobody is to reach it.
+    /// The port can be reached without one, no router stands before it, nobody is to reach it, or there is no server that
+    /// could tell that it is needed.
     NotNeeded,
     /// Routers are being asked.
     Searching,

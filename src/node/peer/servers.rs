@@ -241,12 +241,16 @@ impl Node {
                 }
                 RendezvousNews::Up { kind, seen }
             }
+            ClientEvent::Rtt(rtt) => {
+                self.reaching.finder_mut().handle_rtt(place, rtt);
+                return;
+            }
             ClientEvent::Observers(observers) => {
                 self.reaching.finder_mut().handle_observers(place, observers, now);
                 return;
             }
             ClientEvent::Probed { port, verdict } => {
-                self.forget_probe(place, port);
+                self.forget_probe(place, port, now);
                 self.reaching.finder_mut().handle_probed(place, port, reach_verdict(verdict), now);
                 return;
             }

@@ -78,7 +78,10 @@ impl Node {
         let nonce = Token::nonce(&mut self.reaching.random);
         match self.ask_server_for_probe(server, port, nonce, now) {
             Some(ip) => {
-                self.strangers.awaited.retain(|awaited| awaited.server != server);
+                // What an earlier one left behind must not get the place of this one.
+                self.strangers.awaited.retain(|awaited| {
+                    awaited.server != server && !(awaited.ip == ip && awaited.until.is_some())
+                });
                 self.strangers.awaited.push(Awaited { server, port, ip, nonce, until: None });
             }
             None => self.reaching.finder_mut().handle_probed(server, port, Verdict::Unanswered, now),
@@ -86,9 +89,13 @@ impl Node {
     }
 
     /// The server has said what came of it, or not in time: about this port, as another may be awaited by now.
-    pub(super) fn forget_probe(&mut self, server: usize, port: u16) {
-        self.strangers.awaited.retain(|awaited| (awaited.server, awaited.port) != (server, port));
-        self.release_unsuspected();
+    pub(super) fn forget_probe(&mut self, server: usize, port: u16, now: Instant) {
+        // Its connection may have come and wait to be read, when this program was busy in between.
+        for awaited in self.strangers.awaited.iter_mut() {
+            if (awaited.server, awaited.port) == (server, port) {
+                awaited.until.get_or_insert(now + HOLD);
+            }
+        }
     }
 
     /// The connection to the server has ended. Its probe ends with it, or a moment later: it is no peer that comes and
@@ -160,6 +167,9 @@ impl Node {
         let place = self.strangers.awaited.iter().position(|awaited| Some(awaited.ip) == peer);
         let Some(place) = place else { return self.release(id) };
         let awaited = self.strangers.awaited.swap_remove(place);
+        if awaited.until.is_some() {
+            self.reaching.finder_mut().handle_late_probe(awaited.server, now);
+        }
         // Nobody else is to read what was consumed here.
         while self.streams.next_line(id).is_some() {}
         // A fresh stream takes one line.

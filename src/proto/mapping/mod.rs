@@ -205,6 +205,10 @@ impl Mapper {
         self.advance(now);
     }
 
+    pub(crate) fn refresh(&mut self, now: Instant) {
+        self.renew(now);
+    }
+
     pub(crate) fn handle_report(&mut self, request: u64, report: Report, now: Instant) {
         if let Some(flight) = self.orders.take(request) {
             self.conclude(&flight, report, now);
