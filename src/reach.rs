@@ -67,6 +67,7 @@ impl fmt::Display for NatKind {
 }
 
 /// What a node knows of how it can be reached, as far as it is certain by now; see [`Net::reach`](crate::Net::reach).
+/// Once the node stops, it is the last that was known before.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -79,7 +80,8 @@ impl fmt::Display for NatKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reach {
-    /// What all that is known amounts to; [`NodeType::Passive`] until something else is certain.
+    /// What all that is known amounts to; [`NodeType::Passive`] until something else is certain, so look at `reachable`
+    /// before you rely on it. While a router is being asked it may change twice in a second.
     pub node_type: NodeType,
     /// How the NAT in front of it chooses ports.
     pub nat: Nat,
@@ -88,7 +90,8 @@ pub struct Reach {
     /// Its address as the outside sees it: as configured, as a rendezvous server says, or as the router says. IPv4 where
     /// there are both.
     pub wan: Option<IpAddr>,
-    /// Addresses of its interfaces that others in the same network can use; loopback only where it listens only there.
+    /// Addresses of its interfaces that others in the same network can use; loopback only where it listens only there. Empty
+    /// right after the start: they are listed a moment later.
     pub lan: Vec<LanAddress>,
     /// The port at which others reach it from outside, as far as they do: the mapped one, or the one at which it
     /// listens. `None` when it does not listen.
@@ -154,7 +157,7 @@ impl fmt::Display for LanAddress {
 pub enum Nat {
     /// There is none: the outside sees the node's own address. Its ports are as they are, so they are preserved.
     None,
-    /// Measured: at least five samples.
+    /// Measured, by at least five connections.
     Measured(NatKind),
     /// As the configuration says.
     Configured(NatKind),
@@ -163,7 +166,7 @@ pub enum Nat {
 }
 
 impl Nat {
-    /// The kind, measured or configured.
+    /// The kind, measured or configured; [`NatKind::Preserving`] where there is no NAT.
     pub fn kind(self) -> Option<NatKind> {
         match self {
             Self::None => Some(NatKind::Preserving),
@@ -308,7 +311,8 @@ pub enum Mapping {
         /// The router's external address.
         router: IpAddr,
     },
-    /// No router forwards the port.
+    /// No router forwards the port. They are asked again after half a minute at the earliest, then less and less often, up
+    /// to every half hour.
     Failed {
         /// What came of UPnP.
         upnp: MappingFault,
