@@ -250,8 +250,12 @@ impl Node {
                 return;
             }
             ClientEvent::Probed { port, verdict } => {
-                self.forget_probe(place, port, now);
-                self.reaching.finder_mut().handle_probed(place, port, reach_verdict(verdict), now);
+                let was_met = self.conclude_probe(place, port, now);
+                let verdict = match reach_verdict(verdict) {
+                    reach::Verdict::No if was_met => reach::Verdict::TooFar,
+                    verdict => verdict,
+                };
+                self.reaching.finder_mut().handle_probed(place, port, verdict, now);
                 return;
             }
             ClientEvent::Nodes(nodes) => RendezvousNews::Nodes(self.learn_nodes(place, &nodes, now)),
