@@ -1,27 +1,6 @@
 //! Builds networks with NATs on this machine, as the tests have them, and puts you on one of the hosts.
 //!
-//! ```text
-//! cargo run --example natlab -- [--delay MS] [--loss PART] [PLACE...] [-- COMMAND...]
-//! ```
-//!
-//! A place is one of these. What is left out is taken as `preserving`, `drop`, and no port mapping.
-//!
-//! | place | is |
-//! |---|---|
-//! | `rv=server` | a machine with a public address; on port 7 it tells whoever connects where it sees them |
-//! | `alice=random/reject/upnp` | a host behind a router |
-//! | `alice,carol=preserving/drop/both` | two hosts behind one router |
-//! | `bob=random/drop:preserving/drop/natpmp` | a host behind a router behind a carrier's router |
-//!
-//! NATs: `preserving`, `random`, `deltaN`, `reuse`, `reusedeltaN`, `peraddress`. Filters: `drop`, `reject`, `open`.
-//! Mappings, with the first two NATs only: `upnp`, `natpmp`, `both`. With the others only: `hairpin`, `fullcone`.
-//!
-//! Without places: `rv=server alice=preserving/drop/both bob=preserving/reject/both`, 25 ms from each to each.
-//!
-//! The shell runs on the first host. Every machine's name is a command that runs the rest of the line on that machine:
-//! `bob p2poll chat`, `alice_router tcpdump -ni wan0`, `rv nc -l 1000`. With `-- COMMAND...` it is that command that
-//! runs, instead of a shell. When it ends, all of the network is gone. Needs Linux, root, iproute2 and nftables; for
-//! mappings miniupnpd.
+//! How it is asked is in `USAGE`, which `--help` prints.
 
 // A program of its own, on the application's side of the loop.
 #![allow(clippy::disallowed_methods)]
@@ -52,6 +31,7 @@ fn main() -> std::process::ExitCode {
 mod town {
     use std::env;
     use std::error::Error;
+    use std::fmt;
     use std::process::{Command, ExitCode};
     use std::time::{Duration, Instant};
 
@@ -59,12 +39,41 @@ mod town {
 
     type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
+    const USAGE: &str = "\
+Builds networks with NATs on this machine, as the tests have them, and puts you on one of the hosts.
+
+    cargo run --example natlab -- [--delay MS] [--loss PART] [PLACE...] [-- COMMAND...]
+
+A place is one of these. What is left out is taken as preserving, drop, and no port mapping.
+
+    rv=server                        a machine with a public address; on port 7 it tells whoever connects where it
+                                     sees them
+    alice=random/reject/upnp         a host behind a router
+    alice,carol=preserving/drop/both two hosts behind one router
+    bob=random/drop:preserving/drop/natpmp
+                                     a host behind a router behind a carrier's router
+
+NATs: preserving, random, deltaN, reuse, reusedeltaN, peraddress. Filters: drop, reject, open.
+Mappings, with the first two NATs only: upnp, natpmp, both. With the others only: hairpin, fullcone.
+
+Without places: rv=server alice=preserving/drop/both bob=preserving/reject/both, 25 ms from each to each.
+
+The shell runs on the first host. Every machine's name is a command that runs the rest of the line on that machine:
+`bob p2poll chat`, `alice_router tcpdump -ni wan0`, `rv nc -l 1000`. With -- COMMAND... it is that command that runs,
+instead of a shell. When it ends, all of the network is gone, and every program that was started in it. Needs Linux,
+root, iproute2 and nftables; for mappings miniupnpd.
+";
+
     const PLACES: [&str; 3] = ["rv=server", "alice=preserving/drop/both", "bob=preserving/reject/both"];
     const DELAY: Duration = Duration::from_millis(25);
     /// Where servers tell how they see you.
     const OBSERVER: u16 = 7;
 
     pub(crate) fn run() -> Result<ExitCode> {
+        if env::args().skip(1).take_while(|word| word != "--").any(|word| word == "--help" || word == "-h") {
+            print!("{USAGE}");
+            return Ok(ExitCode::SUCCESS);
+        }
         let wishes = Wishes::read(env::args().skip(1))?;
         Means::find().meet(&wishes.needs())?;
         let start = Instant::now();
@@ -94,6 +103,33 @@ mod town {
         mapping: Option<Mapping>,
         hairpin: bool,
         full_cone: bool,
+    }
+
+    /// As it is typed.
+    impl fmt::Display for RouterKind {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            match self.nat {
+                Nat::Preserving => f.write_str("preserving")?,
+                Nat::Random => f.write_str("random")?,
+                Nat::Delta(step) => write!(f, "delta{step}")?,
+                Nat::Reuse => f.write_str("reuse")?,
+                Nat::ReuseDelta(step) => write!(f, "reusedelta{step}")?,
+                Nat::PerAddress => f.write_str("peraddress")?,
+            }
+            f.write_str(match self.filter {
+                Filter::Drop => "/drop",
+                Filter::Reject => "/reject",
+                Filter::Open => "/open",
+            })?;
+            f.write_str(match self.mapping {
+                Some(Mapping::Upnp) => "/upnp",
+                Some(Mapping::NatPmp) => "/natpmp",
+                Some(Mapping::Both) => "/both",
+                None => "",
+            })?;
+            f.write_str(if self.hairpin { "/hairpin" } else { "" })?;
+            f.write_str(if self.full_cone { "/fullcone" } else { "" })
+        }
     }
 
     impl Wishes {
@@ -126,7 +162,8 @@ mod town {
     }
 
     fn read_place(place: &str) -> Result<(Vec<String>, Kind)> {
-        let (names, kind) = place.split_once('=').ok_or_else(|| format!("{place}: NAME=KIND is wanted"))?;
+        let (names, kind) =
+            place.split_once('=').ok_or_else(|| format!("{place}: NAME=KIND is wanted, see --help"))?;
         let names: Vec<_> = names.split(',').map(String::from).collect();
         // They become names of commands.
         let good = |name: &String| {
@@ -267,9 +304,7 @@ mod town {
         }
 
         fn add_router(&mut self, name: String, router: &Router, kind: &RouterKind) {
-            let (nat, filter, mapping) = (kind.nat, kind.filter, kind.mapping);
-            let mapping = mapping.map_or_else(|| "no mapping".into(), |mapping| format!("{mapping:?}"));
-            let mut about = format!("{:15} {nat:?}, {filter:?}, {mapping}", router.address().to_string());
+            let mut about = format!("{:15} {kind}", router.address().to_string());
             let entrance = router.space().map(|space| space.entrance()).unwrap_or_default();
             if entrance.is_empty() {
                 about.push_str(" (in this process: no commands there)");

@@ -55,6 +55,11 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[Need::Program("miniupnpd")],
         run: doctor_finds_the_second_nat,
     },
+    Case {
+        name: "doctor_without_servers",
+        needs: &[Need::Program("miniupnpd")],
+        run: doctor_without_servers,
+    },
     case("doctor_behind_a_delta_that_others_use", doctor_behind_a_delta_that_others_use),
 ];
 
@@ -159,6 +164,22 @@ fn doctor_finds_the_second_nat() {
     assert_eq!(report.value["reachable"], false, "{report}");
     assert_eq!(report.value["mapping"]["external"], Value::Null, "{report}");
     assert!(report.advises("Find the second NAT"), "{report}");
+}
+
+/// All that can be had is the router's answer, and that is waited for.
+fn doctor_without_servers() {
+    for mapping in [Mapping::Upnp, Mapping::NatPmp] {
+        let lab = Lab::new();
+        let router = lab.router(Nat::Preserving, Filter::Drop).mapping(mapping);
+        let report = Town { servers: Vec::new() }.examine(&router.host(), &["--port", "44444"]);
+        assert!(report.ended_well, "{report}");
+        let external = format!("{}:44444", router.address());
+        assert_eq!(report.value["mapping"]["external"], external, "{report}");
+        assert_eq!(report.value["reachable"], Value::Null, "{report}");
+        assert!(report.advises(&format!("Tell others to connect to {external}")), "{report}");
+        assert!(report.advises("Give rendezvous servers"), "{report}");
+        assert!(!report.advises("Give it more time"), "{report}");
+    }
 }
 
 fn doctor_behind_a_delta_that_others_use() {
@@ -312,10 +333,10 @@ impl Town {
             doctor.args(["--rendezvous", &server.address.to_string()]);
         }
         // On the standard error, which comes after the standard output: how it came to it.
-        let (_, said) = finish(doctor.env("RUST_LOG", "debug"));
+        let (ended_well, said) = finish(doctor.env("RUST_LOG", "debug"));
         let (report, trace) = said.split_once('\n').unwrap_or((&said, ""));
         let value = serde_json::from_str(report).unwrap_or_else(|why| panic!("no report ({why}): {said}"));
-        Report { value, trace: trace.to_owned() }
+        Report { value, trace: trace.to_owned(), ended_well }
     }
 
     /// How long a new node needs to know all that servers can tell, and what that is.
@@ -494,6 +515,8 @@ fn python_with_pyp2p() -> Option<PathBuf> {
 struct Report {
     value: Value,
     trace: String,
+    /// With status 0.
+    ended_well: bool,
 }
 
 impl Report {

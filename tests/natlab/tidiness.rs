@@ -21,6 +21,7 @@ pub(crate) const CASES: &[Case] = &[
         needs: NEEDS,
         run: a_killed_runner_leaves_nothing_behind,
     },
+    Case { name: "programs_end_with_their_machine", needs: NEEDS, run: programs_end_with_their_machine },
     Case { name: "programs_end_with_their_thread", needs: NEEDS, run: programs_end_with_their_thread },
 ];
 
@@ -82,6 +83,25 @@ fn build_and_wait() -> ExitCode {
     // Until we are killed, or the test that is to do so has gone.
     _ = io::stdin().read_line(&mut String::new());
     ExitCode::FAILURE
+}
+
+fn programs_end_with_their_machine() {
+    let lab = Lab::new();
+    let server = lab.server();
+    let spaces = HashSet::from([server.space().identity().expect("it has a name in /proc")]);
+    // As a person does who leaves the shell while a server goes on in its background.
+    let mut shell = server.command("sh");
+    let mut shell = shell
+        .args(["-c", "nc -l 1000 <&0 >/dev/null 2>&1 &"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let input = shell.stdin.take();
+    assert!(shell.wait().expect("it ends").success());
+    assert!(eventually(|| inhabitants(&spaces).len() == 1), "{:?}", inhabitants(&spaces));
+    drop(server);
+    assert!(eventually(|| inhabitants(&spaces).is_empty()), "{:?}", inhabitants(&spaces));
+    drop(input);
 }
 
 fn programs_end_with_their_thread() {

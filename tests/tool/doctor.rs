@@ -29,12 +29,13 @@ fn advised<'a>(report: &'a Value, begin: &str) -> &'a str {
 fn assert_structure(report: &Value) {
     const FIELDS: [&str; 10] =
         ["event", "node_type", "nat", "wan", "lan", "port", "reachable", "mapping", "servers", "advice"];
-    assert_eq!(fields(report), FIELDS);
+    assert_eq!(fields(report)[..10], FIELDS);
+    assert_eq!(fields(report)[10..], ["reachable_why"]);
     assert_eq!(report["event"], "doctor");
-    assert_eq!(fields(&report["nat"]), ["kind", "delta"]);
+    assert_eq!(fields(&report["nat"]), ["kind", "delta", "why", "translated"]);
     assert_eq!(fields(&report["mapping"]), ["protocol", "external", "why"]);
     for server in report["servers"].as_array().expect("a list") {
-        assert_eq!(fields(server), ["addr", "kind", "rtt_ms"]);
+        assert_eq!(fields(server), ["addr", "kind", "rtt_ms", "why"]);
     }
     for sentence in report["advice"].as_array().expect("a list") {
         assert!(sentence.as_str().is_some_and(|text| text.ends_with('.')), "{report}");
@@ -98,6 +99,11 @@ fn servers_that_are_all_down_are_a_failure_that_is_reported() {
     let server = &report["servers"][0];
     assert_eq!((&server["addr"], &server["kind"]), (&nobody.as_str().into(), &Value::Null), "{report}");
     assert_eq!(report["reachable"], Value::Null);
+    assert_eq!(
+        (&server["why"], &report["reachable_why"]),
+        (&"unreachable".into(), &"no rendezvous server answers".into())
+    );
+    assert!(!report["advice"].to_string().contains("Give it more time"), "{report}");
     advised(&report, "Check this machine's connection to the internet");
 }
 

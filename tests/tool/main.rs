@@ -251,6 +251,7 @@ fn wrong_usage_says_what_is_wrong_and_what_to_do() {
         (&["doctor", "--nat", "symmetric"], &["--nat", "symmetric", "preserving, reuse, random or delta:N"]),
         (&["unl"], &["TEXT", "Usage:"]),
         (&["doctor", "--wan-ip", "192.0.2.1:80"], &["--wan-ip", "192.0.2.1:80", "without a port"]),
+        (&["doctor", "--wan-ip", "127.0.0.1"], &["--wan-ip", "127.0.0.1", "nobody outside"]),
         (&["doctor", "--wait", "soon"], &["--wait", "soon"]),
         (&["doctor", "--wait", "3601"], &["--wait", "3601", "0..=3600"]),
         (&["doctor", "--lease", "1"], &["--lease", "2..=604800"]),

@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 
     /// Logs more to standard error: -v informs, -vv debugs, -vvv traces. RUST_LOG works too. What the log then tells of
-    /// who comes and goes is not told a second time
+    /// who comes and goes, and of what the doctor finds out, is not told a second time
     #[arg(short, long, global = true, action = clap::ArgAction::Count, display_order = 99)]
     pub(crate) verbose: u8,
 }
@@ -229,20 +229,22 @@ What is being found out is told on standard error while it goes on; standard out
 found, and what to do about it, the most important first. Once nothing is uncertain any more, after --wait, or at
 Ctrl-C it reports, takes back what it asked of the router, and ends; a second Ctrl-C ends at once, with status 1.
 
-With rendezvous servers the router is asked only if none of them finds the port open. With --stay the report comes
+With rendezvous servers the router is asked only if none of them that can tell finds the port open. With --stay the report comes
 again whenever something has changed.
 
 The object of --json, in one line; what is not known is null:
   event      doctor
-  node_type  passive, simultaneous or active
-  nat        kind (preserving, delta, reuse or random), delta (the difference of two ports in a row)
+  node_type  passive, simultaneous (it needs hole punching, which is not there yet) or active
+  nat        kind (preserving, delta, reuse or random), delta (the difference of two ports in a row), why (the kind
+             is not known), translated (whether a NAT translates this machine's address)
   wan        our address as the outside sees it
   lan        the addresses of this machine in its network
   port       the port at which others reach it from outside, as far as they do
   reachable  whether they do
   mapping    protocol (upnp, natpmp or none), external (the router's address and port that lead here), why
-  servers    of each: addr as given, kind (p2poll or pyp2p; null: it does not answer), rtt_ms
+  servers    of each: addr as given, kind (p2poll or pyp2p; null: it does not answer), rtt_ms, why (it is down)
   advice     what to do, the most important first
+  reachable_why  it is not known whether others reach the port
 
 Exit status: 0 it reported; 1 it could not start, or of the rendezvous servers given none answers (it reports in
 that case, too); 2 wrong usage.

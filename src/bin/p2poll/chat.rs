@@ -7,7 +7,7 @@ use p2poll::{Config, Event, Net, SendError};
 use crate::Failure;
 use crate::arguments::ChatOptions;
 use crate::input::Input;
-use crate::output::{Output, Plain, complain};
+use crate::output::{Output, Plain, complain, is_logged};
 use crate::waiting::Waiting;
 
 /// How long leaving may take: a round trip to the servers and to slow peers, and no longer than a person waits.
@@ -56,8 +56,7 @@ fn config(options: &ChatOptions) -> Config {
 
 fn plain(options: &ChatOptions) -> Plain {
     // Asked for by -v or by RUST_LOG, the library's notes come at this level.
-    let logged = log::log_enabled!(target: "p2poll", log::Level::Info);
-    Plain { names: options.names, quiet: options.quiet, logged }
+    Plain { names: options.names, quiet: options.quiet, logged: is_logged() }
 }
 
 struct Chat {

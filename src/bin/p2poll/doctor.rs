@@ -12,13 +12,15 @@ use p2poll::{Config, Event, Mapping, Net, PortMapping, Reach};
 
 use crate::Failure;
 use crate::arguments::DoctorOptions;
-use crate::output::{Output, Plain, complain, harmless};
+use crate::output::{Output, Plain, complain, harmless, is_logged};
 use crate::waiting::Waiting;
 use advice::advice;
 use findings::{Findings, without_times};
 
 /// How long leaving may take: the router is to remove the mapping, and some answer slowly.
 const LEAVE: Duration = Duration::from_secs(3);
+/// After so long the interfaces have been listed, even if that has shown nothing that would be told.
+const LISTING: Duration = Duration::from_secs(2);
 
 pub(crate) fn run(options: &DoctorOptions) -> Result<(), Failure> {
     let mut waiting = Waiting::new()?;
@@ -81,6 +83,8 @@ impl Doctor<'_> {
         loop {
             self.look()?;
             let left = patience.saturating_sub(now() - begin);
+            let unlisted = LISTING.saturating_sub(now() - begin);
+            self.findings.is_listed |= unlisted.is_zero();
             let enough = waiting.wants_to_leave();
             if self.is_time_to_report(left.is_zero() || enough) {
                 self.report()?;
@@ -88,8 +92,9 @@ impl Doctor<'_> {
             if enough || (self.reported.is_some() && !self.options.stay) {
                 return self.verdict();
             }
+            let unlisted = (!self.findings.is_listed).then_some(unlisted);
             let left = self.reported.is_none().then_some(left);
-            waiting.wait(self.net.next_wakeup().into_iter().chain(left).min())?;
+            waiting.wait(self.net.next_wakeup().into_iter().chain(left).chain(unlisted).min())?;
         }
     }
 
@@ -99,12 +104,14 @@ impl Doctor<'_> {
         for event in self.net.events() {
             news.extend(self.findings.handle_event(&event));
             if let Event::Reach(reach) = event {
+                self.findings.is_listed = true;
                 news.extend(self.findings.handle_reach(reach));
             }
         }
         // The first picture is no change, and events can be missed.
         news.extend(self.findings.handle_reach(self.net.reach()));
-        for line in news {
+        // Once is enough: the log has the same in its own words.
+        for line in news.into_iter().filter(|_| !is_logged()) {
             // It may hold what routers and servers said.
             self.output.tell(|| harmless(&line));
         }
@@ -125,8 +132,9 @@ impl Doctor<'_> {
 
     fn report(&mut self) -> Result<(), Failure> {
         let advice = advice(&self.findings, self.options);
-        let Self { output, findings, .. } = self;
-        output.report(|| report::json(&findings.reach, &advice), || report::text(findings, &advice))?;
+        let Self { output, findings, options, .. } = self;
+        let fixed = options.reach.node_type.is_some();
+        output.report(|| report::json(findings, &advice), || report::text(findings, fixed, &advice))?;
         self.reported = Some(without_times(&self.findings.reach));
         Ok(())
     }
@@ -135,7 +143,10 @@ impl Doctor<'_> {
         let answered = self.findings.reach.servers.iter().any(|server| server.kind.is_some());
         match self.options.rendezvous.is_empty() || answered {
             true => Ok(()),
-            false => Err(Failure::Run("no rendezvous server answers".into())),
+            false if self.findings.are_servers_down() => {
+                Err(Failure::Run("no rendezvous server answers".into()))
+            }
+            false => Err(Failure::Run("no rendezvous server has answered in time".into())),
         }
     }
 

@@ -121,6 +121,11 @@ impl Output {
     }
 }
 
+/// Whether the log goes to standard error, too, and tells who comes and goes, and what is found out.
+pub(crate) fn is_logged() -> bool {
+    log::log_enabled!(target: "p2poll", log::Level::Info)
+}
+
 /// Something for a person that matters also to one who wants to be told as little as can be.
 pub(crate) fn complain(text: impl Display) {
     // Without standard error there is nobody to tell.

@@ -13,7 +13,7 @@
 //! Everything is in network namespaces without names, which this process alone holds: nothing of it is seen from
 //! outside, any number of laboratories run side by side with the same addresses, and when the process ends, however
 //! it ends, the kernel takes all of it away. Programs that were started inside are killed with the thread that started
-//! them.
+//! them, and those that these started with the machine that they run on.
 
 mod daemon;
 mod frame;

@@ -1,22 +1,28 @@
 //! A network namespace without a name: it lives as long as this process holds it, so nothing has to be cleaned up,
 //! however the process ends.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{Error, Result, Write};
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::panic::resume_unwind;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tappers::{Interface, Tap};
 
 use super::frame::mac;
 use super::segment::{End, Plug, Segment};
 
-/// One machine's network.
+/// So often it is looked for programs that are to end.
+const ROUNDS: usize = 100;
+
+/// One machine's network. Programs that run in it end with it.
 #[derive(Debug)]
 pub(crate) struct Space {
     handle: File,
@@ -113,10 +119,42 @@ impl Space {
         self.inside(|| fs::write(format!("/proc/sys/{variable}"), value))
     }
 
+    /// Processes in here. Threads of ours that are here are not meant, and those that have ended are nowhere.
+    fn inhabitants(&self) -> Vec<Pid> {
+        let place = |data: Metadata| (data.dev(), data.ino());
+        let (Ok(here), Ok(entries)) = (self.handle.metadata(), fs::read_dir("/proc")) else {
+            return Vec::new();
+        };
+        let here = place(here);
+        let processes = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let others = processes.filter(|&process| process != std::process::id() as i32);
+        let lives_here = |process: &i32| {
+            fs::metadata(format!("/proc/{process}/ns/net")).is_ok_and(|data| place(data) == here)
+        };
+        others.filter(lives_here).map(Pid::from_raw).collect()
+    }
+
     /// What `/proc` calls this space: the same text for every process and thread in it.
     pub(crate) fn identity(&self) -> Result<String> {
         let link = self.inside(|| fs::read_link("/proc/thread-self/ns/net"))?;
         Ok(link.to_string_lossy().into_owned())
+    }
+}
+
+/// Whoever still runs in here, for instance in a shell's background, ends: such a program would keep the namespace.
+impl Drop for Space {
+    fn drop(&mut self) {
+        // One that is just starting others may be faster than a single look.
+        for _ in 0..ROUNDS {
+            let inhabitants = self.inhabitants();
+            if inhabitants.is_empty() {
+                return;
+            }
+            for process in inhabitants {
+                _ = kill(process, Signal::SIGKILL);
+            }
+            thread::yield_now();
+        }
     }
 }
 

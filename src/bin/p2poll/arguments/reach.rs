@@ -18,7 +18,7 @@ pub(crate) struct ReachOptions {
     pub(crate) nat: Option<NatKind>,
 
     /// Its address as the outside sees it [default: as the rendezvous servers or the router say]
-    #[arg(long, value_name = "IP", value_parser = address)]
+    #[arg(long, value_name = "IP", value_parser = outside_address)]
     pub(crate) wan_ip: Option<IpAddr>,
 
     /// The only network interface whose addresses count as its own, and to which a router forwards [default: all]
@@ -89,6 +89,16 @@ fn nat_kind(text: &str) -> Result<NatKind, &'static str> {
     }
 }
 
+/// One that may be an address outside, of this network or of a larger one.
+fn outside_address(text: &str) -> Result<IpAddr, &'static str> {
+    let ip = address(text)?;
+    let plain = ip.to_canonical();
+    match plain.is_loopback() || plain.is_unspecified() || plain.is_multicast() {
+        true => Err("nobody outside can connect there"),
+        false => Ok(ip),
+    }
+}
+
 fn address(text: &str) -> Result<IpAddr, &'static str> {
     text.parse().map_err(|_| "it is no IP address; write one without a port, like 192.0.2.1 or 2001:db8::1")
 }
@@ -110,6 +120,16 @@ mod tests {
         }
         for bad in ["", "delta", "delta:", "delta:0", "delta:x", "Preserving", "symmetric"] {
             assert!(nat_kind(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_seen_at_loopback() {
+        for good in ["192.0.2.1", "10.0.0.1", "2001:db8::1"] {
+            assert!(outside_address(good).is_ok(), "{good}");
+        }
+        for bad in ["127.0.0.1", "0.0.0.0", "::", "::1", "::ffff:127.0.0.1", "224.0.0.1", "192.0.2.1:80"] {
+            assert!(outside_address(bad).is_err(), "{bad}");
         }
     }
 }

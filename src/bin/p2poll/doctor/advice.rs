@@ -1,11 +1,11 @@
 //! What to do about what was found, in plain words, the most important first.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use p2poll::{Doubt, Mapping, MappingFault, Nat, NatKind, NodeType, Reach, Reachability, ServerFault};
 
 use super::findings::Findings;
-use super::report::{entrance, list};
+use super::report::{entrance, seen};
 use crate::arguments::DoctorOptions;
 
 /// Whole sentences, at least one.
@@ -37,10 +37,19 @@ impl Case<'_> {
     /// Where the machine is.
     fn place(&self) -> Vec<String> {
         let mut advice = Vec::new();
-        if self.reach.lan.is_empty() {
-            advice.push(match &self.options.reach.interface {
-                Some(name) => format!("Check --interface {name}: no interface of that name has an address."),
-                None => "Connect this machine to a network: it has no address in one.".into(),
+        let DoctorOptions { bind, reach: given, .. } = self.options;
+        if self.reach.lan.is_empty()
+            && self.findings.is_listed
+            && (given.interface.is_some() || !self.is_alone())
+        {
+            advice.push(match (&given.interface, bind) {
+                (Some(name), Some(ip)) => {
+                    format!("Check --interface {name} and --bind {ip}: no interface of that name has that address.")
+                }
+                (Some(name), None) => format!(
+                    "Check --interface {name}: no interface of that name has an address at which others could reach it."
+                ),
+                (None, _) => "Connect this machine to a network: it has no address in one.".into(),
             });
         }
         if self.is_alone() {
@@ -61,7 +70,7 @@ impl Case<'_> {
                  others can connect to this machine, and what kind of NAT it is behind."
                     .into(),
             );
-        } else if self.are_servers_down() {
+        } else if self.findings.are_servers_down() {
             advice.push(
                 "Check this machine's connection to the internet, the names and ports of the rendezvous servers, and \
                  whether a firewall keeps connections from going out: no rendezvous server answers."
@@ -72,7 +81,7 @@ impl Case<'_> {
         {
             advice.push(
                 "Ask a rendezvous server of p2poll, too (anybody can run one: p2poll rendezvous): those that answer \
-                 speak pyp2p's protocol only, and can not tell what was to be found out."
+                 can not tell what was to be found out: they speak pyp2p's protocol only, or try no ports."
                     .into(),
             );
         }
@@ -85,10 +94,11 @@ impl Case<'_> {
         let mut advice = Vec::new();
         match reachable {
             Reachability::Yes => {
-                advice.extend(entrance(self.reach).map(|at| match self.is_alone() {
-                    true => format!("Nothing has to be done for programs on this machine: they can connect to {at}."),
-                    false => format!("Nothing has to be done for others to connect: they can, to {at}."),
-                }));
+                advice.extend(entrance(self.reach).map(|at| self.way_is_open(at)));
+                if self.is_mapped() {
+                    let when = "For a program that does not ask the router by itself, ";
+                    advice.push(self.by_hand(when));
+                }
                 return advice;
             }
             Reachability::Unknown(Doubt::Busy) => advice.push(
@@ -96,8 +106,8 @@ impl Case<'_> {
                     .into(),
             ),
             Reachability::Unknown(Doubt::TooFar) => advice.push(
-                "Ask a rendezvous server that is nearer: those that answer are too far away to tell whether others can \
-                 connect."
+                "Ask a rendezvous server that is nearer, or try again when this machine has less to do: those that answer \
+                 are too far away, or this program answered too late, to tell whether others can connect."
                     .into(),
             ),
             _ => {}
@@ -113,6 +123,19 @@ impl Case<'_> {
             advice.extend(self.way_in());
         }
         advice
+    }
+
+    fn way_is_open(&self, at: SocketAddr) -> String {
+        match (self.is_alone(), self.is_mapped()) {
+            (true, _) => {
+                format!("Nothing has to be done for programs on this machine: they can connect to {at}.")
+            }
+            (_, false) => format!("Nothing has to be done for others to connect: they can, to {at}."),
+            (_, true) => format!(
+                "Nothing has to be done for others to connect to a p2poll program: they can, to {at}. One that listens \
+                 here asks the router by itself, as was done now; what was asked for now ends with this examination."
+            ),
+        }
     }
 
     /// What is to be opened: a firewall, or the NAT.
@@ -165,6 +188,7 @@ impl Case<'_> {
                 vec![format!("Find the second NAT: the router has no public address itself. {SECOND_NAT}")]
             }
             Mapping::Failed { upnp, nat_pmp } => self.refused(&[upnp, nat_pmp]),
+            Mapping::Waiting | Mapping::Searching => Vec::new(),
             _ if is_closed => vec![self.by_hand("")],
             _ => Vec::new(),
         }
@@ -237,11 +261,11 @@ impl Case<'_> {
         if self.reach.reachable != Reachability::No || self.is_alone() {
             return Vec::new();
         }
-        let mut advice = vec![
-            "Until then use peers to which others can connect: this machine can connect to them, but nobody can \
-             connect to it. p2poll punches no holes into NATs yet, and has no relay."
-                .to_owned(),
-        ];
+        let when = if self.is_nobody_to_connect() { "Use" } else { "Until then use" };
+        let mut advice = vec![format!(
+            "{when} peers to which others can connect: this machine can connect to them, but nobody can connect to it. \
+             p2poll punches no holes into NATs yet, and has no relay."
+        )];
         if self.reach.nat.kind() == Some(NatKind::Random) {
             advice.push(
                 "Do not count on hole punching later: this NAT chooses ports that nobody can foretell, so that only \
@@ -264,7 +288,7 @@ impl Case<'_> {
 
     /// What is wrong with one server, in so far as it is not the same with all.
     fn single_servers(&self) -> Vec<String> {
-        let all_down = self.are_servers_down();
+        let all_down = self.findings.are_servers_down();
         let faults = self.reach.servers.iter().filter(|server| server.kind.is_none());
         faults
             .filter_map(|server| match self.findings.fault(server)? {
@@ -299,11 +323,17 @@ impl Case<'_> {
             }
         }
         if let Some(wan) = options.wan_ip {
-            let seen = self.reach.servers.iter().filter_map(|server| Some(server.seen?.ip().to_canonical()));
-            let seen: Vec<IpAddr> = seen.filter(|seen| seen.is_ipv4() == wan.is_ipv4()).collect();
-            if !seen.is_empty() && !seen.contains(&wan) {
-                advice
-                    .push(format!("Check --wan-ip {wan}: the rendezvous servers see {}.", list(&seen[..1])));
+            let (same, other): (Vec<IpAddr>, Vec<IpAddr>) =
+                seen(self.reach).partition(|seen| seen.is_ipv4() == wan.is_ipv4());
+            let family = if wan.is_ipv4() { "IPv4" } else { "IPv6" };
+            match (&same[..], &other[..]) {
+                ([], [seen, ..]) => advice.push(format!(
+                    "Check --wan-ip {wan}: the rendezvous servers see {seen}, and no address of {family}."
+                )),
+                ([seen, ..], _) if !same.contains(&wan) => {
+                    advice.push(format!("Check --wan-ip {wan}: the rendezvous servers see {seen}."));
+                }
+                _ => {}
             }
         }
         advice
@@ -312,17 +342,18 @@ impl Case<'_> {
     /// It listens on loopback only.
     fn is_alone(&self) -> bool {
         let lan = &self.reach.lan;
-        !lan.is_empty() && lan.iter().all(|lan| lan.address.is_loopback())
+        self.options.bind.is_some_and(|ip| ip.is_loopback())
+            || (!lan.is_empty() && lan.iter().all(|lan| lan.address.is_loopback()))
+    }
+
+    /// Others get in by the router's leave.
+    fn is_mapped(&self) -> bool {
+        matches!(self.reach.mapping, Mapping::Mapped { .. })
     }
 
     /// The user said so.
     fn is_nobody_to_connect(&self) -> bool {
         self.options.reach.node_type.is_some_and(|kind| NodeType::from(kind) != NodeType::Passive)
-    }
-
-    fn are_servers_down(&self) -> bool {
-        let servers = &self.reach.servers;
-        !servers.is_empty() && servers.iter().all(|server| self.findings.fault(server).is_some())
     }
 
     fn is_unanswered(&self) -> bool {
@@ -393,7 +424,7 @@ mod tests {
     }
 
     fn told(reach: Reach, options: &DoctorOptions) -> Vec<String> {
-        advice(&Findings { reach: Arc::new(reach), ..Findings::default() }, options)
+        advice(&Findings { reach: Arc::new(reach), is_listed: true, ..Findings::default() }, options)
     }
 
     /// Of a machine that is behind a NAT, to which nobody can connect.
@@ -429,7 +460,12 @@ mod tests {
             reach.mapping = Mapping::Mapped { protocol: MappingProtocol::Upnp, external, lease: None };
             reach.port = Some(5000);
         });
-        assert!(told(mapped, &options(|_| {}))[0].ends_with("203.0.113.7:5000."));
+        // Who listens at 4000 is one that asked the router, or one for whom it was forwarded by hand.
+        let begin = [
+            "Nothing has to be done for others to connect to a p2poll program: they can, to 203.0.113.7:5000.",
+            "For a program that does not ask the router by itself, forward TCP port 4000 to 192.168.1.5 by hand",
+        ];
+        assert_told(mapped, &options(|_| {}), &begin);
         let six = picture(|reach| reach.wan = Some("2001:db8::5".parse().unwrap()));
         assert!(told(six, &options(|_| {}))[0].ends_with("[2001:db8::5]:4000."));
     }
@@ -607,6 +643,8 @@ mod tests {
         assert_told(reachable(Doubt::TooFar), &options(|_| {}), &["Ask a rendezvous server that is nearer"]);
         assert_told(reachable(Doubt::Unanswered), &options(|_| {}), &["Try again"]);
         assert_told(reachable(Doubt::Pending), &options(|_| {}), &["Give it more time"]);
+        let asked = closed(|reach| reach.mapping = Mapping::Searching);
+        assert_told(asked, &options(|_| {}), &[UNTIL_THEN, "Give it more time"]);
     }
 
     #[test]
@@ -620,7 +658,7 @@ mod tests {
         assert_told(picture(|_| {}), &typed("active"), &[nothing, "Leave out --node-type active"]);
         let begin = ["Forward TCP port 4000", UNTIL_THEN, "Leave out --node-type passive"];
         assert_told(closed(|_| {}), &typed("passive"), &begin);
-        assert_told(closed(|_| {}), &typed("active"), &[UNTIL_THEN]);
+        assert_told(closed(|_| {}), &typed("active"), &["Use peers"]);
 
         let wan_ip = Some([198, 51, 100, 1].into());
         let fixed = with(ReachOptions { wan_ip, ..Default::default() });
@@ -631,6 +669,10 @@ mod tests {
             &[nothing, "Check --wan-ip 198.51.100.1: the rendezvous"],
         );
         assert_told(seen([198, 51, 100, 1]), &fixed, &[nothing]);
+        let six = picture(|reach| reach.servers[0].seen = Some("[2001:db8::5]:9".parse().unwrap()));
+        let check =
+            "Check --wan-ip 198.51.100.1: the rendezvous servers see 2001:db8::5, and no address of IPv4.";
+        assert_told(six, &fixed, &[nothing, check]);
 
         let nowhere = || picture(|reach| reach.lan.clear());
         assert_told(nowhere(), &options(|_| {}), &["Connect this machine to a network", nothing]);

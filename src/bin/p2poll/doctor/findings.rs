@@ -12,17 +12,30 @@ use p2poll::{
 pub(super) struct Findings {
     pub(super) reach: Arc<Reach>,
     pub(super) faults: BTreeMap<Arc<str>, ServerFault>,
+    /// The picture is more than the very first one, which knows of no interfaces and so of nothing to be found out.
+    pub(super) is_listed: bool,
 }
 
 impl Findings {
     /// Nothing is being found out any more.
     pub(super) fn is_certain(&self) -> bool {
-        let Reach { nat, reachable, mapping, servers, .. } = &*self.reach;
-        *nat != Nat::Unknown(Doubt::Pending)
-            && *reachable != Reachability::Unknown(Doubt::Pending)
-            && !matches!(mapping, Mapping::Waiting | Mapping::Searching)
+        let Reach { nat, reachable, mapping, servers, lan, .. } = &*self.reach;
+        let is_listed = self.is_listed || !lan.is_empty();
+        // With no server nothing more comes for a long time.
+        let is_open = *nat == Nat::Unknown(Doubt::Pending)
+            || *reachable == Reachability::Unknown(Doubt::Pending)
+            || (*mapping == Mapping::Waiting && !is_put_off(*reachable));
+        is_listed
+            && *mapping != Mapping::Searching
+            && (!is_open || self.are_servers_down())
             // What one server says may be enough; but then the others would be said not to answer before they could.
             && servers.iter().all(|server| server.kind.is_some() || self.fault(server).is_some())
+    }
+
+    /// There are servers, and each has failed.
+    pub(super) fn are_servers_down(&self) -> bool {
+        let servers = &self.reach.servers;
+        !servers.is_empty() && servers.iter().all(|server| self.fault(server).is_some())
     }
 
     /// Why a server does not answer; `None` while it does, or may still.
@@ -76,6 +89,12 @@ impl Findings {
         }
         news
     }
+}
+
+/// Whether it is tried again only when nobody waits any more: the mapping, which waits for it, does so, too.
+fn is_put_off(reachable: Reachability) -> bool {
+    use Doubt::{Busy, ServersDown, TooFar, Unanswered};
+    matches!(reachable, Reachability::Unknown(Busy | ServersDown | TooFar | Unanswered))
 }
 
 /// The same picture as far as anything follows from it: how long answers take changes all the time.
@@ -158,9 +177,36 @@ mod tests {
         for known in [
             picture(|reach| reach.nat = Nat::Unknown(Doubt::OneObserver)),
             picture(|reach| reach.reachable = Reachability::Unknown(Doubt::Busy)),
+            picture(|reach| {
+                reach.reachable = Reachability::Unknown(Doubt::Busy);
+                reach.mapping = Mapping::Waiting;
+            }),
         ] {
             assert!(is_certain(known.clone()), "{known:?}");
         }
+    }
+
+    #[test]
+    fn before_the_interfaces_are_listed_nothing_is_certain() {
+        let reach = Arc::new(picture(|reach| reach.lan.clear()));
+        let mut findings = Findings { reach, ..Findings::default() };
+        assert!(!findings.is_certain());
+        findings.is_listed = true;
+        assert!(findings.is_certain(), "there are none");
+    }
+
+    #[test]
+    fn when_every_server_has_failed_no_more_is_waited_for() {
+        let reach = Arc::new(picture(|reach| {
+            reach.servers = ["a:1", "b:1"].map(|name| server(name, None)).into();
+            reach.nat = Nat::Unknown(Doubt::Pending);
+            reach.mapping = Mapping::Waiting;
+        }));
+        let mut findings = Findings { reach, ..Findings::default() };
+        findings.handle_event(&down("a:1", ServerFault::Unreachable));
+        assert!(!findings.is_certain() && !findings.are_servers_down());
+        findings.handle_event(&down("b:1", ServerFault::Unreachable));
+        assert!(findings.is_certain() && findings.are_servers_down());
     }
 
     #[test]

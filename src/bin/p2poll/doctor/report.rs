@@ -4,38 +4,48 @@ use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use p2poll::{Mapping, MappingProtocol, Nat, NatKind, NodeType, Reach, ServerKind, ServerSight};
+use p2poll::{
+    Mapping, MappingProtocol, Nat, NatKind, NodeType, Reach, Reachability, ServerKind, ServerSight,
+};
 use serde_json::{Value, json};
 
 use super::findings::Findings;
 use crate::output::{harmless, nat_json};
 
 /// With the fields in the order in which the help names them.
-pub(super) fn json(reach: &Reach, advice: &[String]) -> Value {
-    let Reach { node_type, nat, wan, lan, port, reachable, mapping, servers, .. } = reach;
+pub(super) fn json(findings: &Findings, advice: &[String]) -> Value {
+    let Reach { node_type, nat, wan, lan, port, reachable, mapping, servers, translated, .. } =
+        &*findings.reach;
+    let reachable_why = match reachable {
+        Reachability::Unknown(doubt) => Some(doubt.to_string()),
+        _ => None,
+    };
     json!({
         "event": "doctor",
         "node_type": node_type.to_string(),
-        "nat": nat_json(nat.kind()),
+        "nat": nat_and_why_json(*nat, *translated),
         "wan": wan.map(|ip| ip.to_string()),
         "lan": lan.iter().map(|lan| lan.address.to_string()).collect::<Vec<_>>(),
         "port": port,
         "reachable": reachable.answer(),
         "mapping": mapping_json(mapping),
-        "servers": servers.iter().map(server_json).collect::<Vec<_>>(),
+        "servers": servers.iter().map(|server| server_json(findings, server)).collect::<Vec<_>>(),
         "advice": advice,
+        "reachable_why": reachable_why,
     })
 }
 
 /// Whole lines: the findings, an empty line, the advice.
-pub(super) fn text(findings: &Findings, advice: &[String]) -> String {
+///
+/// `fixed`: the user has said of which type the node is.
+pub(super) fn text(findings: &Findings, fixed: bool, advice: &[String]) -> String {
     let Reach { nat, wan, lan, port, reachable, mapping, .. } = &*findings.reach;
     let mut text = String::new();
     // What routers say, and servers are called, makes no lines of its own and commands no terminal.
     let mut row = |name: &str, what: &dyn Display| {
         text.push_str(&format!("{name:<18}{}\n", harmless(&what.to_string())));
     };
-    row("node type", &node_type(&findings.reach));
+    row("node type", &node_type(&findings.reach, fixed));
     row("NAT", &explained(*nat));
     row("outside address", &or_unknown(*wan));
     row("addresses here", &if lan.is_empty() { "none".into() } else { list(lan) });
@@ -54,13 +64,31 @@ pub(super) fn list(items: &[impl Display]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Where others can connect to, as far as it is known. What the outside sees goes before what the router says.
+/// Where others can connect to, as far as it is known. What the outside sees goes before what the router says, and that
+/// before what the user says.
 pub(super) fn entrance(reach: &Reach) -> Option<SocketAddr> {
-    match (reach.wan, reach.port, &reach.mapping) {
+    let wan = reach.wan.filter(|wan| seen(reach).any(|seen| seen == *wan));
+    match (wan, reach.port, &reach.mapping) {
         (Some(wan), Some(port), _) => Some(SocketAddr::new(wan, port)),
         (_, _, Mapping::Mapped { external, .. }) => Some(*external),
-        _ => None,
+        (_, port, _) => Some(SocketAddr::new(seen(reach).next().or(reach.wan)?, port?)),
     }
+}
+
+/// This machine's addresses as the servers see them.
+pub(super) fn seen(reach: &Reach) -> impl Iterator<Item = IpAddr> + '_ {
+    reach.servers.iter().filter_map(|server| Some(server.seen?.ip().to_canonical()))
+}
+
+/// With why the kind is not known, and whether addresses are translated, after what the other events have of a NAT.
+fn nat_and_why_json(nat: Nat, translated: Option<bool>) -> Value {
+    let mut value = nat_json(nat.kind());
+    value["why"] = match nat {
+        Nat::Unknown(doubt) => doubt.to_string().into(),
+        _ => Value::Null,
+    };
+    value["translated"] = translated.into();
+    value
 }
 
 fn mapping_json(mapping: &Mapping) -> Value {
@@ -77,11 +105,12 @@ fn mapping_json(mapping: &Mapping) -> Value {
     json!({ "protocol": protocol, "external": external, "why": mapping.to_string() })
 }
 
-fn server_json(server: &ServerSight) -> Value {
+fn server_json(findings: &Findings, server: &ServerSight) -> Value {
     json!({
         "addr": &*server.name,
         "kind": server.kind.map(|kind| kind.to_string()),
         "rtt_ms": server.rtt.map(milliseconds),
+        "why": findings.fault(server).map(|fault| fault.to_string()),
     })
 }
 
@@ -90,15 +119,25 @@ fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
-fn node_type(reach: &Reach) -> String {
+fn node_type(reach: &Reach, fixed: bool) -> String {
     let node_type = reach.node_type;
+    if fixed {
+        let but = match (node_type, reach.reachable.answer()) {
+            (NodeType::Passive, Some(false)) => ", though nobody can connect to it",
+            (NodeType::Simultaneous | NodeType::Active, Some(true)) => ", though others can connect to it",
+            _ => "",
+        };
+        return format!("{node_type} (as given{but})");
+    }
     let meaning = match node_type {
         NodeType::Passive => match reach.reachable.answer() {
             Some(true) => "others can connect to it",
             Some(false) => "though nobody can connect to it",
             None => "as far as is known",
         },
-        NodeType::Simultaneous => "nobody can just connect to it, but its NAT can be foretold",
+        NodeType::Simultaneous => {
+            "nobody can just connect to it, but its NAT can be foretold (hole punching, not yet)"
+        }
         _ => "nobody can connect to it, it connects to others",
     };
     format!("{node_type} ({meaning})")
@@ -148,10 +187,14 @@ fn server_text(findings: &Findings, server: &ServerSight) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use p2poll::{Doubt, MappingFault, Reachability};
+    use p2poll::{Doubt, MappingFault, ServerFault};
 
     use super::super::pictures::{lan, picture, server};
     use super::*;
+
+    fn of(reach: Reach) -> Findings {
+        Findings { reach: Arc::new(reach), ..Findings::default() }
+    }
 
     #[test]
     fn programs_get_every_field_in_its_order() {
@@ -164,35 +207,38 @@ mod tests {
             reach.servers.push(server("[2001:db8::1]:3", Some(ServerKind::Pyp2p)));
             reach.servers.push(server("down.example:4", None));
         });
+        let mut findings = of(reach);
+        findings.faults.insert("down.example:4".into(), ServerFault::Slow);
         assert_eq!(
-            json(&reach, &["Do this.".into(), "Then that.".into()]).to_string(),
-            r#"{"event":"doctor","node_type":"passive","nat":{"kind":"delta","delta":-2},"#.to_owned()
+            json(&findings, &["Do this.".into(), "Then that.".into()]).to_string(),
+            r#"{"event":"doctor","node_type":"passive","nat":{"kind":"delta","delta":-2,"why":null,"translated":true},"#
+                .to_owned()
                 + r#""wan":"203.0.113.7","lan":["192.168.1.5"],"port":4001,"reachable":true,"#
                 + r#""mapping":{"protocol":"natpmp","external":"203.0.113.7:4001","#
                 + r#""why":"203.0.113.7:4001 by NAT-PMP, for 3600 s at a time"},"#
-                + r#""servers":[{"addr":"a.example:1","kind":"p2poll","rtt_ms":12.345},"#
-                + r#"{"addr":"b.example:2","kind":"p2poll","rtt_ms":12.345},"#
-                + r#"{"addr":"[2001:db8::1]:3","kind":"pyp2p","rtt_ms":12.345},"#
-                + r#"{"addr":"down.example:4","kind":null,"rtt_ms":null}],"#
-                + r#""advice":["Do this.","Then that."]}"#
+                + r#""servers":[{"addr":"a.example:1","kind":"p2poll","rtt_ms":12.345,"why":null},"#
+                + r#"{"addr":"b.example:2","kind":"p2poll","rtt_ms":12.345,"why":null},"#
+                + r#"{"addr":"[2001:db8::1]:3","kind":"pyp2p","rtt_ms":12.345,"why":null},"#
+                + r#"{"addr":"down.example:4","kind":null,"rtt_ms":null,"why":"did not answer in time"}],"#
+                + r#""advice":["Do this.","Then that."],"reachable_why":null}"#
         );
     }
 
     #[test]
     fn what_is_not_known_is_null() {
         assert_eq!(
-            json(&Reach::default(), &[]).to_string(),
-            r#"{"event":"doctor","node_type":"passive","nat":{"kind":null,"delta":null},"wan":null,"lan":[],"#
-                .to_owned()
+            json(&Findings::default(), &[]).to_string(),
+            r#"{"event":"doctor","node_type":"passive","#.to_owned()
+                + r#""nat":{"kind":null,"delta":null,"why":"not found out yet","translated":null},"wan":null,"lan":[],"#
                 + r#""port":null,"reachable":null,"#
                 + r#""mapping":{"protocol":"none","external":null,"why":"not known yet whether it is needed"},"#
-                + r#""servers":[],"advice":[]}"#
+                + r#""servers":[],"advice":[],"reachable_why":"not found out yet"}"#
         );
     }
 
     #[test]
     fn every_kind_has_its_word() {
-        let words = |change: fn(&mut Reach)| json(&picture(change), &[]);
+        let words = |change: fn(&mut Reach)| json(&of(picture(change)), &[]);
         for (kind, word) in
             [(NatKind::Preserving, "preserving"), (NatKind::Reuse, "reuse"), (NatKind::Random, "random")]
         {
@@ -226,7 +272,7 @@ mod tests {
             reach.servers.push(server("down.example:4", None));
             reach.servers[1].addr = Some(([192, 0, 2, 1], 2).into());
         });
-        let findings = Findings { reach: Arc::new(reach), ..Findings::default() };
+        let findings = of(reach);
         let expected = "\
 node type         passive (others can connect to it)
 NAT               preserving (the outside port is the inside one)
@@ -242,7 +288,41 @@ servers           a.example:1: answers in 12.3 ms
 What to do:
 - Rest.
 ";
-        assert_eq!(text(&findings, &["Rest.".into()]), expected);
+        assert_eq!(text(&findings, false, &["Rest.".into()]), expected);
+    }
+
+    #[test]
+    fn a_type_that_was_given_is_not_explained_by_what_was_found() {
+        let open = picture(|reach| reach.node_type = NodeType::Active);
+        assert_eq!(node_type(&open, true), "active (as given, though others can connect to it)");
+        let closed = picture(|reach| reach.reachable = Reachability::No);
+        assert_eq!(node_type(&closed, true), "passive (as given, though nobody can connect to it)");
+        assert_eq!(node_type(&picture(|_| {}), true), "passive (as given)");
+    }
+
+    #[test]
+    fn the_entrance_is_where_somebody_has_been_seen() {
+        let wrong = Some([198, 51, 100, 1].into());
+        let seen = |reach: &mut Reach| reach.servers[0].seen = Some(([203, 0, 113, 7], 9).into());
+        let at = |text: &str| Some(text.parse().unwrap());
+        let mapped = |reach: &mut Reach| {
+            let (protocol, external) = (MappingProtocol::Upnp, ([203, 0, 113, 7], 5000).into());
+            (reach.mapping, reach.wan) = (Mapping::Mapped { protocol, external, lease: None }, wrong);
+            reach.port = Some(5000);
+        };
+        assert_eq!(entrance(&picture(mapped)), at("203.0.113.7:5000"));
+        let given = picture(|reach| {
+            reach.wan = wrong;
+            seen(reach);
+        });
+        assert_eq!(entrance(&given), at("203.0.113.7:4000"));
+        // It is wrong of the router that says so, not of the outside.
+        let lied = picture(|reach| {
+            mapped(reach);
+            reach.wan = Some([192, 0, 2, 9].into());
+            reach.servers[1].seen = Some(([192, 0, 2, 9], 9).into());
+        });
+        assert_eq!(entrance(&lied), at("192.0.2.9:5000"));
     }
 
     #[test]
@@ -251,17 +331,17 @@ What to do:
             let upnp = MappingFault::Other("\x1b[2J\nreachable yes".into());
             reach.mapping = Mapping::Failed { upnp, nat_pmp: MappingFault::NotAsked };
         });
-        let findings = Findings { reach: Arc::new(reach), ..Findings::default() };
-        let text = text(&findings, &["It says \x1b[2J\nNothing.".into()]);
+        let findings = of(reach);
+        let text = text(&findings, false, &["It says \x1b[2J\nNothing.".into()]);
         assert_eq!(text.lines().count(), 12, "{text}");
         assert!(!text.contains('\x1b'), "{text}");
-        let value = json(&findings.reach, &[]).to_string();
+        let value = json(&findings, &[]).to_string();
         assert!(!value.contains(['\x1b', '\n']), "{value}");
     }
 
     #[test]
     fn what_is_not_known_is_said() {
-        let text = text(&Findings::default(), &[]);
+        let text = text(&Findings::default(), false, &[]);
         for line in [
             "node type         passive (as far as is known)\n",
             "NAT               unknown: not found out yet\n",
