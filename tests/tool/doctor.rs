@@ -121,6 +121,17 @@ fn a_person_reads_what_goes_on_and_then_the_report() {
 }
 
 #[test]
+fn what_the_log_tells_is_not_told_a_second_time() {
+    let (_server, rendezvous) = server();
+    let mut doctor = doctor(&["-v", "--rendezvous", &rendezvous.to_string()]);
+    doctor.rest();
+    assert_eq!(doctor.status(), Some(0));
+    let told = doctor.complaint();
+    assert!(told.contains("reach: passive"), "{told}");
+    assert!(!told.contains(&format!("p2poll: rendezvous server {rendezvous} answers")), "{told}");
+}
+
+#[test]
 fn who_has_enough_gets_the_report_of_what_is_known() {
     // Somebody who listens and never answers: nothing gets certain.
     let mut silent = mio::net::TcpListener::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
@@ -132,6 +143,11 @@ fn who_has_enough_gets_the_report_of_what_is_known() {
     assert_structure(&report);
     advised(&report, "Give it more time with --wait");
     assert_eq!(doctor.status(), Some(1));
+    assert!(
+        doctor.complaint().contains("no rendezvous server has answered in time"),
+        "{}",
+        doctor.complaint()
+    );
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub(crate) struct ReachOptions {
 pub(crate) enum NodeKind {
     /// Anybody can connect to its port: it is advertised
     Passive,
-    /// A peer that connects at the same time as it does can meet it: it is not advertised
+    /// A peer that connects at the same time as it does can meet it (hole punching, not yet): it is not advertised
     Simultaneous,
     /// Nobody can connect to it: it connects to others and is not advertised
     Active,

@@ -196,6 +196,10 @@ impl Case<'_> {
 
     fn refused(&self, faults: &[&MappingFault]) -> Vec<String> {
         if faults.contains(&&MappingFault::NoAddress) {
+            if self.reach.lan.is_empty() {
+                // It was said already why, and what to do.
+                return Vec::new();
+            }
             return vec![
                 "Give this machine an IPv4 address in the router's network: routers forward ports of IPv4 only.".into(),
             ];
