@@ -57,7 +57,10 @@ pub(super) fn add(
         mapping.public_port() != 0 && !mapping.lifetime().is_zero()
     });
     match granted {
-        Ok(mapping) => Ok(Added { external: mapping.public_port(), lease: Some(*mapping.lifetime()) }),
+        Ok(mapping) => {
+            let (external, lease) = (mapping.public_port(), Some(*mapping.lifetime()));
+            Ok(Added { external, lease, is_ours: true })
+        }
         Err(fault) => Err(Refusal::Fault(fault)),
     }
 }
