@@ -2,6 +2,11 @@
 //! reads as zeros) and whether an answer belongs to the question; it repeats for two minutes; its port is fixed and its
 //! socket is bound to no address of ours. So each question has a socket of its own, its answer is checked, and the
 //! deadline is kept here.
+//!
+//! A limit: NAT-PMP can not be asked what there is. Where a router keeps what it was asked for by NAT-PMP in one table with
+//! the rest (miniupnpd does), a mapping to us that somebody made by hand is replaced by ours, and goes with it. UPnP can
+//! look, and does, but it is found later than NAT-PMP, if at all, and what its table says of our own NAT-PMP mapping has
+//! no certain mark by which to tell it from another's.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::thread;
@@ -65,7 +70,7 @@ pub(super) fn add(
     }
 }
 
-/// Deletes what leads to our internal port: it goes by that, so that nobody else's mapping can be meant.
+/// Deletes what leads to our internal port: it goes by that, so that what leads to somebody else can not be meant.
 pub(super) fn remove(router: Ipv4Addr, internal: SocketAddrV4, within: Duration) -> Result<(), MappingFault> {
     check_source(router, *internal.ip())?;
     // RFC 6886 section 3.4: with the lifetime 0 the external port is to be 0, too, in the answer also.
