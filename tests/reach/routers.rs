@@ -344,7 +344,7 @@ fn what_was_made_by_hand_is_used_and_stays_as_it_is() {
     let mut net = asking_router(&router).port(port).start().unwrap();
     let mapping = until_mapping(&mut net, is_mapped);
     assert!(is(&mapping, port, MappingProtocol::Upnp, None), "{mapping:?}");
-    assert_eq!(router.mappings(), [by_hand.clone()]);
+    assert_eq!(router.mappings(), std::slice::from_ref(&by_hand));
     assert!(net.finish(PATIENCE).unwrap());
     assert_eq!(router.mappings(), [by_hand]);
     assert_eq!((router.counts().add, router.counts().delete), (0, 0));
