@@ -38,8 +38,8 @@ impl LineEnd {
 pub enum PortMapping {
     /// Never: not one packet is sent for it.
     Off,
-    /// Once a rendezvous server has found that the port can not be reached, or there are servers but none that can
-    /// tell. A node without rendezvous servers asks no router: nothing would tell it that it needs one.
+    /// Once a rendezvous server has found that the port can not be reached, or those that answer can not tell. A node
+    /// without rendezvous servers, or while none answers, asks no router: nothing would tell it that it needs one.
     #[default]
     WhenNeeded,
     /// As soon as the node listens, unless a server has found by then that the port can be reached already.
@@ -197,13 +197,15 @@ impl Config {
         self
     }
 
-    /// The kind of the NAT in front of this node, whatever would be measured; then nothing is measured.
+    /// The kind of the NAT in front of this node, whatever would be measured; then nothing is measured. A wrong one has
+    /// a node that nobody can connect to say that it could be met, or that it could not.
     pub fn nat(mut self, kind: NatKind) -> Self {
         self.nat = Some(kind);
         self
     }
 
-    /// The node's address as the outside sees it, whatever servers and routers say.
+    /// The node's address as the outside sees it, whatever servers and routers say. It is only told, not used: servers list
+    /// a node at the address at which they see it.
     pub fn wan_ip(mut self, address: IpAddr) -> Self {
         self.wan_ip = Some(address);
         self
@@ -217,8 +219,19 @@ impl Config {
         self
     }
 
-    /// Whether a router is asked, by UPnP and NAT-PMP, to forward the port. Defaults to [`PortMapping::WhenNeeded`]. It
-    /// takes the feature `gateway`, which is on by default; without it, it is [`PortMapping::Off`].
+    /// Whether a router is asked, by UPnP and NAT-PMP, to forward the port. Defaults to [`PortMapping::WhenNeeded`], which
+    /// asks no router while there is no rendezvous server. It takes the feature `gateway`, which is on by default;
+    /// without it, it is [`PortMapping::Off`], whatever is said here.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), p2poll::StartError> {
+    /// use p2poll::{Config, Mapping, PortMapping};
+    ///
+    /// let net = Config::new().bind([127, 0, 0, 1].into()).port_mapping(PortMapping::Off).start()?;
+    /// assert_eq!(net.reach().mapping, Mapping::Off);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn port_mapping(mut self, port_mapping: PortMapping) -> Self {
         self.port_mapping = port_mapping;
         self
@@ -564,17 +577,23 @@ impl RendezvousConfig {
         self
     }
 
-    /// How long after it was asked whether a port can be reached a server answers, in any case, between 50 ms and 10
-    /// seconds: when it answers tells nothing of what it found. Defaults to 500 ms: three round trips of 160 ms. Nodes
-    /// for which that is too short learn that it is, not that they can not be reached.
+    /// How long after it was asked whether a port can be reached a server answers, whatever it found: when it answers
+    /// tells nothing. At least 50 ms and at most 10 seconds; with another value the server does not start. Defaults to
+    /// 500 ms: two round trips of 250 ms. Nodes for which that is too short learn that it is, not that they can not be
+    /// reached.
+    ///
+    /// A server connects to nodes from the address at which they reach it. One whose connections leave from
+    /// another address (behind a load balancer, or a NAT with several addresses) is not recognised, and finds every port
+    /// closed: it should not offer to try them, see [`max_probes_per_address`](RendezvousConfig::max_probes_per_address).
     pub fn probe_time(mut self, time: Duration) -> Self {
         self.probe_time = time;
         self
     }
 
     /// How many times a minute a server connects to one address (of IPv6: one /64 network) to find out whether a port there can be
-    /// reached, loopback excepted. Defaults to 10: a few nodes of a household that start, and no port scan. 0: it does
-    /// not offer to.
+    /// reached, loopback excepted (behind a reverse proxy on the same machine every client seems to be on loopback).
+    /// Defaults to 10: a few nodes of a household that start, and no port scan. Who asks more often is told to come
+    /// again later ([`Doubt::Busy`](crate::Doubt::Busy)). 0: it does not offer to.
     pub fn max_probes_per_address(mut self, probes: usize) -> Self {
         self.max_probes_per_address = probes;
         self

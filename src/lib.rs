@@ -72,8 +72,9 @@
 //! picture, `p2poll doctor` prints it with advice.
 //!
 //! - Its *addresses*: those of its interfaces, and the one at which its rendezvous servers see it.
-//! - The *kind of its NAT*: ten short connections to two places where servers listen show which external ports the NAT
-//!   gives them; see [`NatKind`]. They are made only where the address is translated.
+//! - The *kind of its NAT*: ten short connections (or twenty, when the first ten leave a doubt) to two places where servers
+//!   listen show which external ports the NAT gives them; see [`NatKind`]. None is made where a server sees that the
+//!   address is not translated.
 //! - Whether its *port is open*: it asks its servers to connect to it. A server connects to no address but the asker's
 //!   own, says a fixed line, and believes only what proves that it was the asker who answered. The application sees
 //!   nothing of that, and it takes no slot; while it is awaited, whoever else comes from the server's address is held back

@@ -67,6 +67,7 @@ impl fmt::Display for NatKind {
 }
 
 /// What a node knows of how it can be reached, as far as it is certain by now; see [`Net::reach`](crate::Net::reach).
+/// Once the node stops, it is the last that was known before.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -79,7 +80,8 @@ impl fmt::Display for NatKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reach {
-    /// What all that is known amounts to; [`NodeType::Passive`] until something else is certain.
+    /// What all that is known amounts to; [`NodeType::Passive`] until something else is certain, so look at `reachable`
+    /// before you rely on it. While a router is being asked it may change twice in a second.
     pub node_type: NodeType,
     /// How the NAT in front of it chooses ports.
     pub nat: Nat,
@@ -88,7 +90,8 @@ pub struct Reach {
     /// Its address as the outside sees it: as configured, as a rendezvous server says, or as the router says. IPv4 where
     /// there are both.
     pub wan: Option<IpAddr>,
-    /// Addresses of its interfaces that others in the same network can use; loopback only where it listens only there.
+    /// Addresses of its interfaces that others in the same network can use; loopback only where it listens only there. Empty
+    /// right after the start: they are listed a moment later.
     pub lan: Vec<LanAddress>,
     /// The port at which others reach it from outside, as far as they do: the mapped one, or the one at which it
     /// listens. `None` when it does not listen.
@@ -154,7 +157,7 @@ impl fmt::Display for LanAddress {
 pub enum Nat {
     /// There is none: the outside sees the node's own address. Its ports are as they are, so they are preserved.
     None,
-    /// Measured: at least five samples.
+    /// Measured, by at least five connections.
     Measured(NatKind),
     /// As the configuration says.
     Configured(NatKind),
@@ -163,7 +166,7 @@ pub enum Nat {
 }
 
 impl Nat {
-    /// The kind, measured or configured.
+    /// The kind, measured or configured; [`NatKind::Preserving`] where there is no NAT.
     pub fn kind(self) -> Option<NatKind> {
         match self {
             Self::None => Some(NatKind::Preserving),
@@ -227,7 +230,7 @@ pub enum Doubt {
     NoServer,
     /// No rendezvous server answers.
     ServersDown,
-    /// The servers speak pyp2p's protocol only, which can not tell.
+    /// The servers that answer can not tell: they speak pyp2p's protocol only, or try no ports.
     OldServer,
     /// Only one server and port could be asked, which can not tell an endpoint-independent NAT from a random one.
     OneObserver,
@@ -235,7 +238,7 @@ pub enum Doubt {
     Unanswered,
     /// The servers have been asked too often from this address; it is tried again later.
     Busy,
-    /// The servers are so far away that their "no" means nothing.
+    /// The servers are so far away, or this program answers so late, that their "no" means nothing.
     TooFar,
     /// The node does not listen.
     NotListening,
@@ -247,11 +250,13 @@ impl fmt::Display for Doubt {
             Self::Pending => "not found out yet",
             Self::NoServer => "no rendezvous server to ask",
             Self::ServersDown => "no rendezvous server answers",
-            Self::OldServer => "the rendezvous servers speak pyp2p's protocol only, which can not tell",
+            Self::OldServer => {
+                "the rendezvous servers can not tell: they speak pyp2p's protocol only, or try no ports"
+            }
             Self::OneObserver => "one server at one port can not tell; it takes two",
             Self::Unanswered => "too many questions stayed without an answer",
             Self::Busy => "the servers have been asked too often from this address",
-            Self::TooFar => "the servers are too far away to tell",
+            Self::TooFar => "the servers are too far away, or this program answers too late, to tell",
             Self::NotListening => "the node does not listen",
         })
     }
@@ -284,7 +289,8 @@ pub enum Mapping {
     Off,
     /// It is not known yet whether one is needed.
     Waiting,
-    /// The port can be reached without one, or nobody is to reach it.
+    /// The port can be reached without one, no router stands before it, nobody is to reach it, or there is no server that
+    /// could tell that it is needed.
     NotNeeded,
     /// Routers are being asked.
     Searching,
@@ -305,7 +311,8 @@ pub enum Mapping {
         /// The router's external address.
         router: IpAddr,
     },
-    /// No router forwards the port.
+    /// No router forwards the port. They are asked again after half a minute at the earliest, then less and less often, up
+    /// to every half hour.
     Failed {
         /// What came of UPnP.
         upnp: MappingFault,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::reach::LanAddress;
 
 /// A machine full of containers has hundreds of interfaces; what others are told is to stay short.
-const MOST: usize = 64;
+const MOST: usize = 256;
 
 /// The addresses of all interfaces that are up, sorted; without loopback's, and without the link-local ones of IPv6,
 /// which mean nothing without the interface.

@@ -126,13 +126,28 @@ fn a_server_that_never_stops_telling_verdicts_is_given_up() {
     assert_eq!(down(&mut net, &mut fake), ServerFault::Nonsense);
 }
 
-/// After its verdict a server that connects is a peer like others, whatever it says.
+/// It may have waited to be read while this program was busy: it is still no peer, and the port is not closed.
 #[test]
-fn a_server_that_prompts_after_its_verdict_is_a_peer() {
+fn a_prompt_right_after_the_verdict_is_consumed_and_leaves_a_doubt() {
+    let mut fake = Fake::honest();
+    let (mut net, port) = asked(&mut fake);
+    let mut raw = TcpStream::connect(net.local_addr().unwrap()).unwrap();
+    raw.write_all(b"~probe\r\n").unwrap();
+    // Both wait to be read now.
+    fake.say(format!("PROBED {port} NO\r\n"));
+    let reach = until_reachable(&mut net, &mut fake, Reachability::Unknown(Doubt::TooFar));
+    assert_eq!(reach.node_type, p2poll::NodeType::Passive);
+    assert!(!net.events().any(|event| matches!(event, Event::Connected { .. })));
+    assert!(net.is_empty());
+}
+
+/// Long after its verdict a server that connects is a peer like others, whatever it says.
+#[test]
+fn a_server_that_prompts_long_after_its_verdict_is_a_peer() {
     let mut fake = Fake::honest();
     let (mut net, port) = asked(&mut fake);
     fake.say(format!("PROBED {port} NO\r\n"));
-    idle(&mut net, &mut fake, LONG);
+    idle(&mut net, &mut fake, Duration::from_millis(1200));
     let mut raw = TcpStream::connect(net.local_addr().unwrap()).unwrap();
     raw.write_all(b"~probe\r\n").unwrap();
     let lines = both(&mut net, &mut fake, |net, _| {

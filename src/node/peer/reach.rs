@@ -142,8 +142,11 @@ impl Node {
             self.act_for_finder(action, now);
         }
         self.order_mappings();
-        if let Some(picture) = self.reaching.finder.poll_change() {
+        if self.reaching.finder.is_dirty() {
+            // Also when the picture is the same: what is advertised at a server depends on that server's own verdict.
             self.set_adverts(now);
+        }
+        if let Some(picture) = self.reaching.finder.poll_change() {
             self.notes.push(Level::Info, || format!("reach: {picture}"));
             self.events.push(Event::Reach(picture));
         }
@@ -157,6 +160,7 @@ impl Node {
             FinderAction::Probe { server, port } => self.ask_for_probe(server, port, now),
             FinderAction::Map(target) => self.reaching.mapper.set_target(target, now),
             FinderAction::Renew => self.reaching.mapper.renew(now),
+            FinderAction::Refresh => self.reaching.mapper.refresh(now),
             FinderAction::Reconnect { server } => self.reconnect_server(server, now),
         }
     }

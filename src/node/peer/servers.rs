@@ -241,13 +241,21 @@ impl Node {
                 }
                 RendezvousNews::Up { kind, seen }
             }
+            ClientEvent::Rtt(rtt) => {
+                self.reaching.finder_mut().handle_rtt(place, rtt);
+                return;
+            }
             ClientEvent::Observers(observers) => {
                 self.reaching.finder_mut().handle_observers(place, observers, now);
                 return;
             }
             ClientEvent::Probed { port, verdict } => {
-                self.forget_probe(place, port);
-                self.reaching.finder_mut().handle_probed(place, port, reach_verdict(verdict), now);
+                let was_met = self.conclude_probe(place, port, now);
+                let verdict = match reach_verdict(verdict) {
+                    reach::Verdict::No if was_met => reach::Verdict::TooFar,
+                    verdict => verdict,
+                };
+                self.reaching.finder_mut().handle_probed(place, port, verdict, now);
                 return;
             }
             ClientEvent::Nodes(nodes) => RendezvousNews::Nodes(self.learn_nodes(place, &nodes, now)),

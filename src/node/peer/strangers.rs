@@ -41,6 +41,8 @@ struct Awaited {
     port: u16,
     ip: IpAddr,
     nonce: Token,
+    /// The prompt came and was answered; what the server says of it is still to come.
+    answered: bool,
     /// The server is gone; what it has begun may still come, or end, until then.
     until: Option<Instant>,
 }
@@ -63,7 +65,7 @@ impl Strangers {
     }
 
     fn awaits(&self, ip: IpAddr) -> bool {
-        self.awaited.iter().any(|awaited| awaited.ip == ip)
+        self.awaited.iter().any(|awaited| awaited.ip == ip && !awaited.answered)
     }
 }
 
@@ -78,17 +80,34 @@ impl Node {
         let nonce = Token::nonce(&mut self.reaching.random);
         match self.ask_server_for_probe(server, port, nonce, now) {
             Some(ip) => {
-                self.strangers.awaited.retain(|awaited| awaited.server != server);
-                self.strangers.awaited.push(Awaited { server, port, ip, nonce, until: None });
+                // What an earlier one left behind must not get the place of this one.
+                self.strangers.awaited.retain(|awaited| {
+                    awaited.server != server && !(awaited.ip == ip && awaited.until.is_some())
+                });
+                self.strangers.awaited.push(Awaited {
+                    server,
+                    port,
+                    ip,
+                    nonce,
+                    answered: false,
+                    until: None,
+                });
             }
             None => self.reaching.finder_mut().handle_probed(server, port, Verdict::Unanswered, now),
         }
     }
 
-    /// The server has said what came of it, or not in time: about this port, as another may be awaited by now.
-    pub(super) fn forget_probe(&mut self, server: usize, port: u16) {
-        self.strangers.awaited.retain(|awaited| (awaited.server, awaited.port) != (server, port));
-        self.release_unsuspected();
+    /// The server has said what came of it, or not in time: about this port, as another may be awaited by now. Whether it
+    /// was met and answered all the same, so that a "no" says only that this program was not quick enough.
+    pub(super) fn conclude_probe(&mut self, server: usize, port: u16, now: Instant) -> bool {
+        let is_it = |awaited: &Awaited| (awaited.server, awaited.port) == (server, port);
+        let was_met = self.strangers.awaited.iter().any(|awaited| is_it(awaited) && awaited.answered);
+        self.strangers.awaited.retain(|awaited| !(is_it(awaited) && awaited.answered));
+        // Its connection may have come and wait to be read, when this program was busy in between.
+        for awaited in self.strangers.awaited.iter_mut().filter(|awaited| is_it(awaited)) {
+            awaited.until.get_or_insert(now + HOLD);
+        }
+        was_met
     }
 
     /// The connection to the server has ended. Its probe ends with it, or a moment later: it is no peer that comes and
@@ -157,16 +176,22 @@ impl Node {
     /// Whoever knows the nonce is us, so it goes to nobody but the server.
     fn answer_probe(&mut self, id: ConId, now: Instant) {
         let peer = self.streams.facts(id).map(|facts| facts.peer.ip());
-        let place = self.strangers.awaited.iter().position(|awaited| Some(awaited.ip) == peer);
+        let is_it = |awaited: &Awaited| Some(awaited.ip) == peer && !awaited.answered;
+        let place = self.strangers.awaited.iter().position(is_it);
         let Some(place) = place else { return self.release(id) };
-        let awaited = self.strangers.awaited.swap_remove(place);
+        let awaited = &mut self.strangers.awaited[place];
+        awaited.answered = true;
+        let (server, nonce, is_late) = (awaited.server, awaited.nonce, awaited.until.is_some());
+        if is_late {
+            self.reaching.finder_mut().handle_late_probe(server, now);
+        }
         // Nobody else is to read what was consumed here.
         while self.streams.next_line(id).is_some() {}
         // A fresh stream takes one line.
-        let _ = self.streams.queue_raw(id, &probe::answer(&awaited.nonce));
+        let _ = self.streams.queue_raw(id, &probe::answer(&nonce));
         self.strangers.held.retain(|held| held.id != id);
         self.streams.close(id, now);
-        self.notes.push(Level::Debug, || format!("answered the probe of server {}", awaited.server));
+        self.notes.push(Level::Debug, || format!("answered the probe of server {server}"));
         self.release_unsuspected();
     }
 
@@ -175,7 +200,7 @@ impl Node {
         let ids: Vec<ConId> = self.strangers.held.iter().map(|held| held.id).collect();
         for id in ids {
             let ip = self.streams.facts(id).map(|facts| facts.peer.ip());
-            if !self.strangers.awaited.iter().any(|awaited| Some(awaited.ip) == ip) {
+            if !ip.is_some_and(|ip| self.strangers.awaits(ip)) {
                 self.release(id);
             }
         }

@@ -211,7 +211,6 @@ impl Mapper {
 
     /// Renews what is mapped at once, through a new search that finds out the router's address of now; this is no
     /// complaint, and takes nothing away. Without a mapping, the next search comes sooner.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the finder does not order it yet"))]
     pub(crate) fn refresh(&mut self, now: Instant) {
         match self.mapped {
             Some(_) if self.searching => {}

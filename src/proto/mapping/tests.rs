@@ -934,7 +934,8 @@ fn a_refresh_learns_the_address_and_keeps_what_is_mapped() {
         bench.manners = [Manner::good(), Manner::good()];
         bench.manner(protocol).find_time = SECOND;
         bench.has_moved_to(NEW_WAN);
-        (bench.mapper.take_changed(), bench.orders());
+        bench.mapper.take_changed();
+        bench.orders();
         bench.mapper.refresh(bench.now);
         bench.run(SECOND - SECOND / 100);
         assert_eq!((bench.mapper.take_changed(), bench.our_ports()), (false, vec![4000]));

@@ -33,6 +33,9 @@ const WATCH_EVERY: Duration = Duration::from_secs(20);
 const RETRY_FIRST: Duration = Duration::from_secs(30);
 const RETRY_MOST: Duration = Duration::from_secs(30 * 60);
 
+/// Between the first two surveys; then twice as long each time, up to `RETRY_MOST`.
+const SURVEY_FIRST: Duration = Duration::from_secs(1);
+
 /// A port that was found open or closed is looked at again so often: somebody may have forwarded it by hand, or
 /// restarted the router.
 const RECHECK_EVERY: Duration = Duration::from_secs(10 * 60);
@@ -48,6 +51,9 @@ const AFTER_RENEWAL: Duration = Duration::from_secs(2);
 
 /// So often in a row a mapping is renewed because it can not be reached; then it is left to the schedule.
 const RENEWALS: u32 = 2;
+
+/// Own addresses that are kept, far more than machines have in real networks.
+const MAX_ADDRESSES: usize = 64;
 
 /// So many servers at most are asked whether they can connect to us: one may be wrong, three would be no wiser.
 const PROBED_BY: usize = 2;
@@ -65,6 +71,8 @@ pub(crate) enum FinderAction {
     Map(Option<Target>),
     /// The mapping does not do what it should: renew it.
     Renew,
+    /// Look whether the mapping is as it should be.
+    Refresh,
     /// The connection to this server has a local end that is no more: begin anew.
     Reconnect { server: usize },
 }
@@ -78,6 +86,12 @@ pub(crate) struct Finder {
     lan: Lan,
     sights: Vec<Sight>,
     survey: SurveyState,
+    /// No survey begins before then, and how much later the next one: whatever servers say and name, they can not have us
+    /// connect to others as often as they like.
+    survey_after: Option<Instant>,
+    survey_pace: Backoff,
+    /// Places that servers named and where nobody answered.
+    distrusted: Vec<SocketAddr>,
     nat: Nat,
     mapping: Mapping,
     target: Option<Target>,
@@ -122,7 +136,7 @@ enum SurveyState {
     /// Not begun, or not with these servers.
     Due,
     UnderWay {
-        observers: usize,
+        observers: Vec<SocketAddr>,
     },
     /// Its outcome stands in `nat`. It is made again then; `None`: not by itself.
     Done {
@@ -149,6 +163,9 @@ impl Finder {
             listening: None,
             lan: Lan::default(),
             survey: SurveyState::Due,
+            survey_after: None,
+            survey_pace: Backoff::new(SURVEY_FIRST, RETRY_MOST),
+            distrusted: Vec::new(),
             nat: Nat::Unknown(Doubt::Pending),
             mapping: Mapping::Waiting,
             target: None,
@@ -207,10 +224,11 @@ impl Finder {
             if sight.addr.is_some() {
                 self.recheck_at = Some(now);
             }
-            let moved = sight.sees_elsewhere(&up);
+            let elsewhere = sight.sees_elsewhere(&up);
             sight.handle_up(up, now);
-            if moved {
-                self.map_anew(now);
+            // One server's word against that of another, which sees us somewhere else, is not enough.
+            if elsewhere && !self.is_contradicted(server) {
+                self.handle_new_wan(now);
             }
             self.dirty = true;
             self.work(now);
@@ -228,8 +246,12 @@ impl Finder {
     /// It can not be connected to, or no more. (That an old server's connection ends is as it should be, and not meant.)
     pub(crate) fn handle_server_down(&mut self, server: usize, now: Instant) {
         if let Some(sight) = self.sights.get_mut(server) {
+            let was_asked = sight.is_asked();
             sight.handle_down();
             self.dirty = true;
+            if was_asked {
+                self.weigh(now);
+            }
             self.work(now);
         }
     }
@@ -248,15 +270,37 @@ impl Finder {
         self.work(now);
     }
 
+    /// A server's connection was met after it had given up on us: the way is open, and it was this program that was too
+    /// busy to answer in time.
+    pub(crate) fn handle_late_probe(&mut self, server: usize, now: Instant) {
+        let Some(sight) = self.sights.get_mut(server) else { return };
+        if sight.verdict == Some(Verdict::No) {
+            sight.verdict = Some(Verdict::TooFar);
+            self.dirty = true;
+            self.weigh(now);
+            self.work(now);
+        }
+    }
+
+    /// A server needs less time than it was thought to.
+    pub(crate) fn handle_rtt(&mut self, server: usize, rtt: Duration) {
+        if let Some(sight) = self.sights.get_mut(server) {
+            sight.rtt = Some(rtt);
+            self.dirty = true;
+        }
+    }
+
     pub(crate) fn handle_surveyed(&mut self, outcome: Result<NatKind, Doubt>, now: Instant) {
-        let SurveyState::UnderWay { observers } = self.survey else { return };
+        let SurveyState::UnderWay { observers } = &self.survey else { return };
+        let observers = observers.clone();
         self.nat = outcome.map_or_else(Nat::Unknown, Nat::Measured);
-        let again_at = match outcome {
-            // More observers bring it up again; the same ones would say the same.
-            Ok(_) | Err(Doubt::OneObserver) => None,
-            Err(_) => Some(now + self.backoff.next(&mut self.random)),
-        };
-        self.survey = SurveyState::Done { again_at, observers };
+        if outcome == Err(Doubt::Unanswered) {
+            self.distrust(&observers);
+        }
+        // More observers bring it up again; the same ones would say the same.
+        let is_open = !matches!(outcome, Ok(_) | Err(Doubt::OneObserver));
+        let again_at = is_open.then(|| now + RETRY_FIRST);
+        self.survey = SurveyState::Done { again_at, observers: observers.len() };
         self.dirty = true;
         self.work(now);
     }
@@ -287,12 +331,11 @@ impl Finder {
         if self.interfaces_at.is_some() || self.watches() || !self.lan.known {
             self.interfaces_at = Some(now);
         }
-        if !matches!(self.survey, SurveyState::UnderWay { .. }) {
-            self.survey = SurveyState::Due;
-        }
+        self.allow_surveys();
+        self.survey_anew();
         self.recheck_at = Some(now);
         if self.target.is_some() {
-            self.actions.push(FinderAction::Renew);
+            self.actions.push(FinderAction::Refresh);
         }
     }
 
@@ -323,6 +366,11 @@ impl Finder {
     pub(crate) fn poll_action(&mut self) -> Option<FinderAction> {
         // In the order in which they were decided; there are never more than a few.
         (!self.actions.is_empty()).then(|| self.actions.remove(0))
+    }
+
+    /// Whether something changed since `poll_change`, in the picture or in what is advertised where.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.dirty
     }
 
     /// The picture, when it is another one than the last time.
@@ -379,7 +427,10 @@ impl Finder {
         let ip = |sight: &Sight| sight.addr.map(|addr| addr.ip());
         let busy = |at| self.sights.iter().any(|sight| sight.is_asked() && ip(sight) == at);
         let ready = |sight: &Sight| sight.can_be_asked() && !busy(ip(sight));
-        self.sights.iter().position(ready).filter(|_| asked < PROBED_BY)
+        // First those that could tell the last time, if there was one.
+        let first = |sight: &Sight| ready(sight) && !sight.is_doubtful();
+        let server = self.sights.iter().position(first).or_else(|| self.sights.iter().position(ready));
+        server.filter(|_| asked < PROBED_BY)
     }
 
     /// What the answers so far amount to, and when to ask again.
@@ -414,6 +465,7 @@ impl Finder {
             addresses.retain(|lan| lan.address == ip);
         }
         addresses.sort();
+        addresses.truncate(MAX_ADDRESSES);
         addresses
     }
 
@@ -437,23 +489,50 @@ impl Finder {
                 sight.forget();
             }
         }
-        if moved {
-            self.nat = Nat::Unknown(Doubt::Pending);
-            self.survey = SurveyState::Due;
-            self.backoff.reset();
-            self.map_anew(now);
+        if !moved {
+            return;
         }
-        self.ask_again(now);
-    }
-
-    /// The router is another one, or has another address: what it was asked is to be decided anew.
-    fn map_anew(&mut self, now: Instant) {
+        self.nat = Nat::Unknown(Doubt::Pending);
+        self.survey = SurveyState::Due;
+        self.allow_surveys();
+        self.backoff.reset();
         if self.target.take().is_some() {
             self.actions.push(FinderAction::Map(None));
         }
         self.mapping = Mapping::Waiting;
         self.renewals = 0;
         self.ask_again(now);
+    }
+
+    /// The router has another address, or is another one; the mapping may stand all the same.
+    fn handle_new_wan(&mut self, now: Instant) {
+        self.nat = Nat::Unknown(Doubt::Pending);
+        self.survey_anew();
+        self.renewals = 0;
+        if self.target.is_some() {
+            self.actions.push(FinderAction::Refresh);
+        }
+        self.ask_again(now);
+    }
+
+    /// Whether another server sees us somewhere else than this one, in the same family.
+    fn is_contradicted(&self, server: usize) -> bool {
+        let seen = |sight: &Sight| Some(sight.seen.filter(|_| sight.is_up())?.ip());
+        let Some(ip) = self.sights.get(server).and_then(seen) else { return false };
+        self.sights.iter().filter_map(seen).any(|other| other != ip && other.is_ipv4() == ip.is_ipv4())
+    }
+
+    /// The user, or a move, is a better reason for a survey than what a server says.
+    fn allow_surveys(&mut self) {
+        self.survey_after = None;
+        self.survey_pace.reset();
+        self.distrusted.clear();
+    }
+
+    fn survey_anew(&mut self) {
+        if !matches!(self.survey, SurveyState::UnderWay { .. }) {
+            self.survey = SurveyState::Due;
+        }
     }
 
     fn external(&self) -> Option<SocketAddr> {

@@ -6,28 +6,37 @@ use super::sight::Sight;
 use super::{Finder, FinderAction, SECOND_SERVER, SurveyState};
 use crate::time::Instant;
 
+/// So many places that did not answer are remembered.
+const MAX_DISTRUSTED: usize = 32;
+
 impl Finder {
     pub(super) fn work_on_nat(&mut self, now: Instant) {
         if self.settings.nat.is_some() || self.translated() == Some(false) {
             return;
         }
         let observers = self.observers();
-        let due = match self.survey {
-            SurveyState::Due => self.survey_at().is_some_and(|at| at <= now),
-            SurveyState::UnderWay { .. } => false,
-            SurveyState::Done { again_at, observers: before } => {
-                again_at.is_some_and(|at| at <= now) || before < 2 && observers.len() == 2
-            }
-        };
-        if due && !observers.is_empty() {
-            self.survey = SurveyState::UnderWay { observers: observers.len() };
-            self.actions.push(FinderAction::Survey { observers });
-        } else if let SurveyState::Done { again_at, .. } = &mut self.survey
-            && again_at.is_some_and(|at| at <= now)
+        if let SurveyState::Done { again_at, observers: before } = self.survey
+            && (again_at.is_some_and(|at| at <= now) || before < 2 && observers.len() == 2)
         {
-            // Nobody to ask: whoever comes up next brings it up again.
             self.survey = SurveyState::Due;
         }
+        let is_due = matches!(self.survey, SurveyState::Due) && self.survey_at().is_some_and(|at| at <= now);
+        if is_due && !observers.is_empty() {
+            self.survey_after = Some(now + self.survey_pace.next(&mut self.random));
+            self.survey = SurveyState::UnderWay { observers: observers.clone() };
+            self.actions.push(FinderAction::Survey { observers });
+        }
+    }
+
+    /// Those that did not answer are not asked again, if it was only a server that named them: they may be somebody whom
+    /// it wants to be bothered.
+    pub(super) fn distrust(&mut self, observers: &[SocketAddr]) {
+        let own: Vec<SocketAddr> = self.sights.iter().filter_map(|sight| sight.addr).collect();
+        let named = observers.iter().filter(|addr| !own.contains(addr) && !self.distrusted.contains(addr));
+        let named: Vec<SocketAddr> = named.copied().collect();
+        self.distrusted.extend(named);
+        let excess = self.distrusted.len().saturating_sub(MAX_DISTRUSTED);
+        self.distrusted.drain(..excess);
     }
 
     /// When the survey is to begin: at once with two servers, else a moment after the first has said who else observes.
@@ -37,7 +46,8 @@ impl Finder {
         }
         let since = self.sights.iter().filter_map(|sight| sight.up_since).min()?;
         let all_here = self.sights.iter().all(Sight::is_settled);
-        Some(if all_here || self.has_two_servers() { since } else { since + SECOND_SERVER })
+        let ready = if all_here || self.has_two_servers() { since } else { since + SECOND_SERVER };
+        Some(self.survey_after.map_or(ready, |after| after.max(ready)))
     }
 
     fn has_two_servers(&self) -> bool {
@@ -46,11 +56,12 @@ impl Finder {
 
     /// Two places to be observed from, as different as there are; IPv4 where there is any, as that is what NATs translate.
     pub(super) fn observers(&self) -> Vec<SocketAddr> {
-        let up = || self.sights.iter().filter(|sight| sight.is_up());
+        let up = || self.outside().filter(|sight| sight.is_up());
         let Some(first) = up().filter_map(|sight| sight.addr).min_by_key(SocketAddr::is_ipv6) else {
             return Vec::new();
         };
-        let others = up().filter_map(|sight| sight.addr).chain(up().flat_map(Sight::elsewhere));
+        let named = up().flat_map(Sight::elsewhere).filter(|addr| !self.distrusted.contains(addr));
+        let others = up().filter_map(|sight| sight.addr).chain(named);
         let fits =
             |addr: &SocketAddr| addr.is_ipv4() == first.is_ipv4() && *addr != first && !self.is_own(*addr);
         let others = others.filter(fits);

@@ -78,9 +78,17 @@ impl Finder {
         if let Some(wan) = self.settings.wan_ip {
             return self.lan.known.then(|| !self.has_address(wan));
         }
-        let sight = self.sights.iter().filter(|sight| sight.seen.is_some() && sight.local.is_some());
+        let sight = self.outside().filter(|sight| sight.seen.is_some() && sight.local.is_some());
         let sight = sight.min_by_key(|sight| sight.seen.is_some_and(|seen| seen.is_ipv6()))?;
         Some(sight.seen?.ip() != sight.local?.ip())
+    }
+
+    /// The servers whose word counts: those out in the world where there are any, as one in our own network, or on this
+    /// machine, knows nothing of the outside.
+    pub(super) fn outside(&self) -> impl Iterator<Item = &Sight> {
+        let is_outside = |sight: &Sight| sight.addr.is_some_and(|addr| is_public_address(addr.ip()));
+        let all = !self.sights.iter().any(is_outside);
+        self.sights.iter().filter(move |sight| all || is_outside(sight))
     }
 
     fn has_address(&self, ip: IpAddr) -> bool {
@@ -88,7 +96,7 @@ impl Finder {
     }
 
     fn wan(&self) -> Option<IpAddr> {
-        let seen = || self.sights.iter().filter_map(|sight| Some(sight.seen?.ip()));
+        let seen = || self.outside().filter_map(|sight| Some(sight.seen?.ip()));
         let own = || self.lan.addresses.iter().map(|lan| lan.address).filter(|&ip| is_public_address(ip));
         self.settings
             .wan_ip
@@ -116,8 +124,9 @@ impl Finder {
         if self.listening.is_none() {
             return Reachability::Unknown(Doubt::NotListening);
         }
-        let says = |verdict| self.sights.iter().any(|sight| sight.verdict == Some(verdict));
-        let asking = self.sights.iter().any(Sight::is_asked);
+        let says = |verdict| self.outside().any(|sight| sight.verdict == Some(verdict));
+        // Who is asked once more has said what counts until then.
+        let asking = self.outside().any(|sight| sight.is_asked() && sight.verdict.is_none());
         let doubts = [
             (Verdict::TooFar, Doubt::TooFar),
             (Verdict::Busy, Doubt::Busy),
@@ -155,7 +164,10 @@ impl Finder {
     /// Whether it may still turn out that a mapping is needed.
     fn may_need_mapping(&self) -> bool {
         let open = match self.reachability() {
-            Reachability::Yes | Reachability::Unknown(Doubt::NoServer | Doubt::OldServer) => false,
+            Reachability::Yes => false,
+            Reachability::Unknown(Doubt::NoServer | Doubt::OldServer) => {
+                self.settings.port_mapping == PortMapping::Always && !self.lan.known
+            }
             Reachability::No | Reachability::Unknown(_) => true,
         };
         open && self.wants_to_be_reached() && self.translated() != Some(false)

@@ -100,10 +100,15 @@ impl Sight {
         self.forget_answer();
     }
 
-    /// It saw us at another address before, so the network has changed on the way.
+    /// It saw us at another address before, of the same family.
     pub(super) fn sees_elsewhere(&self, up: &ServerUp) -> bool {
-        let ip = |seen: Option<SocketAddr>| seen.map(|seen| seen.ip());
-        self.seen.is_some() && up.seen.is_some() && ip(self.seen) != ip(up.seen)
+        let (Some(before), Some(now)) = (self.seen, up.seen) else { return false };
+        before.ip() != now.ip() && before.is_ipv4() == now.is_ipv4()
+    }
+
+    /// It could not tell the last time.
+    pub(super) fn is_doubtful(&self) -> bool {
+        matches!(self.verdict, Some(Verdict::Busy | Verdict::Unanswered | Verdict::TooFar))
     }
 
     /// What it said before stands; what it was asked it will not say any more.

@@ -6,7 +6,6 @@ use super::sight::{Sight, Verdict};
 use super::{Finder, FinderAction};
 use crate::address::is_public_address;
 use crate::config::PortMapping;
-use crate::event::ServerKind;
 use crate::proto::mapping::Target;
 use crate::reach::{Mapping, NodeType};
 
@@ -42,7 +41,7 @@ impl Finder {
 
     /// Nobody got through to us, and nobody is trying any more.
     pub(super) fn is_found_closed(&self) -> bool {
-        let over_ipv4 = || self.sights.iter().filter(|sight| sight.is_over_ipv4());
+        let over_ipv4 = || self.outside().filter(|sight| sight.is_over_ipv4());
         let vain = |sight: &Sight| match sight.verdict {
             Some(Verdict::No) => true,
             // It can not tell; what it can tell is that there is a NAT.
@@ -53,7 +52,7 @@ impl Finder {
     }
 
     fn is_reachable_by_ipv4(&self) -> bool {
-        self.sights.iter().any(|sight| sight.is_over_ipv4() && sight.verdict == Some(Verdict::Yes))
+        self.outside().any(|sight| sight.is_over_ipv4() && sight.verdict == Some(Verdict::Yes))
     }
 
     /// They can not tell, but they are out in the world, and this node's addresses are not.
@@ -61,7 +60,7 @@ impl Finder {
         let mut up = self.sights.iter().filter(|sight| sight.is_up()).peekable();
         let any = up.peek().is_some();
         let outside = |sight: &Sight| {
-            sight.kind == Some(ServerKind::Pyp2p)
+            sight.is_old()
                 && sight.addr.is_some_and(|addr| is_public_address(addr.ip()))
                 && sight.local.is_some_and(|local| !is_public_address(local.ip()))
         };

@@ -276,6 +276,7 @@ fn a_second_server_makes_a_better_survey() {
     bench.finder.handle_surveyed(Err(Doubt::OneObserver), bench.now);
     assert_eq!(bench.picture().nat, Nat::Unknown(Doubt::OneObserver));
     bench.behind_nat(1);
+    bench.pass(2 * SURVEY_FIRST);
     let observers = vec![addr("11.0.9.0:8000"), addr("11.0.9.1:8000")];
     assert!(bench.take().contains(&FinderAction::Survey { observers }));
     bench.finder.handle_surveyed(Ok(NatKind::Reuse), bench.now);
@@ -336,12 +337,14 @@ fn a_laptop_that_moves_begins_anew() {
 }
 
 #[test]
-fn a_router_that_gets_another_address_is_asked_anew() {
+fn a_new_outside_address_has_the_mapping_looked_after_not_taken_away() {
     let mut bench = Bench::with_servers(1);
     bench.behind_nat(0);
+    bench.finder.handle_surveyed(Ok(NatKind::Reuse), bench.now);
     bench.probed(0, 5000, Verdict::No);
     bench.finder.handle_mapping(mapped("11.0.0.1:5000"), bench.now);
     bench.probed(0, 5000, Verdict::Yes);
+    bench.pass(60 * SECOND);
     bench.take();
     bench.finder.handle_server_down(0, bench.now);
     assert_eq!(
@@ -351,11 +354,179 @@ fn a_router_that_gets_another_address_is_asked_anew() {
     );
     bench.up(0, ServerKind::P2poll, Some("11.0.0.2:40000"));
     let actions = bench.take();
-    assert!(actions.contains(&FinderAction::Map(None)), "{actions:?}");
-    assert!(actions.contains(&FinderAction::Probe { server: 0, port: 5000 }), "{actions:?}");
-    assert_eq!(bench.picture().wan, Some([11, 0, 0, 2].into()));
+    let survey = FinderAction::Survey { observers: vec![addr("11.0.9.0:8000")] };
+    for wanted in [FinderAction::Refresh, FinderAction::Probe { server: 0, port: 5000 }, survey] {
+        assert!(actions.contains(&wanted), "{actions:?}");
+    }
+    assert!(!actions.contains(&FinderAction::Map(None)), "{actions:?}");
+    let picture = bench.picture();
+    assert_eq!((picture.wan, picture.nat), (Some([11, 0, 0, 2].into()), Nat::Unknown(Doubt::Pending)));
+    bench.probed(0, 5000, Verdict::Yes);
+    assert_eq!(bench.picture().mapping, mapped("11.0.0.1:5000"), "until the mapper knows better");
+}
+
+#[test]
+fn one_server_that_sees_us_elsewhere_does_not_outweigh_another() {
+    let mut bench = Bench::with_servers(2);
+    bench.behind_nat(0);
+    bench.behind_nat(1);
     bench.probed(0, 5000, Verdict::No);
+    bench.probed(1, 5000, Verdict::No);
+    bench.finder.handle_mapping(mapped("11.0.0.1:5000"), bench.now);
+    bench.probed(0, 5000, Verdict::Yes);
+    bench.probed(1, 5000, Verdict::Yes);
+    for place in 2..9 {
+        bench.pass(60 * SECOND);
+        bench.take();
+        bench.finder.handle_server_down(1, bench.now);
+        bench.up(1, ServerKind::P2poll, Some(&format!("11.0.0.{place}:40000")));
+        assert!(!bench.take().contains(&FinderAction::Refresh));
+    }
+    // The same by the other family is no news either.
+    bench.finder.handle_server_down(0, bench.now);
+    bench.up(0, ServerKind::P2poll, Some("[2600:11::1]:40000"));
+    assert!(!bench.take().contains(&FinderAction::Refresh));
+}
+
+#[test]
+fn a_server_that_dies_while_it_is_asked_does_not_end_all_asking() {
+    let mut bench = Bench::with_servers(2);
+    bench.behind_nat(0);
+    bench.behind_nat(1);
+    bench.probed(0, 5000, Verdict::No);
+    bench.finder.handle_server_down(1, bench.now);
+    assert_eq!(bench.picture().reachable, Reachability::No);
+    bench.take();
+    bench.pass(RECHECK_EVERY);
+    assert!(bench.take().contains(&FinderAction::Probe { server: 0, port: 5000 }));
+}
+
+#[test]
+fn what_is_advertised_can_change_while_the_picture_does_not() {
+    let mut bench = Bench::with_servers(2);
+    bench.behind_nat(0);
+    bench.behind_nat(1);
+    bench.probed(0, 5000, Verdict::Yes);
+    bench.probed(1, 5000, Verdict::No);
+    bench.picture();
+    assert_eq!((bench.finder.advertised_port(0), bench.finder.advertised_port(1)), (Some(5000), None));
+    bench.pass(RECHECK_EVERY);
+    bench.probed(1, 5000, Verdict::Yes);
+    assert!(bench.finder.is_dirty());
+    assert_eq!(bench.finder.poll_change(), None);
+    assert_eq!(bench.finder.advertised_port(1), Some(5000));
+}
+
+#[test]
+fn an_interface_that_has_nothing_to_do_with_it_changes_nothing() {
+    let mut bench = Bench::with_servers(1);
+    bench.behind_nat(0);
+    bench.probed(0, 5000, Verdict::Yes);
+    bench.take();
+    let docker = LanAddress { interface: "docker0".into(), address: [172, 17, 0, 1].into() };
+    for _ in 0..10 {
+        bench.finder.handle_interfaces(vec![lan("192.168.1.10"), docker.clone()], bench.now);
+        assert_eq!(bench.picture().reachable, Reachability::Yes);
+        bench.finder.handle_interfaces(vec![lan("192.168.1.10")], bench.now);
+    }
+    assert_eq!(bench.take(), []);
+}
+
+#[test]
+fn a_server_of_the_own_network_says_nothing_of_the_outside_when_there_is_another() {
+    let mut bench = Bench::with_servers(2);
+    let near = ServerUp {
+        addr: addr("192.168.1.20:8000"),
+        local: addr("192.168.1.10:40000"),
+        kind: ServerKind::P2poll,
+        rtt: RTT,
+        seen: Some(addr("192.168.1.10:40000")),
+        can_probe: true,
+        observes: false,
+    };
+    bench.finder.handle_server_up(0, near, bench.now);
+    bench.probed(0, 5000, Verdict::Yes);
+    assert_eq!((bench.picture().nat, bench.picture().reachable), (Nat::None, Reachability::Yes));
+    bench.behind_nat(1);
+    bench.probed(1, 5000, Verdict::No);
+    let picture = bench.picture();
+    assert_eq!((picture.wan, picture.reachable), (Some([11, 0, 0, 1].into()), Reachability::No));
+    assert_eq!(picture.mapping, Mapping::Searching);
+    let observers = vec![addr("11.0.9.1:8000")];
+    assert!(bench.take().contains(&FinderAction::Survey { observers }));
+}
+
+#[test]
+fn servers_that_try_no_ports_are_as_good_as_old_ones() {
+    let mut bench = Bench::with_servers(1);
+    let up = ServerUp {
+        addr: addr("11.0.9.0:8000"),
+        local: addr("192.168.1.10:40000"),
+        kind: ServerKind::P2poll,
+        rtt: RTT,
+        seen: Some(addr("11.0.0.1:40000")),
+        can_probe: false,
+        observes: false,
+    };
+    bench.finder.handle_server_up(0, up, bench.now);
     assert!(bench.take().contains(&FinderAction::Map(Some(target("192.168.1.10")))));
+    assert_eq!(bench.picture().reachable, Reachability::Unknown(Doubt::OldServer));
+}
+
+#[test]
+fn no_server_can_have_us_survey_others_as_often_as_it_likes() {
+    let mut bench = Bench::with_servers(1);
+    let mut surveys = 0;
+    for minute in 0..60_u8 {
+        bench.behind_nat(0);
+        bench.up(0, ServerKind::P2poll, Some(&format!("11.0.{}.7:40000", minute)));
+        bench.finder.handle_observers(0, vec![SocketAddr::from(([11, 9, 9, minute], 80))], bench.now);
+        for _ in 0..60 {
+            bench.pass(SECOND);
+            for action in bench.take() {
+                match action {
+                    FinderAction::Survey { .. } => {
+                        surveys += 1;
+                        bench.finder.handle_surveyed(Err(Doubt::Unanswered), bench.now);
+                    }
+                    FinderAction::Probe { port, .. } => {
+                        bench.finder.handle_probed(0, port, Verdict::Yes, bench.now)
+                    }
+                    _ => {}
+                }
+            }
+        }
+        bench.finder.handle_server_down(0, bench.now);
+    }
+    assert!((5..20).contains(&surveys), "{surveys} in the first hour");
+}
+
+#[test]
+fn places_that_did_not_answer_are_asked_once() {
+    let mut bench = Bench::with_servers(1);
+    bench.behind_nat(0);
+    bench.take();
+    let (server, named) = (addr("11.0.9.0:8000"), addr("11.9.9.9:80"));
+    bench.pass(5 * SECOND);
+    bench.finder.handle_surveyed(Err(Doubt::OneObserver), bench.now);
+    bench.finder.handle_observers(0, vec![named], bench.now);
+    assert_eq!(bench.take(), [FinderAction::Survey { observers: vec![server, named] }]);
+    bench.finder.handle_surveyed(Err(Doubt::Unanswered), bench.now);
+    bench.pass(3600 * SECOND);
+    let again = bench.take().into_iter().find(|action| matches!(action, FinderAction::Survey { .. }));
+    assert_eq!(again, Some(FinderAction::Survey { observers: vec![server] }));
+}
+
+#[test]
+fn a_program_that_is_too_busy_to_answer_in_time_is_not_closed() {
+    let mut bench = Bench::with_servers(1);
+    bench.behind_nat(0);
+    bench.probed(0, 5000, Verdict::No);
+    bench.finder.handle_late_probe(0, bench.now);
+    assert_eq!(bench.picture().reachable, Reachability::Unknown(Doubt::TooFar));
+    assert_eq!((bench.picture().node_type, bench.advertised()), (NodeType::Passive, Some(5000)));
+    bench.pass(2 * RETRY_FIRST);
+    assert!(bench.take().contains(&FinderAction::Probe { server: 0, port: 5000 }));
 }
 
 #[test]

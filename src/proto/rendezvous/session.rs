@@ -57,6 +57,8 @@ pub(super) struct Session {
     began: Instant,
     /// From the greeting to its first answer.
     pub(super) rtt: Option<Duration>,
+    /// When the last sign of life was asked for.
+    pub(super) pinged_at: Option<Instant>,
     /// Known from the answer to the greeting on.
     pub(super) kind: Option<ServerKind>,
     pub(super) features: Features,
@@ -81,6 +83,7 @@ impl Session {
             server,
             began: now,
             rtt: None,
+            pinged_at: None,
             kind: None,
             features: Features::NONE,
             seen: None,
@@ -106,6 +109,13 @@ impl Session {
     /// A question that every server answers.
     pub(super) fn ask_source(&mut self, answer: Answer, until: Instant, out: &mut Vec<u8>) {
         self.ask(&Request::Source { port: Some(self.local.port()) }, answer, until, out);
+    }
+
+    /// How long the sign of life that has just come took, when that is a better measure of the way than what was known.
+    pub(super) fn take_better_rtt(&mut self, now: Instant) -> Option<Duration> {
+        let took = now - self.pinged_at.take()?;
+        let better = self.rtt.is_none_or(|rtt| took < rtt / 2);
+        better.then(|| *self.rtt.insert(took))
     }
 
     pub(super) fn ask_alive(&mut self, token: Token, until: Instant, out: &mut Vec<u8>) {

@@ -233,7 +233,7 @@ fn a_machine_that_moves_is_found_at_its_new_address() {
     });
 }
 
-/// Who shares the server's address can take the nonce, and has nothing of it but that the port counts as closed.
+/// Who shares the server's address can take the nonce, and has nothing of it but a doubt about the port.
 #[test]
 fn who_prompts_before_the_server_does_gets_nothing_but_the_nonce() {
     with_seeds(5, |seed| {
@@ -260,7 +260,8 @@ fn who_prompts_before_the_server_does_gets_nothing_but_the_nonce() {
         assert!(told.count() <= 1, "{:?}", world.heard(rival));
         assert!(world.lines(id).iter().all(|line| line == "~probe"), "{:?}", world.lines(id));
         let known = reach(&mut world, id).reachable;
-        assert!(known.answer().is_some(), "{known:?}");
+        let doubtful = known == Reachability::Unknown(Doubt::TooFar);
+        assert!(known.answer().is_some() || doubtful, "{known:?}");
     });
 }
 

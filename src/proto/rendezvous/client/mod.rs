@@ -66,6 +66,8 @@ pub(crate) enum ClientEvent {
         rtt: Duration,
         features: Features,
     },
+    /// A round trip takes less than half of what the greeting took.
+    Rtt(Duration),
     /// Where else the server listens, other than where it was asked; asked for in each session with the feature, and
     /// told after `Up`.
     Observers(Vec<SocketAddr>),
@@ -414,7 +416,10 @@ impl Client {
             (Answer::Nodes, Reply::Nodes(nodes)) => self.nodes(nodes, now),
             (Answer::Source, Reply::Remote { port }) => self.emit(ClientEvent::Remote { port }),
             // A session that lived that long was a good one.
-            (Answer::Pong(_) | Answer::Alive, _) => self.failures = 0,
+            (Answer::Pong(_) | Answer::Alive, _) => {
+                self.failures = 0;
+                self.compare_rtt(now);
+            }
             // `Answer::fits` lets no other pair through.
             _ => {}
         }
@@ -458,6 +463,14 @@ impl Client {
         }
         if session.features.has(Features::OBSERVERS) {
             session.ask(&Request::Observers, Answer::Observers, until, &mut self.out);
+        }
+    }
+
+    /// The greeting's time may have been this program's own slowness, or a lost packet's.
+    fn compare_rtt(&mut self, now: Instant) {
+        let State::Open(session) = &mut self.state else { return };
+        if let Some(rtt) = session.take_better_rtt(now) {
+            self.emit(ClientEvent::Rtt(rtt));
         }
     }
 
@@ -559,6 +572,7 @@ impl Client {
         }
         if session.ping_at <= now {
             session.ping_at = now + self.config.ping_every;
+            session.pinged_at = Some(now);
             let token = Token::from_number(self.random.next_u64());
             session.ask_alive(token, now + self.config.ping_within, &mut self.out);
         }
