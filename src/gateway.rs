@@ -59,6 +59,8 @@ pub(crate) struct Added {
     pub(crate) external: u16,
     /// As the router has it; `None`: until it is deleted.
     pub(crate) lease: Option<Duration>,
+    /// No: somebody else has made one that leads to us already, which was left as it is.
+    pub(crate) is_ours: bool,
 }
 
 /// Why a router adds no mapping.

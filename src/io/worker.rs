@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Read as _};
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, TrySendError, channel, sync_channel};
@@ -28,6 +29,23 @@ enum Order {
     Load(PathBuf),
     Save(PathBuf, String),
     Interfaces,
+    /// A job with a mistake in it, as a query.
+    #[cfg(test)]
+    Panic(u64),
+}
+
+impl Order {
+    /// What is reported when it came to nothing.
+    fn fails(&self, why: &str) -> Report {
+        match self {
+            Self::Resolve(query, ..) => Report::Resolved(*query, Err(why.into())),
+            Self::Load(_) => Report::Loaded(Err(io::Error::other(why))),
+            Self::Save(..) => Report::Saved(Err(io::Error::other(why))),
+            Self::Interfaces => Report::Interfaces(Err(io::Error::other(why))),
+            #[cfg(test)]
+            Self::Panic(query) => Report::Resolved(*query, Err(why.into())),
+        }
+    }
 }
 
 /// What a job gave.
@@ -121,15 +139,23 @@ fn start(waker: Arc<Waker>) -> io::Result<(SyncSender<Order>, Receiver<Report>)>
 
 fn work(queue: &Receiver<Order>, reports: &Sender<Report>, waker: &Waker) {
     while let Ok(order) = queue.recv() {
-        let report = match order {
-            Order::Resolve(query, host, port) => Report::Resolved(query, resolve(&host, port)),
-            Order::Load(path) => Report::Loaded(load(&path)),
-            Order::Save(path, text) => Report::Saved(save(&path, &text)),
-            Order::Interfaces => Report::Interfaces(interfaces::addresses()),
-        };
+        // Nothing of ours is left half-changed by a panic: what a job has is its own.
+        let report = catch_unwind(AssertUnwindSafe(|| carry_out(&order)));
+        let report = report.unwrap_or_else(|_| order.fails("it ended in a panic"));
         if reports.send(report).is_err() || waker.wake().is_err() {
             return;
         }
+    }
+}
+
+fn carry_out(order: &Order) -> Report {
+    match order {
+        Order::Resolve(query, host, port) => Report::Resolved(*query, resolve(host, *port)),
+        Order::Load(path) => Report::Loaded(load(path)),
+        Order::Save(path, text) => Report::Saved(save(path, text)),
+        Order::Interfaces => Report::Interfaces(interfaces::addresses()),
+        #[cfg(test)]
+        Order::Panic(query) => panic!("{query} is meant to be one"),
     }
 }
 
@@ -154,4 +180,22 @@ fn save(path: &Path, text: &str) -> io::Result<()> {
     beside.push(".new");
     fs::write(&beside, text)?;
     fs::rename(&beside, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_panic_is_a_report_and_the_next_job_is_done() {
+        let poll = mio::Poll::new().unwrap();
+        let mut worker = Worker::new(Arc::new(Waker::new(poll.registry(), mio::Token(0)).unwrap()));
+        worker.order(Order::Panic(7)).unwrap();
+        worker.resolve(8, "127.0.0.1".into(), 80);
+        let (_, reports) = worker.thread.as_ref().unwrap();
+        let next = || reports.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert!(matches!(next(), Report::Resolved(7, Err(why)) if why.contains("panic")));
+        assert!(matches!(next(), Report::Resolved(8, Ok(_))));
+    }
 }

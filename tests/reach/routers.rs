@@ -328,6 +328,28 @@ fn asking_anew_all_the_time_does_not_flood_the_router() {
     assert!(more(|c| c.search) + more(|c| c.pmp_address) <= 4, "{before:?} {after:?}");
 }
 
+#[test]
+fn what_was_made_by_hand_is_used_and_stays_as_it_is() {
+    if runs_elsewhere("what_was_made_by_hand_is_used_and_stays_as_it_is") {
+        return;
+    }
+    let router = router(|b| b.nat_pmp = NatPmp::Silent);
+    let mut net = asking_router(&router).port_mapping(PortMapping::Off).start().unwrap();
+    let port = net.local_addr().unwrap().port();
+    net.finish(PATIENCE).unwrap();
+    let internal = std::net::SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+    let by_hand =
+        crate::router::Mapping { external: port, internal, lease: 0, description: "by hand".into() };
+    router.put_mapping(by_hand.clone());
+    let mut net = asking_router(&router).port(port).start().unwrap();
+    let mapping = until_mapping(&mut net, is_mapped);
+    assert!(is(&mapping, port, MappingProtocol::Upnp, None), "{mapping:?}");
+    assert_eq!(router.mappings(), std::slice::from_ref(&by_hand));
+    assert!(net.finish(PATIENCE).unwrap());
+    assert_eq!(router.mappings(), [by_hand]);
+    assert_eq!((router.counts().add, router.counts().delete), (0, 0));
+}
+
 /// Runs in a process of its own, whose threads are counted.
 #[test]
 fn hung_routers_leave_few_threads_behind() {

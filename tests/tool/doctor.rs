@@ -1,10 +1,14 @@
 //! The doctor on loopback, where there is no NAT and no router; the laboratory has those.
 
 use std::net::TcpListener;
+#[cfg(target_os = "linux")]
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::process::{PATIENCE, Process};
+#[cfg(target_os = "linux")]
+use crate::router::{Counts, FakeRouter, Http, NatPmp};
 use crate::{fields, server};
 
 /// Bound to loopback: what a router of this machine's network would say does not matter, and nothing is sent there.
@@ -157,4 +161,39 @@ fn who_stays_goes_on_after_the_report() {
     doctor.signal("INT");
     assert_eq!(doctor.rest(), Vec::<String>::new(), "nothing has changed");
     assert_eq!(doctor.status(), Some(0));
+}
+
+/// As long as it takes until the router was asked so.
+#[cfg(target_os = "linux")]
+fn wait_until_asked(router: &FakeRouter, asked: impl Fn(Counts) -> bool) {
+    let mut poll = mio::Poll::new().expect("a poller");
+    let mut events = mio::Events::with_capacity(1);
+    for _ in 0..1000 {
+        if asked(router.counts()) {
+            return;
+        }
+        poll.poll(&mut events, Some(Duration::from_millis(10))).expect("it waits");
+    }
+    panic!("nobody asks: {:?}", router.counts());
+}
+
+/// The router needs 127.0.0.0/8 as a whole.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_router_that_never_answers_what_it_was_asked_is_complained_about() {
+    let router = FakeRouter::start().expect("a router");
+    router.set(|router| {
+        router.nat_pmp = NatPmp::Silent;
+        // Time to see what comes next before it comes.
+        router.http = Http::Slow(Duration::from_millis(300));
+    });
+    let ip = router.ip().to_string();
+    let mut doctor = Process::start(&["doctor", "--bind", "127.0.0.1", "--router", &ip, "--wait", "3600"]);
+    wait_until_asked(&router, |counts| counts.specific_entry > 0);
+    router.set(|router| router.http = Http::Hung);
+    wait_until_asked(&router, |counts| counts.add > 0);
+    doctor.signal("INT");
+    assert_eq!(doctor.status(), Some(0));
+    assert!(doctor.complaint().contains("may stay there until its lease ends"), "{}", doctor.complaint());
+    assert_eq!(router.mappings().len(), 1, "it did add it");
 }

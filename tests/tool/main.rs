@@ -3,6 +3,9 @@
 
 mod doctor;
 mod process;
+#[cfg(target_os = "linux")]
+#[path = "../common/router/mod.rs"]
+mod router;
 mod unl;
 
 use std::collections::BTreeSet;

@@ -49,6 +49,11 @@ impl Process {
         let mut child = Command::new(env!("CARGO_BIN_EXE_p2poll"))
             .args(arguments)
             .env_remove("RUST_LOG")
+            // A proxy would get what is meant for the router.
+            .env_remove("http_proxy")
+            .env_remove("HTTP_PROXY")
+            .env_remove("all_proxy")
+            .env_remove("ALL_PROXY")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

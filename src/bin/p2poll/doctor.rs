@@ -17,8 +17,9 @@ use crate::waiting::Waiting;
 use advice::advice;
 use findings::{Findings, without_times};
 
-/// How long leaving may take: the router is to remove the mapping, and some answer slowly.
-const LEAVE: Duration = Duration::from_secs(3);
+/// How long leaving may take: the router is to remove the mapping, and some answer slowly. A little less than the node
+/// gives it before it calls itself stopped, because the difference would be lost.
+const LEAVE: Duration = Duration::from_millis(2900);
 /// After so long the interfaces have been listed, even if that has shown nothing that would be told.
 const LISTING: Duration = Duration::from_secs(2);
 
@@ -153,17 +154,13 @@ impl Doctor<'_> {
     /// Takes back what the router was asked.
     fn leave(mut self, waiting: &mut Waiting) -> Result<(), Failure> {
         let reach = self.net.reach();
-        let Mapping::Mapped { lease, .. } = reach.mapping else {
-            self.net.finish(LEAVE)?;
-            return Ok(());
-        };
-        self.output.tell(|| "asking the router to remove the mapping; Ctrl-C ends at once".into());
-        if !self.stop(waiting)? {
-            let then = match lease {
-                Some(lease) => format!("it ends by itself in {} s at most", lease.as_secs()),
-                None => "it may stay until somebody removes it there".into(),
-            };
-            complain(format_args!("the router has not said that it removed the mapping; {then}"));
+        if matches!(reach.mapping, Mapping::Mapped { .. }) {
+            self.output.tell(|| "asking the router to remove the mapping; Ctrl-C ends at once".into());
+        }
+        if !self.stop(waiting)?
+            && let Some(rest) = left_behind(&reach.mapping)
+        {
+            complain(rest);
         }
         Ok(())
     }
@@ -185,6 +182,25 @@ impl Doctor<'_> {
             }
             waiting.wait(self.net.next_wakeup().into_iter().chain([left]).min())?;
         }
+    }
+}
+
+/// What may stay on the router that has not said in time that it removed everything.
+fn left_behind(mapping: &Mapping) -> Option<String> {
+    match mapping {
+        Mapping::Mapped { lease, .. } => {
+            let then = match lease {
+                Some(lease) => format!("it ends by itself in {} s at most", lease.as_secs()),
+                None => "it may stay until somebody removes it there".into(),
+            };
+            Some(format!("the router has not said that it removed the mapping; {then}"))
+        }
+        // It was being asked, or what it was asked once has never been answered.
+        Mapping::Searching | Mapping::Failed { .. } => Some(
+            "the router has not said whether it added a mapping; one may stay there until its lease ends"
+                .into(),
+        ),
+        _ => None,
     }
 }
 

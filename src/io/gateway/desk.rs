@@ -155,7 +155,8 @@ impl Errand {
                 if proxy::is_in_the_way(self.environment, router) {
                     return (Report::Found(Err(MappingFault::Proxy)), None);
                 }
-                found(upnp::find(*from.ip(), router, within), |router| Found::Upnp(Arc::new(router)))
+                let outcome = upnp::find(*from.ip(), router, within, self.upnp.as_deref());
+                found(outcome, |router| Found::Upnp(Arc::new(router)))
             }
             Order::Find { protocol: NatPmp, from, router, within } => {
                 found(nat_pmp::find(*from.ip(), router, within), Found::NatPmp)

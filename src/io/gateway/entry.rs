@@ -16,11 +16,17 @@ const LONGEST: u64 = 64 << 10;
 const ENTRIES: u32 = 128;
 
 /// Where an external port leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
     Nowhere,
-    /// `None`: to what is not even an address. The lease is what is left of it; `None`: for ever.
-    LeadsTo(Option<SocketAddrV4>, Option<Duration>),
+    LeadsTo {
+        /// `None`: what is not even an address.
+        internal: Option<SocketAddrV4>,
+        /// What is left of it; `None`: for ever.
+        lease: Option<Duration>,
+        /// Empty, where the router has none or tells none.
+        description: String,
+    },
     /// The router does not say.
     Untold,
 }
@@ -36,7 +42,8 @@ pub(super) fn look_up(gateway: &Gateway, external: u16, patience: Duration) -> R
     if let Some(port) = element(&answer, "NewInternalPort") {
         let client = element(&answer, "NewInternalClient").unwrap_or_default();
         let lease = element(&answer, "NewLeaseDuration").and_then(|lease| lease.parse().ok()).unwrap_or(0);
-        return Ok(leads_to(client, port.parse().ok(), lease));
+        let description = element(&answer, "NewPortMappingDescription").unwrap_or_default();
+        return Ok(leads_to(client, port.parse().ok(), lease, description));
     }
     // WANIPConnection:1 section 2.4.15: NoSuchEntryInArray.
     if error_code(&answer) == Some(714) {
@@ -68,7 +75,9 @@ fn search(gateway: &Gateway, external: u16, begin: Instant, patience: Duration) 
     for index in 0..ENTRIES {
         match gateway.get_generic_port_mapping_entry(index) {
             Ok(entry) if entry.external_port == external && entry.protocol == PortMappingProtocol::TCP => {
-                return leads_to(&entry.internal_client, Some(entry.internal_port), entry.lease_duration);
+                let description = entry.port_mapping_description.trim();
+                let port = Some(entry.internal_port);
+                return leads_to(&entry.internal_client, port, entry.lease_duration, description);
             }
             Ok(_) if begin.elapsed() < patience => {}
             Err(igd::GetGenericPortMappingEntryError::SpecifiedArrayIndexInvalid) => return Entry::Nowhere,
@@ -78,10 +87,11 @@ fn search(gateway: &Gateway, external: u16, begin: Instant, patience: Duration) 
     Entry::Untold
 }
 
-fn leads_to(client: &str, port: Option<u16>, lease: u32) -> Entry {
+fn leads_to(client: &str, port: Option<u16>, lease: u32, description: &str) -> Entry {
     let client: Option<Ipv4Addr> = client.trim().parse().ok();
     let lease = (lease != 0).then(|| Duration::from_secs(lease.into()));
-    Entry::LeadsTo(client.zip(port).map(|(ip, port)| SocketAddrV4::new(ip, port)), lease)
+    let internal = client.zip(port).map(|(ip, port)| SocketAddrV4::new(ip, port));
+    Entry::LeadsTo { internal, lease, description: description.to_owned() }
 }
 
 /// The text of the first element of that name. Some routers give elements attributes.

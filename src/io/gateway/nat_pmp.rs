@@ -2,6 +2,11 @@
 //! reads as zeros) and whether an answer belongs to the question; it repeats for two minutes; its port is fixed and its
 //! socket is bound to no address of ours. So each question has a socket of its own, its answer is checked, and the
 //! deadline is kept here.
+//!
+//! A limit: NAT-PMP can not be asked what there is. Where a router keeps what it was asked for by NAT-PMP in one table with
+//! the rest (miniupnpd does), a mapping to us that somebody made by hand is replaced by ours, and goes with it. UPnP can
+//! look, and does, but it is found later than NAT-PMP, if at all, and what its table says of our own NAT-PMP mapping has
+//! no certain mark by which to tell it from another's.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::thread;
@@ -57,12 +62,15 @@ pub(super) fn add(
         mapping.public_port() != 0 && !mapping.lifetime().is_zero()
     });
     match granted {
-        Ok(mapping) => Ok(Added { external: mapping.public_port(), lease: Some(*mapping.lifetime()) }),
+        Ok(mapping) => {
+            let (external, lease) = (mapping.public_port(), Some(*mapping.lifetime()));
+            Ok(Added { external, lease, is_ours: true })
+        }
         Err(fault) => Err(Refusal::Fault(fault)),
     }
 }
 
-/// Deletes what leads to our internal port: it goes by that, so that nobody else's mapping can be meant.
+/// Deletes what leads to our internal port: it goes by that, so that what leads to somebody else can not be meant.
 pub(super) fn remove(router: Ipv4Addr, internal: SocketAddrV4, within: Duration) -> Result<(), MappingFault> {
     check_source(router, *internal.ip())?;
     // RFC 6886 section 3.4: with the lifetime 0 the external port is to be 0, too, in the answer also.

@@ -164,6 +164,10 @@ fn runs_elsewhere(name: &str) -> bool {
     true
 }
 
+fn ours(external: u16, lease: Option<Duration>) -> Added {
+    Added { external, lease, is_ours: true }
+}
+
 fn other(text: &str) -> MappingFault {
     MappingFault::Other(text.into())
 }
@@ -209,7 +213,7 @@ fn a_panic_is_a_report() {
 
 upnp_test!(upnp_adds_renews_and_removes, {
     let mut bench = upnp_found();
-    let added = Ok(Added { external: 44_444, lease: HOUR });
+    let added = Ok(ours(44_444, HOUR));
     assert_eq!(bench.add(44_444, HOUR), added);
     assert_eq!(bench.router.mappings(), [Mapping { description: "p2poll".into(), ..mapping(US, 3600) }]);
     assert_eq!(bench.add(44_444, HOUR), added, "renewed");
@@ -296,13 +300,13 @@ upnp_test!(upnp_leases_that_a_router_does_not_take, {
             bench.add(44_444, lease)
         };
         assert_eq!(try_with(Leases::OnlyPermanent, HOUR), Err(Refusal::OnlyPermanent));
-        assert_eq!(try_with(Leases::OnlyPermanent, None), Ok(Added { external: 44_444, lease: None }));
+        assert_eq!(try_with(Leases::OnlyPermanent, None), Ok(ours(44_444, None)));
         assert_eq!(try_with(Leases::OnlyLimited, None), Err(Refusal::BadLease));
-        assert_eq!(try_with(Leases::OnlyLimited, HOUR), Ok(Added { external: 44_444, lease: HOUR }));
+        assert_eq!(try_with(Leases::OnlyLimited, HOUR), Ok(ours(44_444, HOUR)));
         assert_eq!(try_with(Leases::Neither, HOUR), Err(Refusal::BadLease));
         assert_eq!(try_with(Leases::Neither, None), Err(Refusal::BadLease));
         let cut = Some(Duration::from_secs(120));
-        assert_eq!(try_with(Leases::UpTo(120), HOUR), Ok(Added { external: 44_444, lease: cut }));
+        assert_eq!(try_with(Leases::UpTo(120), HOUR), Ok(ours(44_444, cut)));
     }
 });
 
@@ -347,6 +351,33 @@ upnp_test!(upnp_takes_nothing_from_others_and_removes_nothing_of_theirs, {
     }
 });
 
+upnp_test!(upnp_leaves_what_leads_to_us_by_somebody_elses_wish, {
+    for has_specific_entry in [true, false] {
+        let mut bench = upnp_found();
+        bench.router.set(|router| router.has_specific_entry = has_specific_entry);
+        for (seconds, lease) in [(0, None), (3600, HOUR)] {
+            bench.router.put_mapping(mapping(US, seconds));
+            assert_eq!(bench.add(44_444, HOUR), Ok(Added { external: 44_444, lease, is_ours: false }));
+            assert_eq!(bench.remove(44_444), Ok(()));
+            assert_eq!(bench.router.mappings(), [mapping(US, seconds)]);
+        }
+        assert_eq!((bench.router.counts().add, bench.router.counts().delete), (0, 0));
+    }
+});
+
+upnp_test!(upnp_knows_its_own_by_whatever_the_router_calls_it, {
+    for shown in ["", "P2POLL (UPnP)"] {
+        let mut bench = upnp_found();
+        bench.router.set(|router| router.describes_as = Some(shown.into()));
+        assert_eq!(bench.add(44_444, HOUR), Ok(ours(44_444, HOUR)));
+        assert!(bench.find().is_ok());
+        assert_eq!(bench.add(44_444, HOUR), Ok(ours(44_444, HOUR)), "renewed");
+        assert_eq!((bench.router.counts().add, bench.router.mappings()[0].description.as_str()), (2, shown));
+        assert_eq!(bench.remove(44_444), Ok(()));
+        assert_eq!(bench.router.mappings(), []);
+    }
+});
+
 upnp_test!(upnp_with_a_router_that_restarts, {
     let mut bench = upnp_found();
     assert!(bench.add(44_444, HOUR).is_ok());
@@ -386,13 +417,13 @@ upnp_test!(upnp_with_a_router_that_forgets, {
     bench.router.forget_mappings();
     assert_eq!(bench.remove(44_444), Ok(()));
     bench.router.set(|router| router.is_forgetful = true);
-    assert_eq!(bench.add(44_444, HOUR), Ok(Added { external: 44_444, lease: HOUR }));
+    assert_eq!(bench.add(44_444, HOUR), Ok(ours(44_444, HOUR)));
 });
 
 #[test]
 fn nat_pmp_adds_renews_and_removes() {
     let mut bench = nat_pmp_found();
-    let added = Ok(Added { external: 44_444, lease: HOUR });
+    let added = Ok(ours(44_444, HOUR));
     assert_eq!(bench.add(44_444, HOUR), added);
     assert_eq!(bench.add(44_444, HOUR), added);
     let [Mapping { external: 44_444, internal: US, lease: 3600, .. }] = bench.router.mappings()[..] else {
@@ -402,7 +433,7 @@ fn nat_pmp_adds_renews_and_removes() {
     assert_eq!(bench.remove(44_444), Ok(()));
     assert_eq!(bench.router.mappings(), []);
     let week = Some(Duration::from_secs(604_800));
-    assert_eq!(bench.add(44_444, None), Ok(Added { external: 44_444, lease: week }));
+    assert_eq!(bench.add(44_444, None), Ok(ours(44_444, week)));
     let expected = Counts { pmp_address: 1, pmp_map: 3, pmp_unmap: 2, ..Counts::default() };
     assert_eq!(bench.router.counts(), expected);
 }
@@ -411,11 +442,11 @@ fn nat_pmp_adds_renews_and_removes() {
 fn nat_pmp_assigns_another_port() {
     let mut bench = nat_pmp_found();
     bench.router.set(|router| router.nat_pmp = NatPmp::OtherPort);
-    assert_eq!(bench.add(44_444, HOUR), Ok(Added { external: 44_445, lease: HOUR }));
+    assert_eq!(bench.add(44_444, HOUR), Ok(ours(44_445, HOUR)));
     bench.router.set(|router| router.nat_pmp = NatPmp::Normal);
     bench.router.put_mapping(mapping(SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 2), 1), 60));
     assert_eq!(bench.remove(44_445), Ok(()));
-    assert_eq!(bench.add(44_444, HOUR), Ok(Added { external: 44_445, lease: HOUR }));
+    assert_eq!(bench.add(44_444, HOUR), Ok(ours(44_445, HOUR)));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use igd::{
@@ -15,7 +16,8 @@ use super::place;
 use crate::gateway::{Added, Refusal};
 use crate::reach::MappingFault;
 
-/// What the router's own pages show for a mapping of ours.
+/// What the router's own pages show for a mapping of ours, and how we know it for ours. Whoever makes one by hand that leads
+/// to us and calls it the same has it taken for ours.
 const DESCRIPTION: &str = "p2poll";
 
 /// Leases are in whole seconds, and run while we ask for them.
@@ -25,13 +27,26 @@ const ROUNDING: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Router {
     gateway: Gateway,
+    /// What it has made of our description, if it does not keep it as it is.
+    shows: OnceLock<String>,
 }
 
-/// Searches, and asks who was found for its external address.
+/// Whose a mapping is, from the view of who wants one to `internal`.
+enum Owner {
+    /// Nobody's, as far as the router tells.
+    Nobody,
+    Us,
+    /// Somebody else's, that leads to `internal` all the same, for so long.
+    Friend(Option<Duration>),
+    Other,
+}
+
+/// Searches, and asks who was found for its external address. `last`: who was found the last time.
 pub(super) fn find(
     from: Ipv4Addr,
     router: Option<IpAddr>,
     within: Duration,
+    last: Option<&Router>,
 ) -> Result<(Router, IpAddr), MappingFault> {
     let end = Instant::now() + within;
     if router.is_some_and(|router| router.is_ipv6()) {
@@ -48,12 +63,15 @@ pub(super) fn find(
         return Err(MappingFault::Dubious);
     }
     let external = external_address(&gateway, end.saturating_duration_since(Instant::now()))?;
-    Ok((Router { gateway }, external))
+    let same = last.filter(|last| last.gateway.addr.ip() == gateway.addr.ip());
+    let shows = same.map(|last| last.shows.clone()).unwrap_or_default();
+    Ok((Router { gateway, shows }, external))
 }
 
 impl Router {
     /// Adds a mapping, unless the port leads to somebody else: routers refuse that only for another computer, and
-    /// silently give away what another program on this one has (miniupnpd does).
+    /// silently give away what another program on this one has (miniupnpd does). What leads to us already by somebody
+    /// else's wish is as good, and stays as it is: ours would take its place, and end.
     pub(super) fn add(
         &self,
         external: u16,
@@ -61,19 +79,29 @@ impl Router {
         lease: Option<Duration>,
         patience: Duration,
     ) -> Result<Added, Refusal> {
-        if !is_free(self.look_up(external, patience).map_err(Refusal::Fault)?, internal) {
-            return Err(Refusal::Conflict);
+        let before = self.look_up(external, patience).map_err(Refusal::Fault)?;
+        match self.owner(&before, internal) {
+            Owner::Nobody | Owner::Us => {}
+            Owner::Friend(lease) => return Ok(Added { external, lease, is_ours: false }),
+            Owner::Other => return Err(Refusal::Conflict),
         }
         // 0 would be for ever.
         let seconds = lease.map_or(0, |lease| u32::try_from(lease.as_secs()).unwrap_or(u32::MAX).max(1));
         self.gateway
             .add_port(PortMappingProtocol::TCP, external, internal.into(), seconds, DESCRIPTION)
             .map_err(refusal)?;
+        let added = |lease| Ok(Added { external, lease, is_ours: true });
         // What is there now: routers shorten leases, and say so nowhere else.
         match self.look_up(external, patience) {
-            Ok(entry) if !is_free(entry, internal) => Err(Refusal::Conflict),
-            Ok(Entry::LeadsTo(_, granted)) => Ok(Added { external, lease: shorter(lease, granted) }),
-            Ok(Entry::Nowhere | Entry::Untold) | Err(_) => Ok(Added { external, lease }),
+            Ok(Entry::LeadsTo { internal: to, .. }) if to != Some(internal) => Err(Refusal::Conflict),
+            Ok(Entry::LeadsTo { lease: granted, description, .. }) => {
+                if description != DESCRIPTION {
+                    // It is the one that was just added: the router changes descriptions.
+                    self.shows.get_or_init(|| description);
+                }
+                added(shorter(lease, granted))
+            }
+            Ok(Entry::Nowhere | Entry::Untold) | Err(_) => added(lease),
         }
     }
 
@@ -84,10 +112,12 @@ impl Router {
         internal: SocketAddrV4,
         patience: Duration,
     ) -> Result<(), MappingFault> {
-        match self.look_up(external, patience)? {
-            Entry::LeadsTo(Some(to), _) if to == internal => {}
-            Entry::LeadsTo(..) | Entry::Nowhere => return Ok(()),
-            Entry::Untold => return Err(said("the router does not tell whose the mapping is")),
+        let entry = self.look_up(external, patience)?;
+        if entry == Entry::Untold {
+            return Err(said("the router does not tell whose the mapping is"));
+        }
+        if !matches!(self.owner(&entry, internal), Owner::Us) {
+            return Ok(());
         }
         match self.gateway.remove_port(PortMappingProtocol::TCP, external) {
             Ok(()) | Err(RemovePortError::NoSuchPortMapping) => Ok(()),
@@ -99,13 +129,18 @@ impl Router {
     fn look_up(&self, external: u16, patience: Duration) -> Result<Entry, MappingFault> {
         entry::look_up(&self.gateway, external, patience)
     }
-}
 
-/// Whether a mapping to `internal` would take nothing from anybody, as far as the router tells.
-fn is_free(entry: Entry, internal: SocketAddrV4) -> bool {
-    match entry {
-        Entry::Nowhere | Entry::Untold => true,
-        Entry::LeadsTo(to, _) => to == Some(internal),
+    fn owner(&self, entry: &Entry, internal: SocketAddrV4) -> Owner {
+        match entry {
+            Entry::Nowhere | Entry::Untold => Owner::Nobody,
+            Entry::LeadsTo { internal: to, .. } if *to != Some(internal) => Owner::Other,
+            Entry::LeadsTo { description, .. }
+                if description == DESCRIPTION || self.shows.get() == Some(description) =>
+            {
+                Owner::Us
+            }
+            Entry::LeadsTo { lease, .. } => Owner::Friend(*lease),
+        }
     }
 }
 

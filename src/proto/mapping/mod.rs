@@ -129,6 +129,10 @@ struct Mapped {
     ends: Option<Instant>,
     /// `None` while it is being renewed, or another router is searched for since it could not be.
     renew_at: Option<Instant>,
+    /// It was made by hand or by another program: it is looked at from time to time, and never changed.
+    is_foreign: bool,
+    /// A renewal has failed, or it leads nowhere: with the next search that is lost it is lost, too.
+    is_doubtful: bool,
 }
 
 #[derive(Debug)]
@@ -205,8 +209,15 @@ impl Mapper {
         self.advance(now);
     }
 
+    /// Renews what is mapped at once, through a new search that finds out the router's address of now; this is no
+    /// complaint, and takes nothing away. Without a mapping, the next search comes sooner.
     pub(crate) fn refresh(&mut self, now: Instant) {
-        self.renew(now);
+        match self.mapped {
+            Some(_) if self.searching => {}
+            Some(_) => self.search_soon(now),
+            None => self.retry_sooner(now),
+        }
+        self.advance(now);
     }
 
     pub(crate) fn handle_report(&mut self, request: u64, report: Report, now: Instant) {
@@ -313,6 +324,8 @@ impl Mapper {
 
     fn note_in_ledger(&mut self, place: Place, result: &Result<Added, Refusal>) {
         match result {
+            // Nothing was added.
+            Ok(Added { is_ours: false, .. }) => self.ledger.refused(place),
             Ok(added) => {
                 if added.external != place.external {
                     self.ledger.refused(place);
@@ -334,17 +347,22 @@ impl Mapper {
         let shortest = SHORTEST_LEASE.min(self.config.lease);
         // Nobody asked for longer: who claims so would have us come back too late.
         let lease = added.lease.map(|lease| lease.clamp(shortest, self.config.lease));
+        // The search that was ordered while it was renewed is still to come.
+        let search_at = self.search_at.filter(|_| self.mapped.is_some() && !self.searching);
         self.mapped = Some(Mapped {
             protocol: flight.protocol(),
             external: SocketAddrV4::new(router, added.external),
             lease,
             ends: lease.map(|lease| now + lease),
             renew_at: Some(now + lease.unwrap_or(self.config.lease) / 2),
+            is_foreign: !added.is_ours,
+            is_doubtful: false,
         });
         self.usual_external = Some(added.external);
         self.verdict = None;
         self.retry.reset();
         self.end_search();
+        self.search_at = search_at;
     }
 
     fn refused(&mut self, flight: &Flight, refusal: Refusal, now: Instant) {
@@ -359,6 +377,7 @@ impl Mapper {
         self.sides[protocol as usize] = Side::Failed(fault);
         if !self.searching {
             // It was a renewal: the router may have restarted and be found elsewhere.
+            self.doubt();
             self.search_soon(now);
         }
     }
@@ -405,6 +424,10 @@ impl Mapper {
         if self.mapped.as_ref().and_then(|mapped| mapped.ends).is_some_and(|ends| ends <= now) {
             self.mapped = None;
         }
+        // It ends without a renewal having been tried when nobody came by in the meantime: the machine slept.
+        if self.mapped.is_none() && self.target.is_some() && self.is_idle() {
+            self.search_soon(now);
+        }
     }
 
     fn order_removal(&mut self, protocol: MappingProtocol, now: Instant) {
@@ -423,6 +446,9 @@ impl Mapper {
             return;
         }
         (self.search_at, self.last_search, self.searching) = (None, Some(now), true);
+        if let Some(mapped) = &mut self.mapped {
+            mapped.renew_at = None;
+        }
         let MapperConfig { router, find_within: within, find_grace, .. } = self.config;
         for protocol in BOTH {
             let order = Order::Find { protocol, from: target.internal, router, within };
@@ -441,7 +467,10 @@ impl Mapper {
     fn ask_again(&mut self, removes_first: bool) {
         let (Some(target), Some(mapped)) = (self.target, &mut self.mapped) else { return };
         mapped.renew_at = None;
-        let wish = Wish::new(target.internal, mapped.external.port(), mapped.lease.is_none());
+        // How long somebody else's lasts says nothing about ours, should it be gone.
+        let permanent = mapped.lease.is_none() && !mapped.is_foreign;
+        let wish = Wish::new(target.internal, mapped.external.port(), permanent);
+        let removes_first = removes_first && !mapped.is_foreign;
         let asking = Asking { router: *mapped.external.ip(), wish, removes_first, request: None };
         self.sides[mapped.protocol as usize] = Side::Asking(asking);
     }
@@ -452,23 +481,46 @@ impl Mapper {
         if self.sides.iter().any(|side| matches!(side, Side::Asking(_))) {
             return;
         }
-        let found = self.sides.iter_mut().find_map(|side| match *side {
-            Side::Found(router) => Some((side, router)),
-            _ => None,
-        });
-        if let Some((side, router)) = found {
+        let found = match &self.mapped {
+            // What is mapped stays with its protocol, if that is found: by the other one it would be mapped twice.
+            Some(Mapped { protocol, .. }) => match self.sides[*protocol as usize] {
+                Side::Finding { .. } => return,
+                Side::Found(router) => Some((*protocol, router)),
+                _ => self.first_found(),
+            },
+            None => self.first_found(),
+        };
+        if let Some((protocol, router)) = found {
             let wish = Wish::new(target.internal, self.usual_external.unwrap_or(target.external), false);
-            *side = Side::Asking(Asking { router, wish, removes_first: false, request: None });
+            let asking = Asking { router, wish, removes_first: false, request: None };
+            self.sides[protocol as usize] = Side::Asking(asking);
         } else if !self.sides.iter().any(|side| matches!(side, Side::Finding { .. })) {
             self.give_up(now);
         }
     }
 
+    fn first_found(&self) -> Option<(MappingProtocol, Ipv4Addr)> {
+        BOTH.into_iter().find_map(|protocol| match self.sides[protocol as usize] {
+            Side::Found(router) => Some((protocol, router)),
+            _ => None,
+        })
+    }
+
     fn give_up(&mut self, now: Instant) {
+        if self.mapped.as_ref().is_some_and(|mapped| self.still_holds(mapped)) {
+            self.end_search();
+            return self.ask_again(false);
+        }
         self.verdict = Some(self.judgement());
         self.mapped = None;
         self.end_search();
         self.search_at = Some(now + self.retry.next(&mut self.random));
+    }
+
+    /// Whether a search that is lost says nothing against what is mapped: it was only to be refreshed, and nobody has
+    /// answered.
+    fn still_holds(&self, mapped: &Mapped) -> bool {
+        !mapped.is_doubtful && !matches!(self.sides[mapped.protocol as usize], Side::Double(_))
     }
 
     fn judgement(&self) -> Mapping {
@@ -550,6 +602,18 @@ impl Mapper {
         self.sides = [Side::Idle, Side::Idle];
     }
 
+    /// Neither a search nor a question is on, or going to be.
+    fn is_idle(&self) -> bool {
+        let asks = self.sides.iter().any(|side| matches!(side, Side::Asking(_)));
+        !asks && !self.searching && self.search_at.is_none()
+    }
+
+    fn doubt(&mut self) {
+        if let Some(mapped) = &mut self.mapped {
+            mapped.is_doubtful = true;
+        }
+    }
+
     fn search_soon(&mut self, now: Instant) {
         self.search_at = Some(self.last_search.map_or(now, |last| now.max(last + SEARCH_GAP)));
     }
@@ -568,6 +632,7 @@ impl Mapper {
                 if let Some(mapped) = &mut self.mapped {
                     mapped.renew_at = None;
                 }
+                self.doubt();
                 self.search_soon(now);
             }
             None => {}

@@ -81,6 +81,7 @@ struct Row {
     internal: SocketAddrV4,
     protocol: MappingProtocol,
     ends: Option<Instant>,
+    by_hand: bool,
 }
 
 /// A mapper, a router that speaks both protocols with one table, and a clock.
@@ -117,7 +118,7 @@ impl Bench {
     }
 
     fn taken_by_neighbour(&mut self, ports: impl IntoIterator<Item = u16>) {
-        let row = Row { internal: NEIGHBOUR, protocol: Upnp, ends: None };
+        let row = Row { internal: NEIGHBOUR, protocol: Upnp, ends: None, by_hand: false };
         self.table.extend(ports.into_iter().map(|port| (port, row)));
     }
 
@@ -194,6 +195,9 @@ impl Bench {
             return Err(refusal);
         }
         let external = manner.external.filter(|_| protocol == NatPmp).unwrap_or(external);
+        if self.table.get(&external).is_some_and(|row| row.internal == internal && row.by_hand) {
+            return Ok(Added { external, lease: None, is_ours: false });
+        }
         if self.table.get(&external).is_some_and(|row| row.internal != internal) {
             return Err(Refusal::Conflict);
         }
@@ -201,8 +205,9 @@ impl Bench {
         if protocol == NatPmp {
             self.table.retain(|_, row| row.protocol != NatPmp || row.internal != internal);
         }
-        self.table.insert(external, Row { internal, protocol, ends: lease.map(|lease| self.now + lease) });
-        Ok(Added { external, lease })
+        let ends = lease.map(|lease| self.now + lease);
+        self.table.insert(external, Row { internal, protocol, ends, by_hand: false });
+        Ok(Added { external, lease, is_ours: true })
     }
 
     /// As io does it: only what leads to `internal`; by NAT-PMP all that does.
@@ -210,8 +215,33 @@ impl Bench {
         assert!([OURS, MOVED].contains(&internal), "{internal} is not ours");
         self.table.retain(|port, row| {
             row.internal != internal
+                || row.by_hand
                 || if protocol == Upnp { *port != external } else { row.protocol != NatPmp }
         });
+    }
+
+    /// Somebody has made a mapping to us on the router's own pages.
+    fn made_by_hand(&mut self, port: u16) {
+        let row = Row { internal: OURS, protocol: Upnp, ends: None, by_hand: true };
+        self.table.insert(port, row);
+    }
+
+    /// Nobody comes by for so long.
+    fn sleep(&mut self, span: Duration) {
+        self.now = self.now + span;
+        self.mapper.handle_timeout(self.now);
+    }
+
+    fn has_moved_to(&mut self, wan: Ipv4Addr) {
+        self.manners.iter_mut().for_each(|manner| manner.found = Ok(wan.into()));
+    }
+
+    /// Where others reach us.
+    fn external(&self) -> Option<std::net::SocketAddr> {
+        match self.mapper.status() {
+            Mapping::Mapped { external, .. } => Some(*external),
+            _ => None,
+        }
     }
 
     fn mapped(&self) -> Option<(MappingProtocol, u16, Option<u64>)> {
@@ -233,7 +263,7 @@ impl Bench {
 
     fn our_ports(&self) -> Vec<u16> {
         let standing = self.table.iter().filter(|(_, row)| row.ends.is_none_or(|ends| ends > self.now));
-        standing.filter(|(_, row)| row.internal != NEIGHBOUR).map(|(port, _)| *port).collect()
+        standing.filter(|(_, row)| row.internal != NEIGHBOUR && !row.by_hand).map(|(port, _)| *port).collect()
     }
 
     /// The orders since the last time, in short, each with its second.
@@ -873,12 +903,161 @@ fn an_order_that_nobody_fetched_in_time_is_not_carried_out() {
     assert_eq!(bench.failed(), Some((MappingFault::Silent, MappingFault::Silent)));
 }
 
+#[test]
+fn a_lease_that_ran_out_while_nobody_came_by_is_mapped_anew() {
+    for complains in [false, true] {
+        let mut bench = Bench::started(Manner::good(), Manner::absent());
+        bench.orders();
+        bench.now = bench.now + 2 * HOUR;
+        if complains {
+            bench.mapper.renew(bench.now);
+        }
+        bench.mapper.handle_timeout(bench.now);
+        assert!(bench.mapper.poll_timeout().is_some());
+        bench.run(2 * SECOND);
+        assert_eq!((bench.mapped(), bench.our_ports()), (Some((Upnp, 4000, Some(3600))), vec![4000]));
+        bench.run(24 * HOUR);
+        assert!(bench.mapped().is_some());
+    }
+}
+
+const NEW_WAN: Ipv4Addr = Ipv4Addr::new(81, 2, 3, 99);
+
+#[test]
+fn a_refresh_learns_the_address_and_keeps_what_is_mapped() {
+    for protocol in [Upnp, NatPmp] {
+        let mut bench = Bench::started(Manner::absent(), Manner::absent());
+        *bench.manner(protocol) = Manner::good();
+        bench.run(60 * SECOND);
+        assert_eq!(bench.mapped(), Some((protocol, 4000, Some(3600))));
+        // The other one is there now, and quicker.
+        bench.manners = [Manner::good(), Manner::good()];
+        bench.manner(protocol).find_time = SECOND;
+        bench.has_moved_to(NEW_WAN);
+        bench.mapper.take_changed();
+        bench.orders();
+        bench.mapper.refresh(bench.now);
+        bench.run(SECOND - SECOND / 100);
+        assert_eq!((bench.mapper.take_changed(), bench.our_ports()), (false, vec![4000]));
+        bench.run(SECOND);
+        assert_eq!(bench.external(), Some((NEW_WAN, 4000).into()));
+        assert!(bench.mapper.take_changed());
+        let add = format!("add {protocol} 4000 for 3600");
+        let orders = bench.orders();
+        let plain: Vec<_> =
+            orders.iter().filter_map(|order| order.split_once(' ')).map(|(_, it)| it).collect();
+        assert_eq!(plain, ["find UPnP", "find NAT-PMP", &add]);
+    }
+}
+
+#[test]
+fn a_refresh_while_it_is_renewed_comes_after_it() {
+    let mut bench = Bench::started(Manner::good(), Manner::absent());
+    // Less than the gap between two searches ago.
+    bench.mapper.renew(bench.now);
+    bench.carry_out();
+    bench.has_moved_to(NEW_WAN);
+    bench.mapper.refresh(bench.now);
+    bench.run(6 * SECOND);
+    assert_eq!(bench.external(), Some((NEW_WAN, 4000).into()));
+}
+
+#[test]
+fn refreshes_are_no_complaints_and_no_storm() {
+    let mut bench = Bench::started(Manner::good(), Manner::absent());
+    bench.orders();
+    for _ in 0..600 {
+        bench.mapper.refresh(bench.now);
+        bench.run(SECOND / 10);
+        assert!(bench.mapped().is_some());
+    }
+    let orders = bench.orders();
+    assert!((24..=39).contains(&orders.len()), "{orders:?}");
+    assert!(orders.iter().all(|order| !order.contains("remove")), "{orders:?}");
+    bench.run(10 * SECOND);
+    bench.orders();
+    bench.mapper.renew(bench.now);
+    bench.run(SECOND);
+    assert_eq!(bench.orders(), ["72 add UPnP 4000 for 3600"], "the first complaint");
+}
+
+#[test]
+fn a_refresh_that_finds_nobody_takes_nothing_away() {
+    let mut bench = Bench::started(Manner::good(), Manner::absent());
+    bench.manner(Upnp).found = Err(MappingFault::NoRouter);
+    bench.run(10 * SECOND);
+    bench.mapper.refresh(bench.now);
+    bench.run(10 * SECOND);
+    assert_eq!(bench.mapped(), Some((Upnp, 4000, Some(3600))));
+    assert_eq!(bench.orders().last().map(String::as_str), Some("13 add UPnP 4000 for 3600"));
+    bench.run(HOUR);
+    assert!(bench.mapped().is_some(), "it is renewed as ever");
+    // A renewal that fails then is the end of it.
+    bench.manner(Upnp).fault = Some(MappingFault::NoRouter);
+    bench.mapper.refresh(bench.now);
+    bench.run(20 * SECOND);
+    assert!(bench.failed().is_some());
+}
+
+#[test]
+fn without_a_mapping_a_refresh_brings_the_next_search_forward() {
+    let mut bench = Bench::new(Manner::absent(), Manner::absent());
+    bench.target(OURS);
+    bench.run(HOUR);
+    bench.orders();
+    bench.mapper.refresh(bench.now);
+    bench.run(2 * SECOND);
+    assert_eq!(bench.orders(), ["3600 find UPnP", "3600 find NAT-PMP"]);
+}
+
+#[test]
+fn what_somebody_made_by_hand_is_used_and_neither_changed_nor_removed() {
+    let mut bench = Bench::new(Manner::good(), Manner::absent());
+    bench.made_by_hand(4000);
+    bench.target(OURS);
+    bench.run(2 * SECOND);
+    assert_eq!((bench.mapped(), bench.our_ports()), (Some((Upnp, 4000, None)), vec![]));
+    // Whatever is complained about.
+    for _ in 0..3 {
+        bench.mapper.renew(bench.now);
+        bench.run(10 * SECOND);
+    }
+    assert!(bench.orders().iter().all(|order| !order.contains("remove")));
+    // It is looked at again at half of the lease that is configured; when it has gone, there is one of ours.
+    bench.run(HOUR / 2);
+    bench.table.clear();
+    bench.run(HOUR / 2);
+    assert_eq!((bench.mapped(), bench.our_ports()), (Some((Upnp, 4000, Some(3600))), vec![4000]));
+    bench.table.clear();
+    bench.made_by_hand(4000);
+    bench.run(HOUR);
+    assert_eq!(bench.mapped(), Some((Upnp, 4000, None)));
+    bench.leave();
+    assert!(bench.mapper.has_left());
+    assert!(bench.table[&4000].by_hand);
+}
+
+#[test]
+fn what_somebody_made_by_hand_is_not_asked_to_go() {
+    let mut bench = Bench::new(Manner::good(), Manner::absent());
+    bench.made_by_hand(4000);
+    bench.target(OURS);
+    bench.run(2 * SECOND);
+    bench.orders();
+    bench.leave();
+    assert_eq!((bench.orders(), bench.mapper.has_left()), (vec![], true));
+}
+
 /// What happens in the property test.
 #[derive(Clone, Debug)]
 enum Step {
     Wait(u64),
     Target(Option<bool>),
     Renew,
+    Refresh,
+    /// Nobody comes by for so long.
+    Sleep(u64),
+    ByHand(u16),
     Manner(usize, Manner),
     Restart,
     Take(u16),
@@ -935,6 +1114,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0u64..4_000_000).prop_map(Step::Wait),
         2 => prop::option::of(any::<bool>()).prop_map(Step::Target),
         2 => Just(Step::Renew),
+        1 => Just(Step::Refresh),
+        1 => (0u64..8_000_000).prop_map(Step::Sleep),
+        1 => (3998u16..4004).prop_map(Step::ByHand),
         2 => (0usize..2, manner()).prop_map(|(side, manner)| Step::Manner(side, manner)),
         1 => Just(Step::Restart),
         1 => (3998u16..4004).prop_map(Step::Take),
@@ -944,13 +1126,26 @@ fn step() -> impl Strategy<Value = Step> {
 
 impl Bench {
     fn step(&mut self, step: Step) {
+        self.take_step(step);
+        assert!(
+            self.mapper.target.is_none() || self.mapper.poll_timeout().is_some(),
+            "it would never move again: {:?}",
+            self.mapper
+        );
+    }
+
+    fn take_step(&mut self, step: Step) {
         match step {
             Step::Wait(millis) => self.run(Duration::from_millis(millis)),
             Step::Target(None) => self.mapper.set_target(None, self.now),
             Step::Target(Some(moved)) => self.target(if moved { MOVED } else { OURS }),
             Step::Renew => self.mapper.renew(self.now),
+            Step::Refresh => self.mapper.refresh(self.now),
+            Step::Sleep(millis) => self.sleep(Duration::from_millis(millis)),
+            Step::ByHand(port) if !self.table.contains_key(&port) => self.made_by_hand(port),
+            Step::ByHand(_) => {}
             Step::Manner(side, manner) => self.manners[side] = manner,
-            Step::Restart => self.table.retain(|_, row| row.internal == NEIGHBOUR),
+            Step::Restart => self.table.retain(|_, row| row.internal == NEIGHBOUR || row.by_hand),
             Step::Take(port) if !self.table.contains_key(&port) => self.taken_by_neighbour([port]),
             Step::Take(_) => {}
             Step::Report(request, report) => self.mapper.handle_report(request, report, self.now),
@@ -981,13 +1176,17 @@ proptest! {
     ) {
         let mut bench = Bench::new(upnp, nat_pmp);
         bench.target(OURS);
-        let mut neighbours = BTreeSet::new();
+        let (mut neighbours, mut by_hand) = (BTreeSet::new(), BTreeSet::new());
         for step in steps {
+            if let Step::ByHand(port) = step && !bench.table.contains_key(&port) {
+                by_hand.insert(port);
+            }
             if let Step::Take(port) = step && !bench.table.contains_key(&port) {
                 neighbours.insert(port);
             }
             bench.step(step);
             prop_assert!(neighbours.iter().all(|port| bench.table[port].internal == NEIGHBOUR));
+            prop_assert!(by_hand.iter().all(|port| bench.table[port].by_hand));
             prop_assert!(bench.mapper.orders.hanging(Upnp) <= MAX_HANGING);
         }
         prop_assert!(bench.busiest_minute() <= ORDERS_A_MINUTE, "{}", bench.busiest_minute());

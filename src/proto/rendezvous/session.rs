@@ -57,7 +57,7 @@ pub(super) struct Session {
     began: Instant,
     /// From the greeting to its first answer.
     pub(super) rtt: Option<Duration>,
-    /// When the last sign of life was asked for.
+    /// When the question was asked by which the way is measured next.
     pub(super) pinged_at: Option<Instant>,
     /// Known from the answer to the greeting on.
     pub(super) kind: Option<ServerKind>,
@@ -111,11 +111,13 @@ impl Session {
         self.ask(&Request::Source { port: Some(self.local.port()) }, answer, until, out);
     }
 
-    /// How long the sign of life that has just come took, when that is a better measure of the way than what was known.
-    pub(super) fn take_better_rtt(&mut self, now: Instant) -> Option<Duration> {
-        let took = now - self.pinged_at.take()?;
-        let better = self.rtt.is_none_or(|rtt| took < rtt / 2);
-        better.then(|| *self.rtt.insert(took))
+    /// An answer has come to the question by which the way is measured: the shortest time counts, as whatever is longer
+    /// was spent elsewhere.
+    pub(super) fn compare_rtt(&mut self, now: Instant) {
+        if let Some(asked) = self.pinged_at.take() {
+            let took = now - asked;
+            self.rtt = Some(self.rtt.map_or(took, |rtt| rtt.min(took)));
+        }
     }
 
     pub(super) fn ask_alive(&mut self, token: Token, until: Instant, out: &mut Vec<u8>) {

@@ -42,6 +42,8 @@ pub(crate) struct Behaviour {
     pub(crate) has_specific_entry: bool,
     /// It forgets what it says it has deleted or added.
     pub(crate) is_forgetful: bool,
+    /// It describes what it is asked to add by words of its own.
+    pub(crate) describes_as: Option<String>,
     /// What it says its external address is, by both protocols; by NAT-PMP only IPv4.
     pub(crate) external: IpAddr,
     pub(crate) nat_pmp: NatPmp,
@@ -249,6 +251,7 @@ impl Default for Behaviour {
             is_eloquent: true,
             has_specific_entry: true,
             is_forgetful: false,
+            describes_as: None,
             // What looks public, and is nobody's: a block of documentation would count as not public.
             external: Ipv4Addr::new(11, 22, 33, 44).into(),
             nat_pmp: NatPmp::Normal,

@@ -89,7 +89,7 @@ fn add(request: &Request, shared: &mut Shared) -> Result<(), u16> {
         external: number(request, "NewExternalPort")?,
         internal: std::net::SocketAddrV4::new(client, number(request, "NewInternalPort")?),
         lease: lease(text("NewLeaseDuration")?.parse().map_err(|_| 402_u16)?, shared.behaviour.leases)?,
-        description: text("NewPortMappingDescription")?,
+        description: shared.behaviour.describes_as.clone().unwrap_or(text("NewPortMappingDescription")?),
     };
     if let Some(code) = shared.behaviour.refusal {
         return Err(code);

@@ -58,15 +58,15 @@ pub(crate) enum ClientAction {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ClientEvent {
-    /// The server answers. `seen` is our address as it sees it, where it can tell; `rtt` is how long it took to answer
-    /// the greeting; `features` are what both sides know.
+    /// The server answers. `seen` is our address as it sees it, where it can tell; `rtt` is how long an answer
+    /// took, the shortest time so far; `features` are what both sides know.
     Up {
         kind: ServerKind,
         seen: Option<SocketAddr>,
         rtt: Duration,
         features: Features,
     },
-    /// A round trip takes less than half of what the greeting took.
+    /// A round trip takes less than half of what it was thought to take.
     Rtt(Duration),
     /// Where else the server listens, other than where it was asked; asked for in each session with the feature, and
     /// told after `Up`.
@@ -406,7 +406,13 @@ impl Client {
     fn answer(&mut self, answer: Answer, reply: Reply, now: Instant) {
         match (answer, reply) {
             (Answer::Greeting, _) => self.greeted(now),
-            (Answer::Seen, Reply::Seen(addr)) => self.up(Some(addr)),
+            (Answer::Seen, Reply::Seen(addr)) => {
+                // The second measure of the way: the better one counts.
+                if let State::Open(session) = &mut self.state {
+                    session.compare_rtt(now);
+                }
+                self.up(Some(addr));
+            }
             (Answer::Observers, Reply::Observers(named)) => {
                 let observers = self.session().map(|session| session.observers(&named));
                 self.emit(ClientEvent::Observers(observers.unwrap_or_default()));
@@ -459,6 +465,7 @@ impl Client {
         session.features = features.and(self.config.features);
         self.stays = true;
         if session.features.has(Features::SEEN) {
+            session.pinged_at = Some(now);
             session.ask(&Request::Whoami, Answer::Seen, until, &mut self.out);
         }
         if session.features.has(Features::OBSERVERS) {
@@ -469,7 +476,11 @@ impl Client {
     /// The greeting's time may have been this program's own slowness, or a lost packet's.
     fn compare_rtt(&mut self, now: Instant) {
         let State::Open(session) = &mut self.state else { return };
-        if let Some(rtt) = session.take_better_rtt(now) {
+        let before = session.rtt;
+        session.compare_rtt(now);
+        // What changes little is no news.
+        let news = session.rtt.filter(|&rtt| before.is_none_or(|before| rtt < before / 2));
+        if let Some(rtt) = news {
             self.emit(ClientEvent::Rtt(rtt));
         }
     }
