@@ -258,8 +258,9 @@ impl Finder {
 
     /// What came of `Probe`.
     pub(crate) fn handle_probed(&mut self, server: usize, port: u16, verdict: Verdict, now: Instant) {
+        let current = self.port_for(server);
         let Some(sight) = self.sights.get_mut(server) else { return };
-        if !sight.handle_probed(port, verdict, now) {
+        if !sight.handle_probed(port, verdict, current, now) {
             return;
         }
         let is_open = sight.asked == Asked::Not;
@@ -544,10 +545,7 @@ impl Finder {
 
     /// The verdicts of the servers are of another port, or of another time.
     fn ask_again(&mut self, now: Instant) {
-        for server in 0..self.sights.len() {
-            let port = self.port_for(server);
-            self.sights[server].forget_verdict(port);
-        }
+        self.sights.iter_mut().for_each(Sight::forget_verdict);
         self.recheck_at = Some(now);
     }
 }

@@ -129,13 +129,20 @@ impl Sight {
         self.outdated = false;
     }
 
-    /// Whether it is an answer to what was asked last.
-    pub(super) fn handle_probed(&mut self, port: u16, verdict: Verdict, now: Instant) -> bool {
+    /// Whether it is an answer to what was asked last. `current`: the port that would be asked about now.
+    pub(super) fn handle_probed(
+        &mut self,
+        port: u16,
+        verdict: Verdict,
+        current: Option<u16>,
+        now: Instant,
+    ) -> bool {
         let Asked::For { port: asked, at } = self.asked else { return false };
         if asked != port {
             return false;
         }
-        if std::mem::take(&mut self.outdated) && verdict != Verdict::Yes {
+        let still_true = verdict == Verdict::Yes && current == Some(port);
+        if std::mem::take(&mut self.outdated) && !still_true {
             self.asked = Asked::Not;
             return true;
         }
@@ -194,12 +201,12 @@ impl Sight {
         }
     }
 
-    /// Its verdict is of another port, or another time, and so is what it was asked; of the same port it can not be
-    /// asked before it has answered that.
-    pub(super) fn forget_verdict(&mut self, port: Option<u16>) {
+    /// Its verdict is of another port, or another time, and so is what it was asked. It is asked again only when it has
+    /// answered that: its connections do not say which question they belong to.
+    pub(super) fn forget_verdict(&mut self) {
         self.verdict = None;
         match self.asked {
-            Asked::For { port: asked, .. } if Some(asked) == port => self.outdated = true,
+            Asked::For { .. } => self.outdated = true,
             _ => self.asked = Asked::Not,
         }
     }
@@ -210,7 +217,8 @@ impl Sight {
         self.local = None;
         self.up_since = None;
         self.observers = None;
-        self.forget_verdict(None);
+        self.verdict = None;
+        self.asked = Asked::Not;
     }
 
     /// It is up, or was and ended as it should, and can tell nothing of the port.

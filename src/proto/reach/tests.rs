@@ -636,6 +636,24 @@ fn an_interface_may_be_fixed() {
     assert!(bench.take().contains(&FinderAction::Map(Some(target("10.0.0.3")))));
 }
 
+#[test]
+fn a_server_is_asked_about_another_port_when_it_has_answered_about_the_first() {
+    let mut bench = Bench::new(&Config::new().rendezvous("rv:1").port_mapping(PortMapping::Always));
+    bench.behind_nat(0);
+    bench.take();
+    bench.finder.handle_mapping(mapped("11.0.0.1:6000"), bench.now);
+    let probes = |actions: Vec<FinderAction>| {
+        let is_probe = |action: &FinderAction| matches!(action, FinderAction::Probe { .. });
+        actions.into_iter().filter(is_probe).collect::<Vec<_>>()
+    };
+    assert_eq!(probes(bench.take()), []);
+    bench.probed(0, 5000, Verdict::Yes);
+    assert_eq!(bench.picture().reachable, Reachability::Unknown(Doubt::Pending), "it is of the other port");
+    assert_eq!(probes(bench.take()), [FinderAction::Probe { server: 0, port: 6000 }]);
+    bench.probed(0, 6000, Verdict::Yes);
+    assert_eq!((bench.picture().port, bench.picture().reachable), (Some(6000), Reachability::Yes));
+}
+
 #[cfg(feature = "gateway")]
 #[test]
 fn always_asks_at_once_and_off_never() {
