@@ -44,8 +44,9 @@ fn main() -> std::process::ExitCode {
     use std::sync::Arc;
     use std::time::Instant;
 
-    use lab::Means;
+    use lab::{Means, Need};
     use libtest_mimic::{Arguments, Completion, Trial};
+    use tools::Case;
 
     // Some tests need a process of their own, and start this program once more for that.
     if let Some(end) = tidiness::role().or_else(node::role) {
@@ -57,11 +58,16 @@ fn main() -> std::process::ExitCode {
     // A mere listing looks for nothing.
     let means = (!arguments.list).then(Means::find).map(Arc::new);
     let long = if std::env::var_os(LONG).is_some() { mapping::LONG } else { &[] };
-    let cases =
-        long.iter().chain(kinds::CASES).chain(mapping::CASES).chain(cases::CASES).chain(tidiness::CASES);
-    let trials = cases.map(|case| {
+    let asks_routers = |case: &&'static Case| case.needs.contains(&Need::Program("miniupnpd"));
+    let (routers, others): (Vec<_>, Vec<_>) = kinds::CASES.iter().partition(asks_routers);
+    let asking = long.iter().chain(routers).chain(mapping::CASES).map(|case| (case, true));
+    let others = others.into_iter().chain(cases::CASES).chain(tidiness::CASES).map(|case| (case, false));
+    let trials = asking.chain(others).map(|(case, asks_routers)| {
         let means = means.clone();
         Trial::ignorable_test(case.name, move || {
+            if asks_routers && cfg!(not(feature = "gateway")) {
+                return Ok(Completion::ignored_with("it asks routers, which takes the feature gateway"));
+            }
             if let Some(Err(why)) = means.map(|means| means.meet(case.needs)) {
                 return Ok(Completion::ignored_with(why));
             }

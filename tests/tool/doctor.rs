@@ -1,13 +1,13 @@
 //! The doctor on loopback, where there is no NAT and no router; the laboratory has those.
 
 use std::net::TcpListener;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "gateway"))]
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::process::{PATIENCE, Process};
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "gateway"))]
 use crate::router::{Counts, FakeRouter, Http, NatPmp};
 use crate::{fields, server};
 
@@ -164,7 +164,7 @@ fn who_stays_goes_on_after_the_report() {
 }
 
 /// As long as it takes until the router was asked so.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "gateway"))]
 fn wait_until_asked(router: &FakeRouter, asked: impl Fn(Counts) -> bool) {
     let mut poll = mio::Poll::new().expect("a poller");
     let mut events = mio::Events::with_capacity(1);
@@ -178,7 +178,7 @@ fn wait_until_asked(router: &FakeRouter, asked: impl Fn(Counts) -> bool) {
 }
 
 /// The router needs 127.0.0.0/8 as a whole.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "gateway"))]
 #[test]
 fn a_router_that_never_answers_what_it_was_asked_is_complained_about() {
     let router = FakeRouter::start().expect("a router");

@@ -3,7 +3,7 @@
 
 mod doctor;
 mod process;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "gateway"))]
 #[path = "../common/router/mod.rs"]
 mod router;
 mod unl;

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use log::Level;
 
-use crate::config::Config;
+use crate::config::{Config, PortMapping};
 use crate::error::{CloseReason, StartError};
 use crate::event::{Event, EventQueue, Via};
 use crate::gateway;
@@ -105,11 +105,14 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new(
-        config: Config,
+        mut config: Config,
         net: u32,
         mut random: Random,
         now: Instant,
     ) -> Result<Self, StartError> {
+        if cfg!(not(feature = "gateway")) {
+            config.port_mapping = PortMapping::Off;
+        }
         let duplicates = config.duplicates.map(|duplicates| {
             let mut secret = [0; 16];
             secret[..8].copy_from_slice(&random.next_u64().to_le_bytes());

@@ -152,7 +152,7 @@ impl Finder {
             nat: config.nat,
             wan_ip: config.wan_ip,
             interface: config.interface.as_deref().map(Arc::from),
-            port_mapping: if cfg!(feature = "gateway") { config.port_mapping } else { PortMapping::Off },
+            port_mapping: config.port_mapping,
             bind: config.bind.filter(|ip| !ip.is_unspecified()),
             router: config.router,
         };

@@ -654,7 +654,6 @@ fn a_server_is_asked_about_another_port_when_it_has_answered_about_the_first() {
     assert_eq!((bench.picture().port, bench.picture().reachable), (Some(6000), Reachability::Yes));
 }
 
-#[cfg(feature = "gateway")]
 #[test]
 fn always_asks_at_once_and_off_never() {
     let mut bench = Bench {
