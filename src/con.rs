@@ -4,10 +4,13 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::connect::RelayLimits;
 use crate::error::SendError;
 use crate::event::Via;
 use crate::id::{ConId, Except};
+use crate::identity::NodeId;
 use crate::net::Net;
+use crate::unl::Unl;
 use crate::wire::line::Line;
 
 /// A connection: a view that is as cheap to copy as an id, and can not outlive the walk that showed it.
@@ -116,6 +119,35 @@ impl<'net> Con<'net> {
     /// This end; `None` after the connection has ended.
     pub fn local_addr(self) -> Option<SocketAddr> {
         self.net.with(|core| core.host.facts(self.id)).and_then(|facts| facts.local)
+    }
+
+    /// How it came about; `None` after the connection has ended. An upgrade of a relayed connection changes it.
+    pub fn via(self) -> Option<Via> {
+        self.net.with(|core| core.host.via(self.id))
+    }
+
+    /// The peer's id, proven by its hello; `None` for plain peers (pyp2p, netcat, the p2p network), and after the connection
+    /// has ended.
+    ///
+    /// The proof says that the key's holder took part in the hello, not who wrote later lines on a path that an attacker
+    /// holds: lines are not encrypted yet.
+    pub fn node_id(self) -> Option<NodeId> {
+        self.net.with(|core| core.host.node_id(self.id))
+    }
+
+    /// The peer's UNL as far as it is known: the one that was connected to, or the one that the peer sent when it called.
+    pub fn unl(self) -> Option<Unl> {
+        self.net.with(|core| core.host.unl_of(self.id))
+    }
+
+    /// What the relay allows, where one passes the bytes on.
+    pub fn relay(self) -> Option<RelayLimits> {
+        self.net.with(|core| core.host.relay_limits(self.id))
+    }
+
+    /// Makes it [temporary](crate::Connect::temporary), with this idle time, or constant with `None`.
+    pub fn close_when_idle(self, idle: Option<Duration>) {
+        self.net.with(|core| core.host.close_when_idle(self.id, idle, core.now()));
     }
 
     /// Bytes that are queued and that the network has not taken yet.

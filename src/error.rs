@@ -6,6 +6,8 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::connect::Tried;
+
 /// Why a line or bytes were not queued. Nothing of them was sent.
 ///
 /// ```
@@ -122,6 +124,10 @@ pub enum ConnectError {
     TooMany,
     /// The `Net` is stopping.
     Stopping,
+    /// The UNL names this node itself.
+    Oneself,
+    /// This `Net` takes no part in node links; see [`Config::links`](crate::Config::links).
+    NoLinks,
 }
 
 impl fmt::Display for ConnectError {
@@ -130,6 +136,8 @@ impl fmt::Display for ConnectError {
             Self::BadAddress(why) => write!(f, "not an address: {why}; write HOST:PORT"),
             Self::TooMany => f.write_str("too many attempts to connect are under way"),
             Self::Stopping => f.write_str("the net is stopping"),
+            Self::Oneself => f.write_str("that is this node itself"),
+            Self::NoLinks => f.write_str("node links are switched off"),
         }
     }
 }
@@ -153,6 +161,18 @@ pub enum CloseReason {
     Vanished,
     /// The peer sent more than [`Config::max_line`](crate::Config::max_line) bytes without a line end.
     LineTooLong,
+    /// It was [temporary](crate::Connect::temporary), and nothing was said on it for that long.
+    Idle,
+    /// The same node has connected anew: it had lost this connection before we noticed.
+    Replaced,
+    /// The relay ended it: it had carried as many bytes as one connection may.
+    RelayBytes,
+    /// The relay ended it: it had lasted as long as one connection may.
+    RelayTime,
+    /// The relay ended it, as nothing was said on it for too long.
+    RelayIdle,
+    /// The peer did not keep to the protocol of node links.
+    Protocol,
     /// Another failure of the socket.
     Failed(io::ErrorKind),
 }
@@ -168,6 +188,12 @@ impl fmt::Display for CloseReason {
             Self::Reset => f.write_str("reset by the peer"),
             Self::Vanished => f.write_str("the peer vanished"),
             Self::LineTooLong => f.write_str("the peer sent a line over the limit"),
+            Self::Idle => f.write_str("nothing was said on it for too long"),
+            Self::Replaced => f.write_str("replaced: the same node has connected anew"),
+            Self::RelayBytes => f.write_str("the relay's limit of bytes"),
+            Self::RelayTime => f.write_str("the relay's limit of time"),
+            Self::RelayIdle => f.write_str("the relay's limit of idle time"),
+            Self::Protocol => f.write_str("the peer broke the protocol"),
             Self::Failed(kind) => write!(f, "failed: {kind}"),
         }
     }
@@ -181,7 +207,9 @@ pub enum FailReason {
     NoAddress(String),
     /// No address answered: each with what it said, in the order in which they ended.
     Unreachable(Vec<(SocketAddr, io::ErrorKind)>),
-    /// The address is this node itself.
+    /// No rung of the ladder led to the node: what each said, in the order in which they ended.
+    NoWay(Vec<Tried>),
+    /// The address, or the UNL, is this node itself.
     Oneself,
     /// The application cancelled it.
     Cancelled,
@@ -198,7 +226,14 @@ impl fmt::Display for FailReason {
                 }
                 Ok(())
             }
-            Self::Oneself => f.write_str("that address is this node itself"),
+            Self::NoWay(tried) => {
+                f.write_str("no way")?;
+                tried
+                    .iter()
+                    .enumerate()
+                    .try_for_each(|(n, tried)| write!(f, "{} {tried}", if n == 0 { ":" } else { ";" }))
+            }
+            Self::Oneself => f.write_str("that is this node itself"),
             Self::Cancelled => f.write_str("cancelled"),
         }
     }

@@ -6,9 +6,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::connect::Progress;
 use crate::error::{CloseReason, FailReason};
 use crate::id::{AttemptId, ConId};
 use crate::reach::Reach;
+use crate::unl::Unl;
 
 /// Something that happened to a `Net`; drained by [`Net::events`](crate::Net::events).
 ///
@@ -59,6 +61,24 @@ pub enum Event {
         /// Why.
         why: FailReason,
     },
+    /// How far an attempt to connect to a UNL is.
+    Climbing {
+        /// The attempt.
+        attempt: AttemptId,
+        /// What happened on the way.
+        progress: Progress,
+    },
+    /// A relayed connection goes another way from now on. No line was lost or changed places.
+    Upgraded {
+        /// The connection; its id stays.
+        con: ConId,
+        /// The new way.
+        via: Via,
+        /// The peer's end of the new way.
+        peer: SocketAddr,
+    },
+    /// Where and how this node can be reached has changed, or is known for the first time; see [`Net::unl`](crate::Net::unl).
+    Unl(Unl),
     /// What goes on between this `Net` and one of its rendezvous servers.
     Rendezvous {
         /// The server as configured.
@@ -81,6 +101,9 @@ impl fmt::Display for Event {
             Self::Connected { con, via, peer, .. } => write!(f, "{con} connected: {peer} ({via})"),
             Self::Closed { con, why } => write!(f, "{con} gone: {why}"),
             Self::Failed { attempt, why } => write!(f, "attempt {attempt} failed: {why}"),
+            Self::Climbing { attempt, progress } => write!(f, "attempt {attempt}: {progress}"),
+            Self::Upgraded { con, via, peer } => write!(f, "{con} goes another way: {peer} ({via})"),
+            Self::Unl(unl) => write!(f, "unl: {unl}"),
             Self::Rendezvous { server, news } => write!(f, "rendezvous server {server} {news}"),
             Self::Reach(reach) => write!(f, "reach: {reach}"),
             Self::Stopped => f.write_str("stopped"),
@@ -95,15 +118,30 @@ impl fmt::Display for Event {
 pub enum Via {
     /// The peer connected to us.
     Accepted,
+    /// We connected to an address in the same network, or on the same computer.
+    Lan,
     /// We connected to the address as given or advertised.
     Direct,
+    /// We connected to a port that the peer had its router open.
+    Mapped,
+    /// The peer connected to us because we had asked it to.
+    Reverse,
+    /// Both connected at the same time, through their NATs.
+    Punched,
+    /// A rendezvous server passes the bytes on.
+    Relayed,
 }
 
 impl fmt::Display for Via {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Accepted => "accepted",
+            Self::Lan => "lan",
             Self::Direct => "direct",
+            Self::Mapped => "mapped",
+            Self::Reverse => "reverse",
+            Self::Punched => "punched",
+            Self::Relayed => "relayed",
         })
     }
 }

@@ -125,6 +125,7 @@
 mod address;
 mod con;
 mod config;
+mod connect;
 mod error;
 mod event;
 #[cfg(fuzzing)]
@@ -155,6 +156,7 @@ struct Readme;
 
 pub use con::{Con, Replies, Stats};
 pub use config::{Config, LineEnd, PortMapping, RendezvousConfig};
+pub use connect::{Connect, Progress, Refusal, RelayLimits, RelayRefusal, Rung, RungFault, Rungs, Tried};
 pub use error::{CloseReason, ConnectError, FailReason, SendError, StartError};
 pub use event::{Event, RendezvousNews, ServerFault, ServerKind, Via};
 pub use id::{AttemptId, ConId, Except};

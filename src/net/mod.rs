@@ -20,13 +20,16 @@ use mio::Registry;
 
 use crate::con::Con;
 use crate::config::Config;
+use crate::connect::Connect;
 use crate::error::{ConnectError, StartError};
 use crate::id::{AttemptId, ConId, Except};
+use crate::identity::NodeId;
 use crate::io::{Clock, Stream, seed};
 use crate::node::peer::Node;
 use crate::note::Notes;
 use crate::random::Random;
 use crate::reach::Reach;
+use crate::unl::Unl;
 use engine::Engine;
 pub use server::{Rendezvous, ServerStats};
 pub use walk::{Connections, Events};
@@ -244,6 +247,67 @@ impl Net {
     pub fn connect_addr(&self, addr: impl ToString) -> Result<AttemptId, ConnectError> {
         let text = addr.to_string();
         self.with(|core| core.host.connect(&text, core.now()))
+    }
+
+    /// Begins to connect to a node by its UNL: by whatever way there is, from an existing connection over its addresses and
+    /// hole punching to a relay. Returns at once; the outcome is [`Event::Connected`](crate::Event::Connected) with the way
+    /// and the time that it took, or [`Event::Failed`](crate::Event::Failed) with what each rung said, after
+    /// [`Config::connect_within`] at the latest. [`Event::Climbing`](crate::Event::Climbing) tells how far it is.
+    ///
+    /// The connection's [`node_id`](Con::node_id) is proven, and the same as the UNL's, unless that is of version 2, which
+    /// names none.
+    ///
+    /// # Errors
+    ///
+    /// When it could not even begin; see [`ConnectError`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use p2poll::{Config, Event};
+    /// use std::time::Duration;
+    ///
+    /// let config = Config::new().bind([127, 0, 0, 1].into()).direct();
+    /// let (mut alice, mut bob) = (config.clone().start()?, config.start()?);
+    /// let attempt = alice.connect(&bob.unl().ok_or("it has a key")?)?;
+    /// let mut con = None;
+    /// while con.is_none() {
+    ///     alice.poll(Some(Duration::from_millis(5)))?;
+    ///     bob.poll(Some(Duration::from_millis(5)))?;
+    ///     con = alice.events().find_map(|event| match event {
+    ///         Event::Connected { con, attempt: Some(id), .. } if id == attempt => Some(con),
+    ///         _ => None,
+    ///     });
+    /// }
+    /// let con = con.and_then(|id| alice.con(id)).ok_or("it is open")?;
+    /// assert_eq!(con.node_id(), bob.node_id());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn connect(&self, to: impl Into<Connect>) -> Result<AttemptId, ConnectError> {
+        let to = to.into();
+        self.with(|core| core.host.connect_unl(to, core.now()))
+    }
+
+    /// Where and how this node can be reached, to be given to others; [`Event::Unl`](crate::Event::Unl) tells of changes.
+    /// `None` where node links are [switched off](Config::links).
+    pub fn unl(&self) -> Option<Unl> {
+        self.with(|core| core.host.unl())
+    }
+
+    /// The same in version 2, for pyp2p; `None` while no address outside is known.
+    pub fn unl_version2(&self) -> Option<Unl> {
+        self.with(|core| core.host.unl_version2())
+    }
+
+    /// Who this node is; `None` where node links are [switched off](Config::links).
+    pub fn node_id(&self) -> Option<NodeId> {
+        self.with(|core| core.host.own_id())
+    }
+
+    /// The connection to this node, if there is one that has proven to be its.
+    pub fn con_of(&self, id: NodeId) -> Option<Con<'_>> {
+        let id = self.with(|core| core.host.con_of(id))?;
+        self.con(id)
     }
 
     /// Gives up an attempt; its outcome is [`Event::Failed`](crate::Event::Failed). `false` when it had ended already.

@@ -7,6 +7,7 @@
 mod attempts;
 mod cons;
 mod ends;
+mod links;
 mod network;
 mod reach;
 mod servers;
