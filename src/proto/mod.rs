@@ -4,6 +4,7 @@ pub(crate) mod admission;
 pub(crate) mod backoff;
 pub(crate) mod dial;
 pub(crate) mod duplicates;
+pub(crate) mod handshake;
 pub(crate) mod household;
 pub(crate) mod link;
 pub(crate) mod mapping;

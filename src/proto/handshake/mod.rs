@@ -1,0 +1,148 @@
+//! Two nodes greet each other on a new connection, and each proves who it is.
+//!
+//! The dialling side says a hello and waits. The accepting side answers with its own, which proves its key over the
+//! dialling side's nonce, and the dialling side proves its key in return. Three lines, one and a half round trips; the
+//! accepting application may already send with its answer, the dialling one with its proof.
+//!
+//! Where the other side is no node, nothing has happened but an odd first line: what it says until the deadline of the
+//! caller is the application's.
+//!
+//! The machines have no clock: their caller has the deadline, and the limit of how many lines before an answer are kept.
+// The node takes it up next.
+#![allow(dead_code)]
+
+mod opening;
+#[cfg(test)]
+mod tests;
+mod transcript;
+
+use crate::identity::{Key, NodeId, PublicKey};
+use crate::random::Random;
+use crate::wire::hello::{Answer, CallId, Hello, LinkNonce, Proof, Refusal, Refused};
+use transcript::{Role, Transcript};
+
+#[allow(unused_imports)] // the node takes it up next
+pub(crate) use opening::{Opening, classify};
+
+/// What a line was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The application's, to be kept for after the handshake.
+    Application,
+    /// The last of the handshake: it is this peer. `send` (with its line end) goes out before anything else.
+    Proven { peer: PublicKey, send: Option<Vec<u8>> },
+    /// The last of the handshake: the connection is to be closed.
+    Failed(HandshakeFault),
+}
+
+/// Why a connection did not become a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HandshakeFault {
+    /// Another node is there, or says so, than the one that was to be reached.
+    WrongNode,
+    /// It did not prove the key that it claims: it does not hold it, or somebody in between has changed something.
+    BadProof,
+    /// It does not want this connection.
+    Refused(Refusal),
+    /// It never answered the hello. The caller finds that, at its deadline.
+    NotANode,
+    /// It is this node, or something that says our own words back.
+    Oneself,
+}
+
+/// The part of the side that says hello first.
+#[derive(Clone, Debug)]
+pub(crate) struct Dialling {
+    expected: Option<NodeId>,
+    call: Option<CallId>,
+    upgrade: bool,
+    nonce: LinkNonce,
+}
+
+impl Dialling {
+    /// `expected` is who is to be reached; `None` takes whoever is there. The nonce has to be a fresh one.
+    pub(crate) fn new(
+        expected: Option<NodeId>,
+        call: Option<CallId>,
+        upgrade: bool,
+        nonce: LinkNonce,
+    ) -> Self {
+        Self { expected, call, upgrade, nonce }
+    }
+
+    /// The hello, with its line end: the first that is sent, and until the machine is through the last.
+    pub(crate) fn first_line(&self, key: &Key) -> Vec<u8> {
+        self.hello(key).print()
+    }
+
+    /// Takes each line, without its end, until one is [`Step::Proven`] or [`Step::Failed`].
+    pub(crate) fn handle_line(&self, line: &[u8], key: &Key) -> Step {
+        if let Some(Refused { why }) = Refused::parse(line) {
+            return Step::Failed(HandshakeFault::Refused(why));
+        }
+        if let Some(answer) = Answer::parse(line) {
+            return self.handle_answer(&answer, key);
+        }
+        match Hello::parse(line) {
+            Some(hello) if hello.key == key.public() => Step::Failed(HandshakeFault::Oneself),
+            // A hello that is neither an answer nor the first line means nothing.
+            _ => Step::Application,
+        }
+    }
+
+    fn handle_answer(&self, answer: &Answer, key: &Key) -> Step {
+        if answer.key == key.public() {
+            return Step::Failed(HandshakeFault::Oneself);
+        }
+        if self.expected.is_some_and(|expected| expected != answer.key.id()) {
+            return Step::Failed(HandshakeFault::WrongNode);
+        }
+        let transcript = Transcript::new(&self.hello(key), answer.key, answer.nonce);
+        if !transcript.is_proven(Role::Accepting, &answer.proof) {
+            return Step::Failed(HandshakeFault::BadProof);
+        }
+        let proof = Proof { proof: transcript.prove(Role::Dialling, key) };
+        Step::Proven { peer: answer.key, send: Some(proof.print()) }
+    }
+
+    fn hello(&self, key: &Key) -> Hello {
+        Hello { key: key.public(), nonce: self.nonce, call: self.call, upgrade: self.upgrade }
+    }
+}
+
+/// The part of the side whose first line was a hello.
+#[derive(Clone, Debug)]
+pub(crate) struct Accepting {
+    peer: PublicKey,
+    transcript: Transcript,
+}
+
+impl Accepting {
+    /// Answers a hello, with the line to send. Whether the key and the call that it claims are welcome is the caller's to
+    /// see before, and to refuse with [`Refused`]; they are proven only when the machine says so. The nonce has to be a
+    /// fresh one.
+    pub(crate) fn answer(hello: &Hello, key: &Key, nonce: LinkNonce) -> (Self, Vec<u8>) {
+        let transcript = Transcript::new(hello, key.public(), nonce);
+        let proof = transcript.prove(Role::Accepting, key);
+        let line = Answer { key: key.public(), nonce, proof }.print();
+        (Self { peer: hello.key, transcript }, line)
+    }
+
+    /// Takes the one line, without its end, that has to follow: the dialling side says nothing before its proof.
+    pub(crate) fn handle_line(&self, line: &[u8], key: &Key) -> Step {
+        if self.peer == key.public() {
+            return Step::Failed(HandshakeFault::Oneself);
+        }
+        match Proof::parse(line) {
+            Some(Proof { proof }) if self.transcript.is_proven(Role::Dialling, &proof) => {
+                Step::Proven { peer: self.peer, send: None }
+            }
+            _ => Step::Failed(HandshakeFault::BadProof),
+        }
+    }
+}
+
+/// A nonce for one connection, or the name of a call.
+pub(crate) fn fresh_nonce(random: &mut Random) -> [u8; 16] {
+    (u128::from(random.next_u64()) << 64 | u128::from(random.next_u64())).to_be_bytes()
+}

@@ -1,0 +1,68 @@
+//! What a proof signs.
+
+use crate::identity::{Key, PublicKey, Signature};
+use crate::wire::hello::{CallId, Hello, LinkNonce};
+
+const CONTEXT: &str = "p2poll link 1";
+
+/// Which side proves itself. Each signs its own, so that no proof can be handed back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Dialling = 1,
+    Accepting = 2,
+}
+
+/// All that a connection's hello has agreed: both keys, so that nobody is made to believe that he talks with somebody
+/// else (Krawczyk's SIGMA, section 3.1: the identity misbinding attack), both nonces, so that it holds for this
+/// connection only, and what the dialling side asks for.
+#[derive(Clone, Debug)]
+pub(super) struct Transcript {
+    dialling: PublicKey,
+    accepting: PublicKey,
+    dialling_nonce: LinkNonce,
+    accepting_nonce: LinkNonce,
+    call: Option<CallId>,
+    upgrade: bool,
+}
+
+impl Transcript {
+    pub(super) fn new(hello: &Hello, accepting: PublicKey, accepting_nonce: LinkNonce) -> Self {
+        Self {
+            dialling: hello.key,
+            accepting,
+            dialling_nonce: hello.nonce,
+            accepting_nonce,
+            call: hello.call,
+            upgrade: hello.upgrade,
+        }
+    }
+
+    pub(super) fn prove(&self, role: Role, key: &Key) -> Signature {
+        key.sign(CONTEXT, &self.bytes(role))
+    }
+
+    /// Whether the side with this role has proven its key.
+    pub(super) fn is_proven(&self, role: Role, proof: &Signature) -> bool {
+        let key = match role {
+            Role::Dialling => self.dialling,
+            Role::Accepting => self.accepting,
+        };
+        key.has_signed(CONTEXT, &self.bytes(role), proof)
+    }
+
+    /// Every part has a fixed length, so that no two transcripts are the same bytes. No call is zeros, and a bit of the
+    /// last byte tells it from a call of zeros.
+    fn bytes(&self, role: Role) -> Vec<u8> {
+        let asked = u8::from(self.upgrade) | u8::from(self.call.is_some()) << 1;
+        [
+            &[role as u8][..],
+            self.dialling.as_bytes(),
+            self.accepting.as_bytes(),
+            &self.dialling_nonce,
+            &self.accepting_nonce,
+            &self.call.unwrap_or_default(),
+            &[asked],
+        ]
+        .concat()
+    }
+}
