@@ -240,6 +240,13 @@ impl<H: Host> Engine<H> {
                     self.host.handle_connect_failed(slot, kind_of(&error), now);
                 }
             }
+            Action::Socket(SocketAction::Exchange { one, other }) => {
+                if let Err(error) = self.sockets.exchange(one, other) {
+                    for slot in [one, other] {
+                        self.host.handle_end(slot, End::Broken(error.kind()), now);
+                    }
+                }
+            }
             Action::Socket(SocketAction::ShutdownWrite { slot }) => self.sockets.shutdown_write(slot),
             Action::Socket(SocketAction::Close { slot }) => self.sockets.close(slot),
             Action::Job(Job::Resolve { query, host, port }) => self.worker.resolve(query, host, port),

@@ -27,6 +27,11 @@ pub(crate) enum SocketAction {
         to: SocketAddr,
         from: Option<SocketAddr>,
     },
+    /// The two streams have each other's sockets from now on.
+    Exchange {
+        one: usize,
+        other: usize,
+    },
     ShutdownWrite {
         slot: usize,
     },
@@ -360,6 +365,79 @@ impl<T> Streams<T> {
         Ok(entry.link.queued())
     }
 
+    /// Queues lines of the protocol, with their ends.
+    pub(crate) fn queue_protocol(&mut self, id: ConId, lines: &[u8]) -> Result<(), SendError> {
+        let entry = self.table.get_mut(id).ok_or(SendError::Closed)?;
+        entry.link.queue_protocol(lines, &self.limits, &mut self.spare)?;
+        mark_unsent(entry, id.slot(), &mut self.unsent);
+        Ok(())
+    }
+
+    /// From now on it is a node link.
+    pub(crate) fn frame(&mut self, id: ConId) {
+        if let Some(entry) = self.table.get_mut(id) {
+            entry.link.frame();
+        }
+    }
+
+    /// Whether the next line that was received whole is the protocol's, where it is a node link.
+    pub(crate) fn has_protocol_line(&self, id: ConId) -> bool {
+        self.table.get(id).is_some_and(|entry| entry.link.has_protocol_line())
+    }
+
+    /// Takes off the first bytes of what has arrived.
+    pub(crate) fn skip(&mut self, id: ConId, len: usize) {
+        if let Some(entry) = self.table.get_mut(id) {
+            entry.link.skip(len);
+        }
+    }
+
+    /// Leaves alone what arrives: it is neither received nor shown. Or no more.
+    pub(crate) fn hold(&mut self, id: ConId, held: bool) {
+        let Some(entry) = self.table.get_mut(id) else { return };
+        entry.link.hold(held);
+        if !held {
+            if std::mem::take(&mut entry.parked) {
+                self.resumed.push(id.slot());
+            }
+            self.offer_unread(id);
+        }
+    }
+
+    /// Has the application look at a stream again that may have something to read.
+    pub(crate) fn offer_unread(&mut self, id: ConId) {
+        if let Some(entry) = self.table.get_mut(id)
+            && entry.link.unread() > 0
+            && !entry.ready
+        {
+            entry.ready = true;
+            self.ready.push(id);
+        }
+    }
+
+    /// Two streams change places: all that is known of each but its id and its tag goes over to the other. The first keeps
+    /// its sums, as the application goes on with it.
+    pub(crate) fn exchange(&mut self, one: ConId, other: ConId) -> bool {
+        let Some([first, second]) = self.table.pair_mut(one, other) else { return false };
+        std::mem::swap(&mut first.link, &mut second.link);
+        std::mem::swap(&mut first.peer, &mut second.peer);
+        std::mem::swap(&mut first.local, &mut second.local);
+        std::mem::swap(&mut first.connected, &mut second.connected);
+        first.link.continue_from(&second.link);
+        self.actions.push_back(SocketAction::Exchange { one: one.slot(), other: other.slot() });
+        for id in [one, other] {
+            if let Some(entry) = self.table.get_mut(id) {
+                entry.parked = false;
+                mark_unsent(entry, id.slot(), &mut self.unsent);
+            }
+            // What the one had been told of its socket is not true of the other's.
+            self.resumed.push(id.slot());
+            self.touch(id.slot());
+            self.offer_unread(id);
+        }
+        true
+    }
+
     /// The next whole line that arrived on a stream.
     #[inline(always)]
     pub(crate) fn next_line(&mut self, id: ConId) -> Option<Found<'_>> {
@@ -383,9 +461,14 @@ impl<T> Streams<T> {
 
     /// Closes a stream from this side: what is queued still goes out.
     pub(crate) fn close(&mut self, id: ConId, now: Instant) -> bool {
+        self.close_for(id, CloseReason::Local, now)
+    }
+
+    /// The same, for this reason.
+    pub(crate) fn close_for(&mut self, id: ConId, why: CloseReason, now: Instant) -> bool {
         let limits = self.limits;
         let Some(entry) = self.table.get_mut(id).filter(|entry| entry.link.is_ours()) else { return false };
-        entry.link.close(CloseReason::Local, &limits, now);
+        entry.link.close(why, &limits, now);
         if std::mem::take(&mut entry.parked) {
             self.resumed.push(id.slot());
         }

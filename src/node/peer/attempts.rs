@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use log::Level;
 
-use super::{Ends, Node, PeerRole, Role};
+use super::{Ends, Node, PeerRole, Role, Slot};
 use crate::error::{ConnectError, FailReason};
 use crate::event::{Event, Via};
 use crate::id::{AttemptId, ConId};
@@ -94,6 +94,12 @@ impl Attempts {
         self.open.values().filter(is_to_peer).count()
     }
 
+    /// A number for an attempt of the application's.
+    pub(super) fn next_id(&mut self) -> AttemptId {
+        self.asked += 1;
+        self.id(self.asked)
+    }
+
     fn id(&self, serial: u64) -> AttemptId {
         AttemptId::new(self.net, serial)
     }
@@ -125,7 +131,7 @@ impl Node {
         if ours {
             self.fail_attempt(serial, FailReason::Cancelled, now);
         }
-        ours
+        ours || self.cancel_call(id, now)
     }
 
     /// Whether another attempt may begin by itself: some places are left to the application.
@@ -364,7 +370,7 @@ impl Node {
         let Some(id) = self.streams.name(id) else { return };
         // A connection has a local end; were it unknown, it could only not be told from one to oneself.
         let ends = Ends { dialler: facts.local.unwrap_or(facts.peer), dialled: facts.peer };
-        let role = PeerRole { via: Via::Direct, ends, closed_by_us: false };
+        let role = PeerRole::new(Via::Direct, facts.peer, ends, Slot::Outbound);
         if let Some(tag) = self.streams.tag_mut(id) {
             *tag = Role::Peer(role);
         }

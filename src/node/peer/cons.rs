@@ -27,13 +27,19 @@ impl Node {
     /// The next line of a connection; `clock` is read only where duplicates are dropped.
     #[inline(always)]
     pub(crate) fn next_line(&mut self, id: ConId, clock: impl Fn() -> Instant) -> Option<Line> {
-        let Some(duplicates) = &mut self.duplicates else {
+        if self.duplicates.is_none() && !self.links.concern_reading() {
             return self.streams.next_line(id).map(Found::to_line);
-        };
+        }
+        self.next_checked_line(id, clock())
+    }
+
+    #[cold]
+    fn next_checked_line(&mut self, id: ConId, now: Instant) -> Option<Line> {
         loop {
-            let found = self.streams.next_line(id)?;
-            if !duplicates.is_duplicate(found.as_bytes(), clock()) {
-                return Some(found.to_line());
+            let line = self.next_link_line(id, now)?;
+            match &mut self.duplicates {
+                Some(duplicates) if duplicates.is_duplicate(line.as_bytes(), now) => {}
+                _ => return Some(line),
             }
         }
     }
@@ -98,15 +104,23 @@ impl Node {
 
     /// Places in the list of connections with something to read.
     pub(crate) fn ready_places(&self) -> usize {
-        self.streams.ready().len()
+        self.streams.ready().len() + self.links.befores()
     }
 
     pub(crate) fn ready_at(&self, place: usize) -> Option<ConId> {
-        self.streams.ready().get(place).copied().filter(|&id| self.is_shown(id))
+        let ready = self.streams.ready();
+        let id = match ready.get(place).copied() {
+            Some(id) => match self.streams.tag(id) {
+                Some(&Role::Draining(con)) => con,
+                _ => id,
+            },
+            None => self.links.before_at(place - ready.len())?,
+        };
+        Some(id).filter(|&id| self.is_shown(id))
     }
 
     pub(crate) fn has_unread(&self) -> bool {
-        self.streams.has_unread()
+        self.streams.has_unread() || self.links.has_before()
     }
 
     /// Whether a connection that was full has room again, told once.

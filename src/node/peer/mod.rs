@@ -5,6 +5,7 @@
 //! this node (`reach`), and connections that may be a server's probe (`strangers`).
 
 mod attempts;
+mod calls;
 mod cons;
 mod ends;
 mod links;
@@ -12,6 +13,7 @@ mod network;
 mod reach;
 mod servers;
 mod strangers;
+mod unl;
 
 use std::collections::VecDeque;
 use std::io;
@@ -34,8 +36,11 @@ use crate::proto::duplicates::Duplicates;
 use crate::random::Random;
 use crate::reach::LanAddress;
 use crate::time::{Instant, soonest};
+use crate::wire::hello::CallId;
 use attempts::Attempts;
+use calls::Calls;
 use ends::{AllEnds, Ends};
+use links::Links;
 use network::Network;
 use reach::{Reaching, Sample};
 use servers::Servers;
@@ -54,20 +59,51 @@ pub(crate) enum Role {
     Survey(Sample),
     /// It may be a server's probe.
     Held(Ends),
+    /// It is being found out who is there; see `links::greeting`.
+    Greeting,
+    /// A dial of a call, to one address of a rung.
+    Climbing(CallId),
+    /// A dial of a call that punches.
+    Punching(CallId),
+    /// It shows a call's port to a server.
+    Observing(CallId),
+    /// It leads a call to a relay.
+    Relaying(CallId),
+    /// The old way of a link that goes another way now: what it still brings comes first.
+    Draining(ConId),
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PeerRole {
     via: Via,
+    /// The peer's end; for outbound connections the address that was dialled.
+    peer: SocketAddr,
     ends: Ends,
+    slot: Slot,
+    /// Nothing has come yet: its first line may be a hello.
+    fresh: bool,
     /// The application closed it.
     closed_by_us: bool,
 }
 
+/// Whose slot a connection takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    /// One of those that others may take.
+    Inbound,
+    /// One of the p2p network's.
+    Outbound,
+    /// The application asked for it.
+    None,
+}
+
 impl PeerRole {
-    /// The peer's end; for outbound connections the address that was dialled.
+    fn new(via: Via, peer: SocketAddr, ends: Ends, slot: Slot) -> Self {
+        Self { via, peer, ends, slot, fresh: slot == Slot::Inbound, closed_by_us: false }
+    }
+
     fn peer(&self) -> SocketAddr {
-        if self.via == Via::Accepted { self.ends.dialler } else { self.ends.dialled }
+        self.peer
     }
 }
 
@@ -100,6 +136,8 @@ pub(crate) struct Node {
     ends: AllEnds,
     reaching: Reaching,
     strangers: Strangers,
+    links: Links,
+    calls: Calls,
     listening: Option<SocketAddr>,
     leaving: Leaving,
 }
@@ -139,6 +177,8 @@ impl Node {
             ends: AllEnds::default(),
             reaching: Reaching::new(&config, &mut random, now),
             strangers: Strangers::default(),
+            links: Links::new(&config, &mut random),
+            calls: Calls::new(net, &config, &mut random),
             listening: None,
             leaving: Leaving::No,
             config,
@@ -165,6 +205,7 @@ impl Node {
         // The streams keep their own deadline; the last of them ends a lingering moment after it.
         self.leaving = Leaving::Until(now + self.config.streams.close_deadline + Duration::from_secs(2));
         self.cancel_all(now);
+        self.leave_calls(now);
         self.leave_servers(now);
         self.leave_reach(now);
         self.save_known();
@@ -207,8 +248,12 @@ impl Node {
             Role::Server(server) => self.handle_server_gone(server, dropped.id, dropped.why, now),
             Role::Survey(sample) => self.handle_sample_gone(sample, now),
             Role::Held(_) => self.handle_held_gone(dropped.id),
+            Role::Greeting => self.handle_greeting_gone(dropped.id, dropped.why, now),
+            Role::Observing(call) => self.handle_observation_gone(call, dropped.id, now),
+            Role::Relaying(call) => self.handle_relay_gone(call, dropped.id, now),
+            Role::Draining(con) => self.handle_drained(con, dropped.id, dropped.why, now),
             // Such a stream is abandoned, not dropped.
-            Role::Dialling { .. } => {}
+            Role::Dialling { .. } | Role::Climbing(_) | Role::Punching(_) => {}
         }
     }
 
@@ -217,11 +262,14 @@ impl Node {
         self.notes.push(Level::Info, || format!("{id} {} {}: {why}", role.via, role.peer()));
         self.events.push(Event::Closed { con: id, why });
         self.ends.remove(role.ends, id);
-        if role.via == Via::Accepted {
-            self.admission.handle_closed(role.peer().ip());
-            self.network.peers.handle_inbound_closed(role.peer(), now);
-        } else {
-            self.network.handle_lost(role.peer(), role.closed_by_us, now);
+        self.forget_link(id, now);
+        match role.slot {
+            Slot::Inbound => {
+                self.admission.handle_closed(role.peer().ip());
+                self.network.peers.handle_inbound_closed(role.peer(), now);
+            }
+            Slot::Outbound => self.network.handle_lost(role.peer(), role.closed_by_us, now),
+            Slot::None => {}
         }
     }
 
@@ -235,7 +283,7 @@ impl Node {
     /// A peer that came to us takes its slot.
     fn enter(&mut self, id: ConId, ends: Ends, now: Instant) {
         let peer = ends.dialler;
-        let role = PeerRole { via: Via::Accepted, ends, closed_by_us: false };
+        let role = PeerRole::new(Via::Accepted, peer, ends, Slot::Inbound);
         if let Some(tag) = self.streams.tag_mut(id) {
             *tag = Role::Peer(role);
         }
@@ -304,6 +352,9 @@ impl Host for Node {
         if !self.may_enter(peer, now) {
             return None;
         }
+        if self.greets_all() {
+            return Some(self.greet_accepted(ends, now));
+        }
         let id = self.streams.accept(peer, local, Role::Held(ends), now);
         self.enter(id, ends, now);
         Some(id)
@@ -316,6 +367,10 @@ impl Host for Node {
                 self.handle_dial_connected(attempt, slot, id, local, now);
             }
             Some(&Role::Survey(sample)) => self.handle_sample_connected(sample, now),
+            Some(&Role::Climbing(call)) => self.handle_rung_connected(call, id, local, now),
+            Some(&Role::Punching(call)) => self.handle_punch_connected(call, id, local, now),
+            Some(&Role::Observing(call)) => self.handle_observing(call, id, now),
+            Some(&Role::Relaying(call)) => self.handle_relay_connected(call, id, now),
             _ => {}
         }
     }
@@ -331,6 +386,16 @@ impl Host for Node {
                 self.streams.abandon(id);
                 self.handle_sample_gone(sample, now);
             }
+            Some(&Role::Climbing(call)) => self.handle_rung_dial_failed(call, id, kind, now),
+            Some(&Role::Punching(call)) => self.handle_punch_dial_failed(call, id, kind, now),
+            Some(&Role::Observing(call)) => {
+                self.streams.abandon(id);
+                self.handle_observation_gone(call, id, now);
+            }
+            Some(&Role::Relaying(call)) => {
+                self.streams.abandon(id);
+                self.handle_relay_gone(call, id, now);
+            }
             _ => {}
         }
     }
@@ -342,6 +407,12 @@ impl Host for Node {
             Some(&Role::Server(server)) => self.handle_server_lines(server, id, now),
             Some(&Role::Survey(sample)) => self.handle_sample_lines(sample, id, now),
             Some(Role::Held(_)) => self.handle_held_received(id, now),
+            Some(Role::Peer(role)) if role.fresh => self.handle_first_received(id, now),
+            Some(Role::Peer(_)) => self.handle_link_received(id, now),
+            Some(Role::Greeting) => self.handle_greeting_received(id, now),
+            Some(&Role::Observing(call)) => self.handle_observed_lines(call, id, now),
+            Some(&Role::Relaying(call)) => self.handle_relay_lines(call, id, now),
+            Some(&Role::Draining(con)) => self.handle_link_received(con, now),
             _ => {}
         }
     }
@@ -377,6 +448,8 @@ impl Host for Node {
         self.advance_servers(now);
         self.work_on_reach(now);
         self.advance_strangers(now);
+        self.advance_links(now);
+        self.advance_calls(now);
         self.advance_network(now);
         self.finish_leaving(now);
     }
@@ -395,6 +468,8 @@ impl Host for Node {
             self.servers.poll_timeout(),
             self.reaching.poll_timeout(),
             self.strangers.poll_timeout(),
+            self.links.poll_timeout(),
+            self.calls.poll_timeout(),
             network,
             leaving,
         ]

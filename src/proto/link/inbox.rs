@@ -40,7 +40,25 @@ impl Inbox {
 
     /// The first piece of what is unread: whole lines, or else the unfinished one.
     pub(crate) fn first(&self) -> &[u8] {
-        self.pieces.front().map_or(&self.tail, |piece| piece.get(self.read..).unwrap_or_default())
+        // What was read to its end stays until the next is asked for.
+        let read = |piece: &&Bytes| piece.len() == self.read;
+        match self.pieces.front() {
+            None => &self.tail,
+            Some(piece) if read(&piece) => self.pieces.get(1).map_or(&self.tail, |next| next),
+            Some(piece) => piece.get(self.read..).unwrap_or_default(),
+        }
+    }
+
+    /// Takes off the first bytes of what is unread, as far as they have arrived together.
+    pub(crate) fn skip(&mut self, len: usize) {
+        match self.pieces.front() {
+            None => drop(self.tail.drain(..len.min(self.tail.len()))),
+            Some(piece) => {
+                let len = len.min(piece.len() - self.read);
+                self.read += len;
+                self.unread -= len;
+            }
+        }
     }
 
     /// Whether a line over the limit has come, and all before it were read.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::config::{LineEnd, StreamLimits};
 use crate::error::{CloseReason, SendError};
 use crate::time::Instant;
+use crate::wire::escape;
 use crate::wire::line::{Found, Span, is_one_line};
 use chunks::Chunks;
 use inbox::Inbox;
@@ -92,6 +93,10 @@ pub(crate) struct Link {
     inbox: Inbox,
     outbox: Outbox,
     phase: Phase,
+    /// It is a node link: what begins with `~` is protocol, and the application's lines that do so are escaped.
+    framed: bool,
+    /// What arrives is left alone for now: neither received nor shown.
+    held: bool,
     /// The peer finished sending.
     finished: bool,
     /// How long whole lines still wait for the application, once it is known that the peer is done.
@@ -106,6 +111,8 @@ impl Link {
             inbox: Inbox::default(),
             outbox: Outbox::default(),
             phase: Phase::Open,
+            framed: false,
+            held: false,
             finished: false,
             patience: None,
             counters: Counters::default(),
@@ -121,9 +128,39 @@ impl Link {
         limits: &StreamLimits,
         spare: &mut SpareBuffers,
     ) -> Result<(), SendError> {
-        if !is_one_line(line, limits.line_end) || self.is_false_hello(line) {
+        if !is_one_line(line, limits.line_end) {
             return Err(SendError::BadLine);
         }
+        if line.first() == HELLO.first() {
+            return self.queue_marked(line, limits, spare);
+        }
+        self.queue_checked(line, limits, spare)
+    }
+
+    /// One line that begins like the protocol's.
+    #[cold]
+    fn queue_marked(
+        &mut self,
+        line: &[u8],
+        limits: &StreamLimits,
+        spare: &mut SpareBuffers,
+    ) -> Result<(), SendError> {
+        if self.framed {
+            return self.queue_checked(&escape::escape(line), limits, spare);
+        }
+        if self.is_false_hello(line) {
+            return Err(SendError::BadLine);
+        }
+        self.queue_checked(line, limits, spare)
+    }
+
+    #[inline(always)]
+    fn queue_checked(
+        &mut self,
+        line: &[u8],
+        limits: &StreamLimits,
+        spare: &mut SpareBuffers,
+    ) -> Result<(), SendError> {
         self.check_room(line.len() + limits.line_end.as_bytes().len(), limits)?;
         let tail = self.outbox.tail(spare);
         tail.extend_from_slice(line);
@@ -143,9 +180,19 @@ impl Link {
         limits: &StreamLimits,
         spare: &mut SpareBuffers,
     ) -> Result<(), SendError> {
-        if self.is_false_hello(bytes) {
+        if self.framed || self.is_false_hello(bytes) {
             return Err(SendError::BadLine);
         }
+        self.queue_protocol(bytes, limits, spare)
+    }
+
+    /// Queues lines of the protocol, with their ends.
+    pub(crate) fn queue_protocol(
+        &mut self,
+        bytes: &[u8],
+        limits: &StreamLimits,
+        spare: &mut SpareBuffers,
+    ) -> Result<(), SendError> {
         self.check_room(bytes.len(), limits)?;
         self.outbox.tail(spare).extend_from_slice(bytes);
         self.counters.lines_sent += memchr::memchr_iter(b'\n', bytes).count() as u64;
@@ -157,7 +204,47 @@ impl Link {
     pub(crate) fn next_line(&mut self, limits: &StreamLimits) -> Option<Span> {
         let span = self.inbox.next_line(limits.max_line)?;
         self.counters.lines_received += 1;
-        Some(span)
+        if self.framed { self.unescaped(span) } else { Some(span) }
+    }
+
+    /// The application's line in a line of a node link.
+    #[cold]
+    fn unescaped(&self, span: Span) -> Option<Span> {
+        let line = self.inbox.found(span)?.as_bytes();
+        let cut = line.len() - escape::unescape(line).len();
+        Some(Span { start: span.start + cut, len: span.len - cut })
+    }
+
+    /// From now on it is a node link.
+    pub(crate) fn frame(&mut self) {
+        self.framed = true;
+    }
+
+    /// Whether the next line that was received whole is the protocol's, where it is a node link.
+    pub(crate) fn has_protocol_line(&self) -> bool {
+        let first = self.inbox.first();
+        // Its line end is there, so that it is no shorter than it seems.
+        self.framed && self.inbox.unread() > 0 && escape::is_protocol(first)
+    }
+
+    /// Leaves alone what arrives, or no more.
+    pub(crate) fn hold(&mut self, held: bool) {
+        self.held = held;
+    }
+
+    /// Takes off the first bytes of what has arrived.
+    pub(crate) fn skip(&mut self, len: usize) {
+        self.inbox.skip(len);
+    }
+
+    /// The sums of a link whose place this one takes.
+    pub(crate) fn continue_from(&mut self, other: &Self) {
+        let (ours, theirs) = (&mut self.counters, other.counters);
+        ours.bytes_received += theirs.bytes_received;
+        ours.bytes_sent += theirs.bytes_sent;
+        ours.lines_received += theirs.lines_received;
+        ours.lines_sent += theirs.lines_sent;
+        self.opened = other.opened;
     }
 
     /// What stands first among what was received and not read.
@@ -185,7 +272,9 @@ impl Link {
     /// Room to receive into, unless enough waits to be read.
     pub(crate) fn space<'a>(&self, limits: &StreamLimits, chunks: &'a mut Chunks) -> Option<&'a mut [u8]> {
         let wanted = match self.phase {
-            Phase::Open => self.inbox.unread() < limits.max_unread && !self.inbox.has_overflowed(),
+            Phase::Open => {
+                !self.held && self.inbox.unread() < limits.max_unread && !self.inbox.has_overflowed()
+            }
             Phase::Ended { .. } => false,
             Phase::Closing { .. } | Phase::Lingering { .. } => true,
         };
@@ -295,8 +384,9 @@ impl Link {
     }
 
     /// Bytes of whole lines that wait for the application.
+    #[inline]
     pub(crate) fn unread(&self) -> usize {
-        self.inbox.unread()
+        if self.held { 0 } else { self.inbox.unread() }
     }
 
     /// Bytes that wait for the network.

@@ -1,0 +1,375 @@
+//! What the one who calls does.
+
+use std::sync::Arc;
+
+use log::Level;
+
+use super::{Call, CalledServer, Caller, Part, Waiter};
+use crate::connect::{Connect, Progress, Rung, Rungs};
+use crate::error::ConnectError;
+use crate::event::Event;
+use crate::id::{AttemptId, ConId};
+use crate::identity::NodeId;
+use crate::node::peer::{Node, Role};
+use crate::proto::handshake::fresh_nonce;
+use crate::proto::household::household;
+use crate::proto::ladder::{Facts, Ladder, LadderConfig, Want};
+use crate::reach::{NodeType, Reachability};
+use crate::time::Instant;
+use crate::unl::{Place, Unl};
+use crate::wire::hello::CallId;
+use crate::wire::signal::{Body, Half, Signal};
+
+/// The ways that are looked for when a link is relayed.
+const DIRECT_WAYS: Rungs = Rungs::ALL.without(Rung::Existing).without(Rung::Relay);
+
+impl Node {
+    /// Begins an attempt of the application's.
+    pub(crate) fn connect_unl(&mut self, to: Connect, now: Instant) -> Result<AttemptId, ConnectError> {
+        if self.links.key.is_none() {
+            return Err(ConnectError::NoLinks);
+        }
+        if self.is_leaving() {
+            return Err(ConnectError::Stopping);
+        }
+        if self.is_own(&to.unl) {
+            return Err(ConnectError::Oneself);
+        }
+        if self.calls.count(true) >= self.config.links.max_calls {
+            return Err(ConnectError::TooMany);
+        }
+        let attempt = self.attempts.next_id();
+        let waiter = Waiter { attempt, temporary: to.temporary };
+        let existing = to.unl.node_id().and_then(|node| self.con_of(node));
+        if let Some(con) = existing.filter(|_| to.rungs.has(Rung::Existing)) {
+            self.tell_connected(con, waiter, std::time::Duration::ZERO, now);
+            return Ok(attempt);
+        }
+        // Two attempts at one node are one call, unless they ask for different ways.
+        let joined = to.unl.node_id().and_then(|node| self.calls.to(node));
+        match joined.and_then(|id| self.calls.caller(id)).filter(|caller| caller.rungs == to.rungs) {
+            Some(caller) => caller.attempts.push(waiter),
+            None => self.begin_call(to.unl, to.rungs, Some(waiter), None, now),
+        }
+        Ok(attempt)
+    }
+
+    /// Begins to look for direct ways where that is due; whether there are any.
+    pub(super) fn begin_upgrades(&mut self, now: Instant) -> bool {
+        let due = self.links.due_upgrades(now);
+        for &con in &due {
+            let unl = self.links.link(con).and_then(|link| link.unl.clone());
+            let busy = self.is_leaving() || self.calls.count(true) >= self.config.links.max_calls;
+            match unl.filter(|_| !busy) {
+                Some(unl) => {
+                    self.pause_upgrade(con, None);
+                    self.begin_call(unl, DIRECT_WAYS, None, Some(con), now);
+                }
+                None => self.postpone_upgrade(con, now),
+            }
+        }
+        !due.is_empty()
+    }
+
+    fn begin_call(
+        &mut self,
+        unl: Unl,
+        rungs: Rungs,
+        waiter: Option<Waiter>,
+        upgrade: Option<ConId>,
+        now: Instant,
+    ) {
+        let id: CallId = fresh_nonce(&mut self.calls.random);
+        let places = if unl.version() == 2 { Vec::new() } else { self.servers_of(&unl, now) };
+        let servers: Vec<CalledServer> =
+            places.into_iter().map(|place| CalledServer { place, called: false, failures: 0 }).collect();
+        let facts = self.facts_of(&unl, rungs, !servers.is_empty());
+        let links = &self.config.links;
+        let config = LadderConfig {
+            within: links.connect_within,
+            punch_time: links.punch_time,
+            ..LadderConfig::default()
+        };
+        let caller = Caller {
+            ladder: Ladder::new(config, rungs, facts, now),
+            rungs,
+            attempts: waiter.into_iter().collect(),
+            servers,
+            calling: false,
+            observe: None,
+            yields: false,
+        };
+        let mut call = Call::new(Part::Caller(Box::new(caller)), unl.public_key(), Some(unl), now);
+        call.upgrade = upgrade;
+        self.calls.open.insert(id, call);
+        self.climb(id, now);
+    }
+
+    /// What is known of the way to a node before anything was tried.
+    fn facts_of(&self, unl: &Unl, rungs: Rungs, callable: bool) -> Facts {
+        let reach = self.reach();
+        let our_wan = reach.wan.map(household);
+        let mut wan = unl.addresses().filter(|address| address.place == Place::Wan);
+        let same_wan = wan.any(|address| our_wan == Some(household(address.addr.ip())));
+        // Who leaves out all but the local ways asks for them; and where no server could say so, nobody else can.
+        let lan_at_once = !callable || !rungs.has(Rung::Direct) && !rungs.has(Rung::Relay);
+        let visible = reach.translated == Some(false) && reach.reachable != Reachability::No;
+        Facts {
+            lan: !self.lan_addresses(unl).is_empty(),
+            lan_at_once,
+            direct: !self.wan_addresses(unl).is_empty(),
+            passive: unl.node_type() == NodeType::Passive,
+            same_wan,
+            callable,
+            reachable: self.listening.is_some()
+                && (reach.reachable == Reachability::Yes || visible || same_wan),
+            our_kind: reach.nat.kind(),
+            their_kind: unl.nat(),
+        }
+    }
+
+    /// Does what the ladder wants, tells how far it is, and what came of it.
+    pub(super) fn climb(&mut self, id: CallId, now: Instant) {
+        while let Some(want) = self.calls.ladder(id).and_then(Ladder::poll_want) {
+            self.act_for_ladder(id, want, now);
+        }
+        self.tell_progress(id);
+        if let Some(tried) = self.calls.ladder(id).and_then(|ladder| ladder.failure()) {
+            let yields = self.calls.caller(id).is_some_and(|caller| caller.yields);
+            let late = self.calls.open.get(&id).is_some_and(|call| now - call.began >= self.config.links.connect_within);
+            if !yields || late {
+                self.fail_call(id, tried, now);
+            }
+        }
+    }
+
+    fn tell_progress(&mut self, id: CallId) {
+        while let Some(progress) = self.calls.ladder(id).and_then(Ladder::poll_progress) {
+            let progress = match progress {
+                Ok(rung) => Progress::Began(rung),
+                Err(tried) => Progress::Failed(tried),
+            };
+            self.tell_climbing(id, progress);
+        }
+    }
+
+    pub(super) fn tell_climbing(&mut self, id: CallId, progress: Progress) {
+        self.notes.push(Level::Debug, || format!("call {}: {progress}", short(&id)));
+        let Some(caller) = self.calls.caller(id) else { return };
+        for waiter in &caller.attempts {
+            self.events.push(Event::Climbing { attempt: waiter.attempt, progress: progress.clone() });
+        }
+    }
+
+    fn act_for_ladder(&mut self, id: CallId, want: Want, now: Instant) {
+        if self.calls.caller(id).is_some_and(|caller| caller.yields) && !matches!(want, Want::Dial(_)) {
+            return;
+        }
+        match want {
+            Want::Dial(rung) => self.dial_rung(id, rung, now),
+            Want::Call => {
+                if let Some(caller) = self.calls.caller(id) {
+                    caller.calling = true;
+                }
+                self.call_through_servers(id, now);
+            }
+            Want::Observe { round } => {
+                if let Some(caller) = self.calls.caller(id) {
+                    caller.observe = Some(round);
+                }
+                self.begin_awaited_observation(id, now);
+            }
+            Want::Ready { round, ours } => self.send_ready(id, round, ours, now),
+            Want::Punch { round, ours, theirs } => self.begin_punch(id, round, ours, theirs, now, now),
+            Want::Relay => self.call_to_relay(id, now),
+        }
+    }
+
+    /// Calls through each server that can take the call now and does not have it.
+    pub(super) fn call_through_servers(&mut self, id: CallId, now: Instant) {
+        let Some(caller) = self.calls.caller(id).filter(|caller| caller.calling) else { return };
+        let places: Vec<usize> =
+            caller.servers.iter().filter(|server| !server.called).map(|server| server.place).collect();
+        for place in places {
+            let Some(body) = self.call_body(id, place) else { continue };
+            let sent = self.signal(place, id, None, body, now);
+            if let Some(caller) = self.calls.caller(id) {
+                let server = caller.servers.iter_mut().find(|server| server.place == place);
+                if let Some(server) = server {
+                    server.called = sent;
+                }
+            }
+        }
+    }
+
+    fn call_body(&mut self, id: CallId, place: usize) -> Option<Body> {
+        let unl = self.unl()?;
+        let relay = self.own_half(id, place);
+        let call = self.calls.open.get(&id)?;
+        let upgrade = call.upgrade.is_some();
+        let Part::Caller(caller) = &call.part else { return None };
+        Some(Body::Call {
+            unl: unl.to_string(),
+            reverse: caller.rungs.has(Rung::Reverse) && self.facts_reachable(),
+            punch: caller.rungs.has(Rung::Punch),
+            relay: relay.filter(|_| caller.rungs.has(Rung::Relay)),
+            upgrade,
+        })
+    }
+
+    /// Whether it may be worth the other side's while to connect to us: behind one router with us it can, too.
+    fn facts_reachable(&self) -> bool {
+        self.listening.is_some() && self.reach().reachable != Reachability::No || self.listening.is_some()
+    }
+
+    /// A server that a call may go through is there, or has proven to know us.
+    pub(in super::super) fn handle_server_ready(&mut self, place: usize, now: Instant) {
+        for id in self.calls.ids() {
+            let waits = |caller: &Caller| caller.servers.iter().any(|server| server.place == place);
+            if self.calls.caller(id).is_some_and(|caller| waits(caller)) {
+                self.call_through_servers(id, now);
+                self.begin_awaited_observation(id, now);
+                self.climb(id, now);
+            }
+        }
+    }
+
+    /// A server is gone, for now.
+    pub(in super::super) fn handle_server_lost(&mut self, place: usize, now: Instant) {
+        for id in self.calls.ids() {
+            let Some(caller) = self.calls.caller(id) else { continue };
+            let Some(server) = caller.servers.iter_mut().find(|server| server.place == place) else { continue };
+            server.failures += 1;
+            // It may only be restarting; whether it has what it was told is not known.
+            server.called = false;
+            let hopeless = caller.servers.iter().all(|server| server.failures >= 2);
+            if hopeless && !caller.ladder.is_answered() {
+                caller.ladder.handle_uncallable(now);
+            }
+            self.climb(id, now);
+        }
+    }
+
+    /// A server tells whether the node is there that was called through it.
+    pub(in super::super) fn handle_signaled(&mut self, place: usize, to: NodeId, there: Option<bool>, now: Instant) {
+        let Some(id) = self.calls.to(to) else { return };
+        let addr = self.servers.addr_of(place);
+        let Some(caller) = self.calls.caller(id) else { return };
+        if caller.ladder.is_answered() {
+            return;
+        }
+        match there {
+            Some(there) => {
+                caller.ladder.handle_called(there, now);
+                if let Some(addr) = addr {
+                    let progress = if there { Progress::Called(addr) } else { Progress::Waiting(addr) };
+                    self.tell_climbing(id, progress);
+                }
+            }
+            // It takes no more of ours; perhaps another does.
+            None => {
+                if let Some(server) = caller.servers.iter_mut().find(|server| server.place == place) {
+                    server.failures += 2;
+                }
+                if caller.servers.iter().all(|server| server.failures >= 2) {
+                    caller.ladder.handle_uncallable(now);
+                }
+            }
+        }
+        self.climb(id, now);
+    }
+
+    /// The node answers.
+    pub(super) fn handle_answer(
+        &mut self,
+        id: CallId,
+        answer: super::signals::HeardAnswer,
+        now: Instant,
+    ) {
+        let Some(call) = self.calls.open.get_mut(&id) else { return };
+        if call.server.is_some() {
+            return;
+        }
+        call.server = Some(answer.place);
+        call.their_half = answer.half;
+        let same_wan = self
+            .own_address_at(answer.place)
+            .is_some_and(|ours| household(ours.ip()) == household(answer.seen.ip()));
+        let unl: Option<Unl> = answer.unl.parse().ok();
+        let Some(call) = self.calls.open.get_mut(&id) else { return };
+        let kind = unl.as_ref().and_then(Unl::nat);
+        // What it says now is newer than what was pasted; it has signed both.
+        if let Some(unl) = unl.filter(|unl| unl.public_key() == call.peer) {
+            call.unl = Some(unl);
+        }
+        let relay = call.their_half.is_some();
+        if let Some(ladder) = self.calls.ladder(id) {
+            let answered =
+                crate::proto::ladder::Answered { punch: answer.punch, relay, kind, same_wan };
+            ladder.handle_answer(answered, now);
+        }
+        self.climb(id, now);
+    }
+
+    /// The application is told that its attempt has led to this connection.
+    pub(super) fn tell_connected(
+        &mut self,
+        con: ConId,
+        waiter: Waiter,
+        took: std::time::Duration,
+        now: Instant,
+    ) {
+        let Some(&Role::Peer(role)) = self.streams.tag(con) else { return };
+        let (via, peer) = (role.via, role.peer());
+        self.events.push(Event::Connected { con, via, peer, attempt: Some(waiter.attempt), took });
+        if waiter.temporary.is_some() {
+            self.close_when_idle(con, waiter.temporary, now);
+        }
+    }
+
+    /// The relay's ticket as we would sign it for this server.
+    fn own_half(&self, id: CallId, place: usize) -> Option<Half> {
+        let server = self.servers.addr_of(place).filter(|_| self.servers.relays(place))?;
+        self.sign_ticket(id, server)
+    }
+
+    pub(in super::super) fn cancel_call(&mut self, attempt: AttemptId, now: Instant) -> bool {
+        for id in self.calls.ids() {
+            let Some(caller) = self.calls.caller(id) else { continue };
+            let before = caller.attempts.len();
+            caller.attempts.retain(|waiter| waiter.attempt != attempt);
+            if caller.attempts.len() < before {
+                let alone = caller.attempts.is_empty();
+                self.tell_failed(attempt, crate::error::FailReason::Cancelled);
+                if alone {
+                    self.give_up_call(id, now);
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Says to the other side that nothing will come of it, and forgets it.
+    pub(super) fn give_up_call(&mut self, id: CallId, now: Instant) {
+        let server = self.calls.open.get(&id).and_then(|call| call.server);
+        if let Some(place) = server {
+            self.signal(place, id, None, Body::Done, now);
+        }
+        self.forget_call(id, now);
+    }
+
+    fn is_own(&self, unl: &Unl) -> bool {
+        unl.node_id().is_some() && unl.node_id() == self.links.id() || self.links.unl.as_ref() == Some(unl)
+    }
+
+    /// A signal of ours for a call.
+    pub(super) fn signal_of(id: CallId, body: Body) -> Signal {
+        Signal { call: id, body }
+    }
+}
+
+/// Enough of a call's name to tell it from others in a log.
+pub(super) fn short(id: &CallId) -> Arc<str> {
+    id[..4].iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+}

@@ -1,0 +1,279 @@
+//! Calls: attempts to reach a node by its UNL, ours and other nodes' to us.
+//!
+//! What is decided when is the [`Ladder`]'s of the one who calls; the one who is called does what it is asked, as far as it
+//! wants. Each concern has a file of its own: what the caller does (`caller`), what the one who is called does (`callee`),
+//! the signals between them (`signals`), the dials of rungs (`dials`), punching with the observation that comes before it
+//! (`punching`), relays (`relaying`), pyp2p's peers (`pyp2p`), and how a call ends (`ending`).
+
+mod callee;
+mod caller;
+mod dials;
+mod ending;
+mod punching;
+mod pyp2p;
+mod rate;
+mod relaying;
+mod signals;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::Node;
+use crate::config::Config;
+use crate::connect::{RelayLimits, RungFault, Rungs};
+use crate::id::{AttemptId, ConId};
+use crate::identity::{NodeId, PublicKey};
+use crate::proto::budget::{Budget, BudgetLimits};
+use crate::proto::ladder::Ladder;
+use crate::random::Random;
+use crate::time::{Instant, soonest};
+use crate::unl::{Forwarding, Unl};
+use crate::wire::hello::CallId;
+use crate::wire::signal::Half;
+use dials::RungDial;
+use punching::{Observing, PunchRun, Seen};
+use rate::CallRate;
+use relaying::RelayRun;
+
+/// Calls that were taken lately, so that a signal that is played again is known. As many as come in a quarter of an hour.
+const REMEMBERED: usize = 1024;
+
+#[derive(Debug)]
+pub(super) struct Calls {
+    pub(super) budget: Budget,
+    random: Random,
+    open: BTreeMap<CallId, Call>,
+    remembered: VecDeque<CallId>,
+    rate: CallRate,
+}
+
+/// One call.
+#[derive(Debug)]
+struct Call {
+    part: Part,
+    /// The other side; `None` for a UNL of version 2, which names nobody.
+    peer: Option<PublicKey>,
+    /// The other side's.
+    unl: Option<Unl>,
+    /// It is to replace a relayed link.
+    upgrade: Option<ConId>,
+    began: Instant,
+    /// The server through which the two sides talk, once both are known to.
+    server: Option<usize>,
+    dials: BTreeMap<ConId, RungDial>,
+    /// What the addresses of the rungs said that are over.
+    faults: Vec<(crate::connect::Rung, RungFault)>,
+    observing: Option<Observing>,
+    /// Our port as it was seen for the present round of punching.
+    seen: Option<Seen>,
+    punch: Option<PunchRun>,
+    relay: Option<RelayRun>,
+    /// The other side's signature of the relay's ticket.
+    their_half: Option<Half>,
+    /// What the relay allows, once it passes on.
+    relay_limits: Option<RelayLimits>,
+}
+
+#[derive(Debug)]
+enum Part {
+    Caller(Box<Caller>),
+    Callee(Callee),
+}
+
+#[derive(Debug)]
+struct Caller {
+    ladder: Ladder,
+    rungs: Rungs,
+    attempts: Vec<Waiter>,
+    /// The servers to call through, and whether each has the call.
+    servers: Vec<CalledServer>,
+    /// The node is to be called, through each server as soon as that is possible.
+    calling: bool,
+    /// A port is to be observed, as soon as there is a server to ask.
+    observe: Option<u8>,
+    /// The other node calls us, too, and its call goes on: ours only dials.
+    yields: bool,
+}
+
+/// An attempt of the application's, or none for an upgrade.
+#[derive(Clone, Copy, Debug)]
+struct Waiter {
+    attempt: AttemptId,
+    temporary: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct CalledServer {
+    place: usize,
+    called: bool,
+    /// How often it went down meanwhile.
+    failures: u32,
+}
+
+#[derive(Debug)]
+struct Callee {
+    until: Instant,
+    /// The caller's port, when it came before ours was seen.
+    ready: Option<(u8, crate::proto::punch::Side, Duration)>,
+    round: u8,
+}
+
+/// What a link has to know of the calls that led to it.
+#[derive(Debug, Default)]
+pub(super) struct Concluded {
+    pub(super) calls: Vec<CallId>,
+    pub(super) unl: Option<Unl>,
+    pub(super) relay: Option<RelayLimits>,
+    /// One of them was ours.
+    pub(super) ours: bool,
+}
+
+impl Calls {
+    pub(super) fn new(_net: u32, config: &Config, random: &mut Random) -> Self {
+        let links = &config.links;
+        Self {
+            budget: Budget::new(BudgetLimits {
+                claimed_per_address: links.max_claimed_syns,
+                claimed_per_host: links.max_host_syns,
+                ..BudgetLimits::default()
+            }),
+            random: random.fork(),
+            open: BTreeMap::new(),
+            remembered: VecDeque::new(),
+            rate: CallRate::new(links.max_calls_per_minute),
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.open.values().fold(None, |earliest, call| soonest(earliest, call.poll_timeout()))
+    }
+
+    /// Whether it is a call of ours.
+    pub(super) fn is_ours(&self, id: CallId) -> bool {
+        self.open.get(&id).is_some_and(|call| matches!(call.part, Part::Caller(_)))
+    }
+
+    /// The other side of a call.
+    pub(super) fn peer_of(&self, id: CallId) -> Option<NodeId> {
+        self.open.get(&id)?.node()
+    }
+
+    /// Whether the other side of a call has had its router open its port.
+    pub(super) fn is_mapped(&self, id: CallId) -> bool {
+        let unl = self.open.get(&id).and_then(|call| call.unl.as_ref());
+        unl.is_some_and(|unl| matches!(unl.forwarding(), Forwarding::Upnp | Forwarding::NatPmp))
+    }
+
+    /// What a new link to this node has to know.
+    pub(super) fn concluded(&self, node: NodeId, call: Option<CallId>) -> Concluded {
+        let mut concluded = Concluded::default();
+        for (id, open) in self.open.iter().filter(|(_, open)| open.node() == Some(node)) {
+            concluded.calls.push(*id);
+            concluded.unl = concluded.unl.or_else(|| open.unl.clone());
+            concluded.relay = concluded.relay.or(open.relay_limits);
+            concluded.ours |= matches!(open.part, Part::Caller(_));
+        }
+        concluded.calls.extend(call.filter(|call| !self.open.contains_key(call)));
+        concluded
+    }
+
+    /// How many are under way, ours or others'.
+    fn count(&self, ours: bool) -> usize {
+        self.open.values().filter(|call| matches!(call.part, Part::Caller(_)) == ours).count()
+    }
+
+    /// Our own call to this node.
+    fn to(&self, node: NodeId) -> Option<CallId> {
+        let is_it = |call: &Call| matches!(call.part, Part::Caller(_)) && call.node() == Some(node);
+        self.open.iter().find(|(_, call)| is_it(call)).map(|(&id, _)| id)
+    }
+
+    fn ids(&self) -> Vec<CallId> {
+        self.open.keys().copied().collect()
+    }
+
+    fn ladder(&mut self, id: CallId) -> Option<&mut Ladder> {
+        self.caller(id).map(|caller| &mut caller.ladder)
+    }
+
+    fn caller(&mut self, id: CallId) -> Option<&mut Caller> {
+        match &mut self.open.get_mut(&id)?.part {
+            Part::Caller(caller) => Some(caller),
+            Part::Callee(_) => None,
+        }
+    }
+
+    fn callee(&mut self, id: CallId) -> Option<&mut Callee> {
+        match &mut self.open.get_mut(&id)?.part {
+            Part::Callee(callee) => Some(callee),
+            Part::Caller(_) => None,
+        }
+    }
+}
+
+impl Call {
+    fn new(part: Part, peer: Option<PublicKey>, unl: Option<Unl>, now: Instant) -> Self {
+        Self {
+            part,
+            peer,
+            unl,
+            upgrade: None,
+            began: now,
+            server: None,
+            dials: BTreeMap::new(),
+            faults: Vec::new(),
+            observing: None,
+            seen: None,
+            punch: None,
+            relay: None,
+            their_half: None,
+            relay_limits: None,
+        }
+    }
+
+    fn node(&self) -> Option<NodeId> {
+        self.peer.map(|key| key.id())
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let part = match &self.part {
+            Part::Caller(caller) => caller.ladder.poll_timeout(),
+            Part::Callee(callee) => Some(callee.until),
+        };
+        let dials = self.dials.values().map(|dial| Some(dial.until));
+        let observing = self.observing.as_ref().map(|observing| observing.until);
+        let punch = self.punch.as_ref().and_then(PunchRun::poll_timeout);
+        let relay = self.relay.as_ref().map(|relay| relay.until);
+        dials.chain([part, observing, punch, relay]).fold(None, soonest)
+    }
+}
+
+impl Node {
+    /// Lets all calls go on.
+    pub(super) fn advance_calls(&mut self, now: Instant) {
+        if self.calls.open.is_empty() && !self.begin_upgrades(now) {
+            return;
+        }
+        self.calls.budget.handle_timeout(now);
+        for id in self.calls.ids() {
+            self.advance_dials(id, now);
+            self.advance_observation(id, now);
+            self.advance_punch(id, now);
+            self.advance_relay(id, now);
+            match self.calls.open.get_mut(&id).map(|call| &mut call.part) {
+                Some(Part::Caller(caller)) => {
+                    caller.ladder.handle_timeout(now);
+                    self.climb(id, now);
+                }
+                Some(Part::Callee(callee)) if callee.until <= now => self.forget_call(id, now),
+                _ => {}
+            }
+        }
+    }
+
+    /// The peer as one server sees it: an address that a server of our own choice has named.
+    fn own_address_at(&self, place: usize) -> Option<SocketAddr> {
+        self.servers.seen_at(place)
+    }
+}

@@ -1,0 +1,589 @@
+//! Connections whose other side has not proven who it is.
+//!
+//! **Two nodes that connect to each other at the same time keep one connection.** Where both have said hello, on one
+//! connection each, it is the dial of the one with the larger id that counts: it keeps the other's hello waiting until its
+//! own is answered, and the one with the smaller id gives up its own. A dial that is not even connected yet is given up by
+//! either for one on which a hello came.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use log::Level;
+
+use super::super::{Ends, Node, PeerRole, Role, Slot};
+use super::{Link, Relayed};
+use crate::connect::{Rung, RungFault};
+use crate::error::CloseReason;
+use crate::event::Via;
+use crate::id::ConId;
+use crate::identity::{NodeId, PublicKey};
+use crate::proto::handshake::{Accepting, Dialling, HandshakeFault, Opening, Step, classify, fresh_nonce};
+use crate::time::Instant;
+use crate::wire::hello::{CallId, Hello, MAX_HELLO, Refusal, Refused};
+use crate::wire::line::{Found, Line};
+use crate::wire::nonce;
+
+/// A plain peer may say nothing: after this an accepted connection is taken for one (DESIGN of direct connections).
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// Lines that may come before the answer to a hello, from an application that was shown the connection before.
+const MAX_BEFORE: usize = 64;
+
+/// A connection in the course of a hello.
+#[derive(Debug)]
+pub(in super::super) struct Greeting {
+    pub(super) stage: Stage,
+    pub(in super::super) errand: Errand,
+    ends: Ends,
+    pub(super) until: Instant,
+    /// The application's lines that came before the answer.
+    before: VecDeque<Line>,
+    /// The application sees the connection already.
+    shown: bool,
+}
+
+#[derive(Debug)]
+pub(in super::super) enum Stage {
+    /// What comes first tells who it is.
+    Opening,
+    /// A punched connection on which the other side, whose id is larger, says hello.
+    Expecting,
+    /// We said hello.
+    Dialled { dialling: Dialling, to: Option<NodeId> },
+    /// We answered a hello.
+    Answered { accepting: Accepting, hello: Hello },
+    /// A hello that is answered when ours, elsewhere, has led to nothing.
+    Waiting(Hello),
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Errand {
+    /// Somebody has connected.
+    Accepted,
+    /// A call of ours, or of somebody else to us, has led to it.
+    Call { call: CallId, rung: Rung, upgrade: bool },
+}
+
+impl Greeting {
+    fn call(&self) -> Option<CallId> {
+        match (&self.errand, &self.stage) {
+            (Errand::Call { call, .. }, _) => Some(*call),
+            (_, Stage::Answered { hello, .. } | Stage::Waiting(hello)) => hello.call,
+            _ => None,
+        }
+    }
+
+    fn is_upgrade(&self) -> bool {
+        match (&self.errand, &self.stage) {
+            (Errand::Call { upgrade, .. }, _) => *upgrade,
+            (_, Stage::Answered { hello, .. } | Stage::Waiting(hello)) => hello.upgrade,
+            _ => false,
+        }
+    }
+}
+
+/// Accepted connections.
+impl Node {
+    /// Whether accepted connections are shown only when it is known who they are.
+    pub(in super::super) fn greets_all(&self) -> bool {
+        self.config.links.direct
+    }
+
+    /// Takes in a connection that is not shown yet, but takes its slot.
+    pub(in super::super) fn greet_accepted(&mut self, ends: Ends, now: Instant) -> ConId {
+        let id = self.streams.accept_unnamed(ends.dialler, ends.dialled, Role::Greeting, now);
+        self.admission.handle_opened(ends.dialler.ip());
+        let until = now + SILENCE;
+        self.greet(id, Stage::Opening, Errand::Accepted, ends, until);
+        id
+    }
+
+    fn greet(&mut self, id: ConId, stage: Stage, errand: Errand, ends: Ends, until: Instant) {
+        let greeting = Greeting { stage, errand, ends, until, before: VecDeque::new(), shown: false };
+        self.links.greetings.insert(id, greeting);
+    }
+
+    /// The first bytes of a connection that the application sees: they may be a hello.
+    #[cold]
+    pub(in super::super) fn handle_first_received(&mut self, id: ConId, now: Instant) {
+        let opening = if self.links.key.is_some() { classify_line(self.streams.arrived(id)) } else { Opening::Plain };
+        let Some(Role::Peer(role)) = self.streams.tag_mut(id) else { return };
+        match opening {
+            Opening::Undecided => {}
+            Opening::Hello => {
+                role.fresh = false;
+                let (errand, ends, until) = (Errand::Accepted, role.ends, now + self.config.links.hello_timeout);
+                self.greet(id, Stage::Opening, errand, ends, until);
+                if let Some(greeting) = self.links.greetings.get_mut(&id) {
+                    greeting.shown = true;
+                }
+                self.work_on_greeting(id, now);
+            }
+            Opening::Plain | Opening::Pyp2pNonce(_) => role.fresh = false,
+        }
+    }
+}
+
+/// Connections that we begin.
+impl Node {
+    /// Says hello on a connection that was dialled, or punched where that is our part.
+    pub(in super::super) fn say_hello(
+        &mut self,
+        id: ConId,
+        to: Option<NodeId>,
+        errand: Errand,
+        ends: Ends,
+        now: Instant,
+    ) {
+        let Some(key) = &self.links.key else { return };
+        let Errand::Call { call, upgrade, .. } = errand else { return };
+        let dialling = Dialling::new(to, Some(call), upgrade, fresh_nonce(&mut self.links.random));
+        let line = dialling.first_line(key);
+        if let Some(tag) = self.streams.tag_mut(id) {
+            *tag = Role::Greeting;
+        }
+        // A fresh stream takes a line.
+        let _ = self.streams.queue_protocol(id, &line);
+        let until = now + self.config.links.hello_timeout;
+        self.greet(id, Stage::Dialled { dialling, to }, errand, ends, until);
+        self.handle_greeting_received(id, now);
+    }
+
+    /// Waits for the other side's hello on a punched connection.
+    pub(in super::super) fn expect_hello(&mut self, id: ConId, errand: Errand, ends: Ends, now: Instant) {
+        if let Some(tag) = self.streams.tag_mut(id) {
+            *tag = Role::Greeting;
+        }
+        let until = now + self.config.links.hello_timeout;
+        self.greet(id, Stage::Expecting, errand, ends, until);
+        self.handle_greeting_received(id, now);
+    }
+}
+
+/// The course of a hello.
+impl Node {
+    pub(in super::super) fn handle_greeting_received(&mut self, id: ConId, now: Instant) {
+        self.work_on_greeting(id, now);
+    }
+
+    fn work_on_greeting(&mut self, id: ConId, now: Instant) {
+        loop {
+            let Some(greeting) = self.links.greetings.get(&id) else { return };
+            let goes_on = match &greeting.stage {
+                Stage::Opening => self.look_at_opening(id, now),
+                Stage::Expecting => self.look_for_hello(id, now),
+                Stage::Dialled { .. } | Stage::Answered { .. } => self.handshake(id, now),
+                Stage::Waiting(_) => false,
+            };
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
+    fn look_at_opening(&mut self, id: ConId, now: Instant) -> bool {
+        let opening = classify(self.streams.arrived(id));
+        match opening {
+            Opening::Undecided => return false,
+            Opening::Hello if self.links.key.is_some() => return self.look_for_hello(id, now),
+            Opening::Pyp2pNonce(_) => {
+                self.streams.skip(id, nonce::NONCE_LENGTH);
+                self.show_plain(id, now);
+            }
+            Opening::Hello | Opening::Plain => self.handle_plain(id, now),
+        }
+        false
+    }
+
+    /// Whether there is more to look at.
+    fn look_for_hello(&mut self, id: ConId, now: Instant) -> bool {
+        let Some(line) = self.streams.next_line(id).map(Found::to_line) else { return false };
+        match Hello::parse(line.as_bytes()) {
+            Some(hello) => self.handle_hello(id, hello, now),
+            None => {
+                self.fail_greeting(id, HandshakeFault::NotANode, now);
+                false
+            }
+        }
+    }
+
+    fn handle_hello(&mut self, id: ConId, hello: Hello, now: Instant) -> bool {
+        if let Some(why) = self.objection(id, &hello) {
+            self.refuse_hello(id, why, now);
+            return false;
+        }
+        let peer = hello.key.id();
+        if self.has_own_hello(id, peer, hello.upgrade) {
+            if self.links.id() > Some(peer) {
+                self.set_stage(id, Stage::Waiting(hello), now);
+                return false;
+            }
+            self.give_up_own_hellos(id, peer, hello.upgrade, now);
+        }
+        self.give_up_dials(peer, now);
+        self.answer_hello(id, hello, now)
+    }
+
+    fn answer_hello(&mut self, id: ConId, hello: Hello, now: Instant) -> bool {
+        let Some(key) = &self.links.key else { return false };
+        let nonce = fresh_nonce(&mut self.links.random);
+        let (accepting, line) = Accepting::answer(&hello, key, nonce);
+        if self.streams.queue_protocol(id, &line).is_err() {
+            self.drop_greeting(id, now);
+            return false;
+        }
+        self.streams.frame(id);
+        self.set_stage(id, Stage::Answered { accepting, hello }, now);
+        true
+    }
+
+    fn set_stage(&mut self, id: ConId, stage: Stage, now: Instant) {
+        let until = now + self.config.links.hello_timeout;
+        if let Some(greeting) = self.links.greetings.get_mut(&id) {
+            (greeting.stage, greeting.until) = (stage, until);
+        }
+    }
+
+    /// Why a hello is not answered.
+    fn objection(&self, id: ConId, hello: &Hello) -> Option<Refusal> {
+        let peer = hello.key.id();
+        if self.is_leaving() {
+            return Some(Refusal::Closing);
+        }
+        if Some(peer) == self.links.id() {
+            return Some(Refusal::Identity);
+        }
+        if let Some(call) = hello.call
+            && self.calls.peer_of(call).is_some_and(|expected| expected != peer)
+        {
+            return Some(Refusal::Identity);
+        }
+        let link = self.links.to(peer).and_then(|con| self.links.link(con));
+        if hello.upgrade {
+            let relayed = link.is_some_and(|link| link.relayed.is_some());
+            return (!relayed).then_some(Refusal::Unknown);
+        }
+        // What is left over of a call that has led to a link already.
+        let left_over = link.is_some_and(|link| hello.call.is_some_and(|call| link.calls.contains(&call)));
+        if left_over {
+            return Some(Refusal::Unknown);
+        }
+        let expected = matches!(
+            self.links.greetings.get(&id).map(|greeting| &greeting.stage),
+            Some(Stage::Expecting)
+        );
+        (expected && hello.call.is_none()).then_some(Refusal::Unknown)
+    }
+
+    fn refuse_hello(&mut self, id: ConId, why: Refusal, now: Instant) {
+        let _ = self.streams.queue_protocol(id, &Refused { why }.print());
+        self.end_greeting(id, now);
+    }
+
+    fn handshake(&mut self, id: ConId, now: Instant) -> bool {
+        let Some(key) = &self.links.key else { return false };
+        let Some(line) = self.streams.next_line(id).map(Found::to_line) else { return false };
+        let Some(greeting) = self.links.greetings.get_mut(&id) else { return false };
+        let step = match &greeting.stage {
+            Stage::Dialled { dialling, .. } => dialling.handle_line(line.as_bytes(), key),
+            Stage::Answered { accepting, .. } => accepting.handle_line(line.as_bytes(), key),
+            _ => return false,
+        };
+        match step {
+            Step::Application if greeting.before.len() < MAX_BEFORE => {
+                greeting.before.push_back(line.detach());
+                return true;
+            }
+            Step::Application => self.fail_greeting(id, HandshakeFault::NotANode, now),
+            Step::Failed(fault) => self.fail_greeting(id, fault, now),
+            Step::Proven { peer, send } => {
+                if let Some(line) = send
+                    && self.streams.queue_protocol(id, &line).is_err()
+                {
+                    self.fail_greeting(id, HandshakeFault::NotANode, now);
+                    return false;
+                }
+                self.streams.frame(id);
+                self.handle_proven(id, peer, now);
+            }
+        }
+        false
+    }
+
+    fn handle_proven(&mut self, id: ConId, peer: PublicKey, now: Instant) {
+        let Some(greeting) = self.links.greetings.remove(&id) else { return };
+        let node = peer.id();
+        let existing = self.links.to(node).filter(|&con| con != id && self.is_shown(con));
+        if greeting.is_upgrade() {
+            self.finish_upgrade(id, &greeting, existing, now);
+            return;
+        }
+        if let Some(con) = existing {
+            // It has lost that one, or would not have begun another.
+            self.close_for(con, CloseReason::Replaced, now);
+            self.forget_link(con, now);
+        }
+        self.show_link(id, greeting, peer, now);
+    }
+
+    fn finish_upgrade(&mut self, id: ConId, greeting: &Greeting, con: Option<ConId>, now: Instant) {
+        let relayed = con.filter(|&con| self.links.link(con).is_some_and(|link| link.relayed.is_some()));
+        let (via, peer) = self.way(greeting);
+        self.release_slot(greeting);
+        match relayed {
+            Some(con) => {
+                let call = greeting.call();
+                self.move_link(con, id, via, peer, now);
+                self.conclude_upgrade(con, call, now);
+            }
+            None => self.close_hidden(id, now),
+        }
+    }
+
+    /// How it came about, and the peer's end.
+    fn way(&self, greeting: &Greeting) -> (Via, SocketAddr) {
+        let accepted = greeting.ends.dialler;
+        match greeting.errand {
+            Errand::Call { call, rung, .. } => {
+                let via = match rung {
+                    Rung::Lan => Via::Lan,
+                    Rung::Punch => Via::Punched,
+                    Rung::Relay => Via::Relayed,
+                    // Of the one who dials because he was asked to, it is a plain dial.
+                    _ if self.calls.is_mapped(call) => Via::Mapped,
+                    _ => Via::Direct,
+                };
+                (via, greeting.ends.dialled)
+            }
+            Errand::Accepted => {
+                let asked = greeting.call().is_some_and(|call| self.calls.is_ours(call));
+                (if asked { Via::Reverse } else { Via::Accepted }, accepted)
+            }
+        }
+    }
+
+    fn show_link(&mut self, id: ConId, greeting: Greeting, peer: PublicKey, now: Instant) {
+        let (via, addr) = self.way(&greeting);
+        let facts = self.calls.concluded(peer.id(), greeting.call());
+        let relayed = facts.relay.filter(|_| via == Via::Relayed).map(|limits| Relayed {
+            limits,
+            // The one who called looks for a better way; both would only be in each other's.
+            upgrade_at: facts.ours.then(|| now + self.config.links.upgrade_every).filter(|_| self.upgrades()),
+            pause: self.config.links.upgrade_every,
+        });
+        let link = Link { peer, calls: facts.calls, unl: facts.unl, relayed, draining: None };
+        if greeting.shown {
+            self.make_link(id, link, greeting.before);
+            self.conclude_calls(peer.id(), id, via, addr, now);
+            return;
+        }
+        let slot = match greeting.errand {
+            Errand::Accepted => Slot::Inbound,
+            Errand::Call { .. } => Slot::None,
+        };
+        let Some(con) = self.streams.name(id) else { return };
+        let role = PeerRole { fresh: false, ..PeerRole::new(via, addr, greeting.ends, slot) };
+        if let Some(tag) = self.streams.tag_mut(con) {
+            *tag = Role::Peer(role);
+        }
+        if slot == Slot::Inbound {
+            self.network.peers.handle_inbound_opened(addr, now);
+        }
+        self.make_link(con, link, greeting.before);
+        self.shown.push(con);
+        self.notes.push(Level::Info, || format!("{con} is node {}: {via} {addr}", peer.id()));
+        self.conclude_calls(peer.id(), con, via, addr, now);
+        self.streams.offer_unread(con);
+        self.handle_link_received(con, now);
+    }
+
+    fn upgrades(&self) -> bool {
+        !self.config.links.upgrade_every.is_zero()
+    }
+}
+
+/// Connections that turn out to be no links.
+impl Node {
+    /// It begins with something else.
+    fn handle_plain(&mut self, id: ConId, now: Instant) {
+        if self.config.links.nonce_required {
+            self.end_greeting(id, now);
+        } else {
+            self.show_plain(id, now);
+        }
+    }
+
+    fn show_plain(&mut self, id: ConId, now: Instant) {
+        let Some(greeting) = self.links.greetings.remove(&id) else { return };
+        let Some(con) = self.streams.name(id) else { return };
+        let addr = greeting.ends.dialler;
+        let role =
+            PeerRole { fresh: false, ..PeerRole::new(Via::Accepted, addr, greeting.ends, Slot::Inbound) };
+        if let Some(tag) = self.streams.tag_mut(con) {
+            *tag = Role::Peer(role);
+        }
+        self.network.peers.handle_inbound_opened(addr, now);
+        self.ends.insert_inbound(greeting.ends, con);
+        self.show(con, role, None, Duration::ZERO);
+        self.streams.offer_unread(con);
+    }
+
+    fn fail_greeting(&mut self, id: ConId, fault: HandshakeFault, now: Instant) {
+        let Some(greeting) = self.links.greetings.get(&id) else { return };
+        let (errand, to) = (greeting.errand, greeting.ends.dialled);
+        self.notes.push(Level::Debug, || format!("{to} is no link: {fault:?}"));
+        self.end_greeting(id, now);
+        if let Errand::Call { call, rung, .. } = errand {
+            let why = match fault {
+                HandshakeFault::Refused(why) => RungFault::Refused(refusal(why)),
+                HandshakeFault::NotANode => RungFault::Silent(to),
+                HandshakeFault::WrongNode | HandshakeFault::BadProof | HandshakeFault::Oneself => {
+                    RungFault::WrongNode(to)
+                }
+            };
+            self.handle_greeting_failed(call, rung, why, now);
+        }
+    }
+
+    /// Closes it in order, so that what was said last arrives.
+    fn end_greeting(&mut self, id: ConId, now: Instant) {
+        let Some(greeting) = self.links.greetings.remove(&id) else { return };
+        if greeting.shown {
+            self.close_for(id, CloseReason::Protocol, now);
+        } else {
+            self.release_slot(&greeting);
+            self.close_hidden(id, now);
+        }
+        self.answer_waiting(now);
+    }
+
+    /// Ends a connection that the application never saw.
+    fn close_hidden(&mut self, id: ConId, now: Instant) {
+        self.streams.close(id, now);
+    }
+
+    fn release_slot(&mut self, greeting: &Greeting) {
+        if greeting.errand == Errand::Accepted && !greeting.shown {
+            self.admission.handle_closed(greeting.ends.dialler.ip());
+        }
+    }
+
+    /// It ended before it was known who it is.
+    pub(in super::super) fn handle_greeting_gone(&mut self, id: ConId, why: CloseReason, now: Instant) {
+        let Some(greeting) = self.links.greetings.remove(&id) else { return };
+        self.release_slot(&greeting);
+        if let Errand::Call { call, rung, .. } = greeting.errand {
+            let to = greeting.ends.dialled;
+            self.notes.push(Level::Debug, || format!("{to} ended before it was a link: {why}"));
+            self.handle_greeting_failed(call, rung, RungFault::Silent(to), now);
+        }
+        self.answer_waiting(now);
+    }
+
+    /// Forgets it without a word.
+    pub(in super::super) fn drop_greeting(&mut self, id: ConId, now: Instant) {
+        let Some(greeting) = self.links.greetings.remove(&id) else { return };
+        if !greeting.shown {
+            self.release_slot(&greeting);
+            self.streams.abandon(id);
+        }
+        self.answer_waiting(now);
+    }
+
+    pub(super) fn advance_greetings(&mut self, now: Instant) {
+        let due = |greeting: &Greeting| greeting.until <= now;
+        let over: Vec<ConId> =
+            self.links.greetings.iter().filter(|(_, greeting)| due(greeting)).map(|(&id, _)| id).collect();
+        for id in over {
+            match self.links.greetings.get(&id).map(|greeting| &greeting.stage) {
+                Some(Stage::Opening) => self.handle_plain(id, now),
+                Some(Stage::Dialled { .. } | Stage::Expecting) => {
+                    self.fail_greeting(id, HandshakeFault::NotANode, now);
+                }
+                Some(Stage::Answered { .. } | Stage::Waiting(_)) => self.end_greeting(id, now),
+                None => {}
+            }
+        }
+    }
+}
+
+/// Two connections between the same two nodes.
+impl Node {
+    fn has_own_hello(&self, except: ConId, peer: NodeId, upgrade: bool) -> bool {
+        self.own_hellos(except, peer, upgrade).next().is_some()
+    }
+
+    fn own_hellos(&self, except: ConId, peer: NodeId, upgrade: bool) -> impl Iterator<Item = ConId> + '_ {
+        self.links.greetings.iter().filter_map(move |(&id, greeting)| match &greeting.stage {
+            Stage::Dialled { to: Some(to), .. }
+                if id != except && *to == peer && greeting.is_upgrade() == upgrade =>
+            {
+                Some(id)
+            }
+            _ => None,
+        })
+    }
+
+    fn give_up_own_hellos(&mut self, except: ConId, peer: NodeId, upgrade: bool, now: Instant) {
+        let own: Vec<ConId> = self.own_hellos(except, peer, upgrade).collect();
+        for id in own {
+            self.drop_greeting(id, now);
+        }
+    }
+
+    /// Whatever else of a peer is being greeted, now that there is a link to it.
+    pub(in super::super) fn end_other_greetings(&mut self, peer: NodeId, calls: &[CallId], now: Instant) {
+        let of_peer = |greeting: &Greeting| match &greeting.stage {
+            Stage::Dialled { to, .. } => *to == Some(peer),
+            Stage::Answered { hello, .. } | Stage::Waiting(hello) => hello.key.id() == peer,
+            Stage::Expecting | Stage::Opening => greeting.call().is_some_and(|call| calls.contains(&call)),
+        };
+        let others: Vec<ConId> =
+            self.links.greetings.iter().filter(|(_, other)| of_peer(other)).map(|(&id, _)| id).collect();
+        for id in others {
+            if self.links.greetings.get(&id).is_some_and(|greeting| !greeting.shown) {
+                self.drop_greeting(id, now);
+            }
+        }
+    }
+
+    /// Hellos that waited for ours, which led to nothing.
+    fn answer_waiting(&mut self, now: Instant) {
+        let waiting: Vec<(ConId, Hello)> = self
+            .links
+            .greetings
+            .iter()
+            .filter_map(|(&id, greeting)| match &greeting.stage {
+                Stage::Waiting(hello) => Some((id, hello.clone())),
+                _ => None,
+            })
+            .collect();
+        for (id, hello) in waiting {
+            if !self.has_own_hello(id, hello.key.id(), hello.upgrade) && self.answer_hello(id, hello, now) {
+                self.work_on_greeting(id, now);
+            }
+        }
+    }
+}
+
+/// The first line of a connection that is shown already: only a hello makes a difference, and only as a whole line.
+fn classify_line(arrived: &[u8]) -> Opening {
+    match classify(arrived) {
+        Opening::Pyp2pNonce(_) => Opening::Plain,
+        // What can not become a hello any more was not one.
+        Opening::Undecided if arrived.first() != Some(&b'~') || arrived.len() > MAX_HELLO => Opening::Plain,
+        opening => opening,
+    }
+}
+
+fn refusal(why: Refusal) -> crate::connect::Refusal {
+    match why {
+        Refusal::Busy => crate::connect::Refusal::Busy,
+        Refusal::Full => crate::connect::Refusal::Full,
+        Refusal::Closing => crate::connect::Refusal::Closing,
+        Refusal::Unknown | Refusal::Identity => crate::connect::Refusal::Unknown,
+        Refusal::Other => crate::connect::Refusal::Unwilling,
+    }
+}

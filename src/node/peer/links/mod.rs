@@ -1,0 +1,245 @@
+//! Node links: connections on which both sides have proven who they are.
+//!
+//! Each concern has a file of its own: how a connection becomes one (`greeting`), what it carries besides the application's
+//! lines (`protocol`), and how it changes from a relay to a direct way (`moving`).
+
+mod greeting;
+mod moving;
+mod protocol;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::{Node, Role};
+use crate::config::Config;
+use crate::connect::RelayLimits;
+use crate::error::CloseReason;
+use crate::id::ConId;
+use crate::identity::{Key, NodeId, PublicKey};
+use crate::random::Random;
+use crate::time::{Instant, soonest};
+use crate::unl::Unl;
+use crate::wire::hello::CallId;
+use crate::wire::line::Line;
+pub(super) use greeting::{Errand, Greeting, Stage};
+
+/// The links of a node, those to be and those that are.
+#[derive(Debug)]
+pub(super) struct Links {
+    /// Who we are; `None` where links are switched off.
+    pub(super) key: Option<Key>,
+    pub(super) random: Random,
+    /// Our own UNL, as it was told last.
+    pub(super) unl: Option<Unl>,
+    /// Connections whose other side has not proven who it is.
+    pub(super) greetings: BTreeMap<ConId, Greeting>,
+    links: BTreeMap<ConId, Link>,
+    by_node: BTreeMap<NodeId, ConId>,
+    /// Lines that came before the peer's hello, and are to be read first.
+    before: BTreeMap<ConId, VecDeque<Line>>,
+    temporary: BTreeMap<ConId, Temporary>,
+}
+
+/// What is known of a link.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) peer: PublicKey,
+    /// The calls that it came about by: whatever else they still bring is left over.
+    pub(super) calls: Vec<CallId>,
+    pub(super) unl: Option<Unl>,
+    pub(super) relayed: Option<Relayed>,
+    /// The stream of its old way, as long as that still brings something.
+    draining: Option<ConId>,
+}
+
+/// A link by way of a relay.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Relayed {
+    pub(super) limits: RelayLimits,
+    /// When a direct way is looked for; `None` while that is done, or by the other side.
+    pub(super) upgrade_at: Option<Instant>,
+    pub(super) pause: Duration,
+}
+
+/// A connection that closes itself.
+#[derive(Clone, Copy, Debug)]
+struct Temporary {
+    idle: Duration,
+    until: Instant,
+    /// What had been sent and received when that began.
+    bytes: u64,
+}
+
+impl Links {
+    pub(super) fn new(config: &Config, random: &mut Random) -> Self {
+        let mut random = random.fork();
+        let key = config.links.on.then(|| {
+            config.links.key.clone().unwrap_or_else(|| {
+                let halves = [random.next_u64(), random.next_u64(), random.next_u64(), random.next_u64()];
+                let mut seed = [0; 32];
+                for (part, half) in seed.chunks_exact_mut(8).zip(halves) {
+                    part.copy_from_slice(&half.to_le_bytes());
+                }
+                Key::from_seed(&seed)
+            })
+        });
+        Self {
+            key,
+            random,
+            unl: None,
+            greetings: BTreeMap::new(),
+            links: BTreeMap::new(),
+            by_node: BTreeMap::new(),
+            before: BTreeMap::new(),
+            temporary: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn id(&self) -> Option<NodeId> {
+        self.key.as_ref().map(Key::id)
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let greetings = self.greetings.values().map(|greeting| Some(greeting.until));
+        let temporary = self.temporary.values().map(|temporary| Some(temporary.until));
+        let upgrades = self.links.values().map(|link| link.relayed.and_then(|relayed| relayed.upgrade_at));
+        greetings.chain(temporary).chain(upgrades).fold(None, soonest)
+    }
+
+    /// Whether reading has to look at more than the stream.
+    #[inline]
+    pub(super) fn concern_reading(&self) -> bool {
+        !self.links.is_empty() || !self.before.is_empty()
+    }
+
+    pub(super) fn has_before(&self) -> bool {
+        !self.before.is_empty()
+    }
+
+    pub(super) fn link(&self, con: ConId) -> Option<&Link> {
+        self.links.get(&con)
+    }
+
+    pub(super) fn link_mut(&mut self, con: ConId) -> Option<&mut Link> {
+        self.links.get_mut(&con)
+    }
+
+    /// The link to this node.
+    pub(super) fn to(&self, node: NodeId) -> Option<ConId> {
+        self.by_node.get(&node).copied()
+    }
+
+    /// Connections with lines from before their hello.
+    pub(super) fn before_at(&self, place: usize) -> Option<ConId> {
+        self.before.keys().nth(place).copied()
+    }
+
+    pub(super) fn befores(&self) -> usize {
+        self.before.len()
+    }
+
+    /// The connections whose relayed link is to be replaced now.
+    pub(super) fn due_upgrades(&self, now: Instant) -> Vec<ConId> {
+        let due = |link: &Link| link.relayed.and_then(|relayed| relayed.upgrade_at).is_some_and(|at| at <= now);
+        self.links.iter().filter(|(_, link)| due(link)).map(|(&con, _)| con).collect()
+    }
+}
+
+/// What the facade asks.
+impl Node {
+    pub(crate) fn own_id(&self) -> Option<NodeId> {
+        self.links.id()
+    }
+
+    pub(crate) fn con_of(&self, id: NodeId) -> Option<ConId> {
+        self.links.to(id).filter(|&con| self.is_shown(con))
+    }
+
+    pub(crate) fn node_id(&self, con: ConId) -> Option<NodeId> {
+        self.links.link(con).map(|link| link.peer.id())
+    }
+
+    pub(crate) fn unl_of(&self, con: ConId) -> Option<Unl> {
+        self.links.link(con).and_then(|link| link.unl.clone())
+    }
+
+    pub(crate) fn relay_limits(&self, con: ConId) -> Option<RelayLimits> {
+        self.links.link(con)?.relayed.map(|relayed| relayed.limits)
+    }
+
+    pub(crate) fn close_when_idle(&mut self, con: ConId, idle: Option<Duration>, now: Instant) {
+        match idle.filter(|_| self.is_shown(con)) {
+            Some(idle) => {
+                let temporary = Temporary { idle, until: now + idle, bytes: self.bytes_through(con) };
+                self.links.temporary.insert(con, temporary);
+            }
+            None => drop(self.links.temporary.remove(&con)),
+        }
+    }
+}
+
+impl Node {
+    pub(super) fn advance_links(&mut self, now: Instant) {
+        self.advance_greetings(now);
+        self.close_idle(now);
+    }
+
+    /// A connection of the application's is gone.
+    pub(super) fn forget_link(&mut self, con: ConId, now: Instant) {
+        self.links.temporary.remove(&con);
+        self.links.before.remove(&con);
+        if self.links.greetings.contains_key(&con) {
+            self.drop_greeting(con, now);
+        }
+        let Some(link) = self.links.links.remove(&con) else { return };
+        if self.links.to(link.peer.id()) == Some(con) {
+            self.links.by_node.remove(&link.peer.id());
+        }
+        if let Some(old) = link.draining {
+            self.streams.abandon(old);
+        }
+    }
+
+    /// The connection is a link to this node from now on.
+    pub(super) fn make_link(&mut self, con: ConId, link: Link, before: VecDeque<Line>) {
+        if !before.is_empty() {
+            self.links.before.insert(con, before);
+        }
+        self.links.by_node.insert(link.peer.id(), con);
+        self.links.links.insert(con, link);
+    }
+
+    /// Temporary connections on which nothing went through for long enough. What goes through is not noted each time; it is
+    /// looked at when the time has come.
+    fn close_idle(&mut self, now: Instant) {
+        let due = |temporary: &Temporary| temporary.until <= now;
+        let over: Vec<ConId> =
+            self.links.temporary.iter().filter(|(_, temporary)| due(temporary)).map(|(&con, _)| con).collect();
+        for con in over {
+            let bytes = self.bytes_through(con);
+            match self.links.temporary.get_mut(&con) {
+                Some(temporary) if temporary.bytes != bytes => {
+                    (temporary.bytes, temporary.until) = (bytes, now + temporary.idle);
+                }
+                _ => {
+                    self.links.temporary.remove(&con);
+                    self.close_for(con, CloseReason::Idle, now);
+                }
+            }
+        }
+    }
+
+    fn bytes_through(&self, con: ConId) -> u64 {
+        let counters = self.streams.facts(con).map(|facts| facts.counters);
+        counters.map_or(0, |counters| counters.bytes_received + counters.bytes_sent)
+    }
+
+    /// Closes a connection of the application's for a reason of the node's own.
+    pub(super) fn close_for(&mut self, con: ConId, why: CloseReason, now: Instant) {
+        if self.streams.close_for(con, why, now)
+            && let Some(Role::Peer(role)) = self.streams.tag_mut(con)
+        {
+            role.closed_by_us = true;
+        }
+    }
+}
