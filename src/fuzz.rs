@@ -273,7 +273,7 @@ pub fn hello(data: &[u8]) {
 
 fn hello_codec(line: &[u8]) {
     let readings = [
-        Hello::parse(line).map(|hello| (Hello::parse(one_line(&hello.print())) == Some(hello))),
+        Hello::parse(line).map(|hello| Hello::parse(one_line(&hello.print())) == Some(hello)),
         Answer::parse(line).map(|answer| Answer::parse(one_line(&answer.print())) == Some(answer)),
         Proof::parse(line).map(|proof| Proof::parse(one_line(&proof.print())) == Some(proof)),
         Refused::parse(line).map(|refused| Refused::parse(one_line(&refused.print())) == Some(refused)),
