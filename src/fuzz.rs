@@ -1,7 +1,7 @@
 //! Bodies of the fuzz targets in `fuzz/`: what must hold whatever bytes come. They are compiled and run on a few
 //! hundred inputs by every `cargo test`, so that they can not rot.
 //!
-//! `cargo +nightly fuzz run lines` (also `rendezvous_codec`, `rendezvous_server`, `rendezvous_client`, `unl`)
+//! `cargo +nightly fuzz run lines` (also `rendezvous_codec`, `rendezvous_server`, `rendezvous_client`, `unl`, `hello`)
 #![cfg_attr(not(fuzzing), expect(unreachable_pub, reason = "public for the fuzz targets only"))]
 
 use std::net::SocketAddr;
@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use crate::config::StreamLimits;
 use crate::identity::Key;
+use crate::proto::handshake::{
+    Accepting, Dialling, HandshakeFault, Opening, Step as HandshakeStep, classify,
+};
 use crate::proto::link::chunks::Chunks;
 use crate::proto::link::{Link, Step};
 use crate::proto::rendezvous::client::{Advert, AdvertKind, Client, ClientAction, ClientConfig};
@@ -16,7 +19,9 @@ use crate::proto::rendezvous::server::{ClientId, Limits, Server};
 use crate::random::Random;
 use crate::time::Instant;
 use crate::unl::{self, Place, Unl, UnlBuilder};
+use crate::wire::hello::{Answer, Hello, Proof, Refused};
 use crate::wire::rendezvous::{Reply, Request, Token};
+use crate::wire::{escape, signal};
 
 /// No machine asks for more than this in one go.
 const MANY: usize = 1000;
@@ -247,6 +252,54 @@ fn take_client_actions(client: &mut Client, now: Instant) {
     panic!("an endless queue of actions");
 }
 
+/// Whatever is said in a handshake, nobody is proven who has no key, and what is understood of a hello or a signal is
+/// written as it is read.
+pub fn hello(data: &[u8]) {
+    let (key, other) = (Key::from_seed(&[1; 32]), Key::from_seed(&[2; 32]));
+    let dialling = Dialling::new(Some(other.id()), None, false, [3; 16]);
+    let hello = Hello { key: other.public(), nonce: [4; 16], call: None, upgrade: false };
+    let (accepting, _) = Accepting::answer(&hello, &key, [5; 16]);
+    for line in data.split(|&byte| byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        assert!(!matches!(dialling.handle_line(line, &key), HandshakeStep::Proven { .. }));
+        assert_eq!(accepting.handle_line(line, &key), HandshakeStep::Failed(HandshakeFault::BadProof));
+        hello_codec(line);
+        signal_codec(line);
+        let sent = escape::escape(line);
+        assert!(!escape::is_protocol(&sent) && escape::unescape(&sent) == line);
+    }
+    opening(data);
+}
+
+fn hello_codec(line: &[u8]) {
+    let readings = [
+        Hello::parse(line).map(|hello| Hello::parse(one_line(&hello.print())) == Some(hello)),
+        Answer::parse(line).map(|answer| Answer::parse(one_line(&answer.print())) == Some(answer)),
+        Proof::parse(line).map(|proof| Proof::parse(one_line(&proof.print())) == Some(proof)),
+        Refused::parse(line).map(|refused| Refused::parse(one_line(&refused.print())) == Some(refused)),
+    ];
+    assert!(readings.iter().flatten().count() <= 1, "it is two things");
+    assert!(readings.iter().flatten().all(|&again| again));
+    assert!(readings == [None; 4] || escape::is_protocol(line));
+}
+
+fn signal_codec(line: &[u8]) {
+    let Some(signal) = std::str::from_utf8(line).ok().and_then(signal::parse) else { return };
+    let text = signal::print(&signal);
+    assert!(text.len() <= signal::MAX_SIGNAL && text.bytes().all(|byte| byte.is_ascii_graphic()));
+    assert_eq!(signal::parse(&text), Some(signal));
+}
+
+/// What is once decided about a connection stays so, whatever arrives later.
+fn opening(data: &[u8]) {
+    let mut decided = Opening::Undecided;
+    for length in 0..=data.len() {
+        let now = classify(&data[..length]);
+        assert!(decided == Opening::Undecided || decided == now);
+        decided = now;
+    }
+}
+
 fn address(place: usize) -> SocketAddr {
     SocketAddr::from(([192, 0, 2, place as u8], 5000))
 }
@@ -357,6 +410,43 @@ mod tests {
         data
     }
 
+    /// Lines of a handshake and signals, or something like them.
+    fn hello_input(seed: u64) -> Vec<u8> {
+        let mut random = Random::from_number(seed);
+        let (hex, proof) = ("ab".repeat(16), "A".repeat(86));
+        // RFC 8032 section 7.1, TEST 1.
+        let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+        let begin = format!(r#"~hello {{"p2poll":1,"key":"{key}","nonce":"{hex}""#);
+        let relay = format!(r#""relay":{{"server":"[2001:db8::1]:5","sig":"{proof}"}}"#);
+        let call = format!(r#""call":"{hex}""#);
+        let lines = [
+            format!("{begin}}}"),
+            format!(r#"{begin},{call},"use":"upgrade"}}"#),
+            format!(r#"{begin},"proof":"{proof}"}}"#),
+            format!(r#"~proof {{"proof":"{proof}"}}"#),
+            r#"~refused {"why":"busy"}"#.into(),
+            format!(r#"{{"k":"call",{call},"unl":"x\"\u0041","punch":true,{relay}}}"#),
+            format!(r#"{{"k":"answer",{call},"unl":"x","punch":false}}"#),
+            format!(r#"{{"k":"refuse",{call},"why":"full"}}"#),
+            format!(r#"{{"k":"ready",{call},"round":1,"port":5,"nat":-2,"rtt":7}}"#),
+            format!(r#"{{"k":"meet",{call},"round":1,"port":5,"nat":"reuse","in":7,"new":[1]}}"#),
+            format!(r#"{{"k":"relay",{call},{relay}}}"#),
+            format!(r#"{{"k":"done",{call}}}"#),
+            "0123456789abcdef".repeat(1 + random.below(5)),
+            "~~~ {}[]\"".into(),
+        ];
+        let mut data = Vec::new();
+        for _ in 0..1 + random.below(6) {
+            data.extend_from_slice(lines[random.below(lines.len())].as_bytes());
+            if random.below(2) == 0 {
+                let place = random.below(data.len());
+                data[place] = random.below(256) as u8;
+            }
+            data.extend_from_slice([&b"\r\n"[..], b"\n", b""][random.below(3)]);
+        }
+        data
+    }
+
     #[test]
     fn every_body_holds_on_seeded_inputs() {
         for seed in 0..500 {
@@ -366,8 +456,13 @@ mod tests {
                 ("rendezvous_server", rendezvous_server),
                 ("rendezvous_client", rendezvous_client),
                 ("unl", unl),
+                ("hello", hello),
             ] {
-                let data = if name == "unl" { unl_input(seed) } else { input(seed) };
+                let data = match name {
+                    "unl" => unl_input(seed),
+                    "hello" => hello_input(seed),
+                    _ => input(seed),
+                };
                 let outcome = std::panic::catch_unwind(|| body(&data));
                 assert!(outcome.is_ok(), "{name} with seed {seed}: {}", data.escape_ascii());
             }
@@ -389,5 +484,13 @@ mod tests {
         let key = Key::from_seed(&[1; 32]);
         let unls = (0..500).filter(|&seed| unl_text(&unl_input(seed), &key).parse::<Unl>().is_ok());
         assert!((100..400).contains(&unls.count()));
+        let hellos: Vec<_> = (0..500).map(hello_input).collect();
+        let lines =
+            || hellos.iter().flat_map(|data| data.split(|&byte| byte == b'\n')).map(<[u8]>::trim_ascii_end);
+        assert!(lines().filter(|line| Hello::parse(line).is_some()).count() > 50);
+        assert!(lines().filter(|line| Answer::parse(line).is_some()).count() > 20);
+        let signal = |line: &&[u8]| std::str::from_utf8(line).is_ok_and(|text| signal::parse(text).is_some());
+        assert!(lines().filter(signal).count() > 200);
+        assert!(hellos.iter().any(|data| matches!(classify(data), Opening::Pyp2pNonce(_))));
     }
 }

@@ -201,3 +201,145 @@ fn key_text(key: &PublicKey) -> String {
 fn print(word: &[u8], object: &Value) -> Vec<u8> {
     [word, object.to_string().as_bytes(), b"\r\n"].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::identity::Key;
+
+    const KEY: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    const NONCE: &str = "000102030405060708090a0b0c0d0e0f";
+
+    /// RFC 8032 section 7.1, TEST 1.
+    fn key() -> PublicKey {
+        public_key(&json!(KEY)).unwrap()
+    }
+
+    fn hello() -> Hello {
+        Hello { key: key(), nonce: std::array::from_fn(|n| n as u8), call: None, upgrade: false }
+    }
+
+    fn line_of(printed: &[u8]) -> &[u8] {
+        printed.strip_suffix(b"\r\n").unwrap()
+    }
+
+    #[test]
+    fn the_lines_are_these() {
+        let text = |line: Vec<u8>| String::from_utf8(line).unwrap();
+        let begin = format!(r#"~hello {{"p2poll":1,"key":"{KEY}","nonce":"{NONCE}""#);
+        assert_eq!(text(hello().print()), format!("{begin}}}\r\n"));
+        let asking = Hello { call: Some([0xab; 16]), upgrade: true, ..hello() };
+        let call = "ab".repeat(16);
+        assert_eq!(text(asking.print()), format!("{begin},\"call\":\"{call}\",\"use\":\"upgrade\"}}\r\n"));
+        let Hello { key, nonce, .. } = hello();
+        let (proof, proof_text) = ([0; 64], "A".repeat(86));
+        let answer = Answer { key, nonce, proof };
+        assert_eq!(text(answer.print()), format!("{begin},\"proof\":\"{proof_text}\"}}\r\n"));
+        assert_eq!(text(Proof { proof }.print()), format!("~proof {{\"proof\":\"{proof_text}\"}}\r\n"));
+        assert_eq!(text(Refused { why: Refusal::Busy }.print()), "~refused {\"why\":\"busy\"}\r\n");
+    }
+
+    #[test]
+    fn what_is_typed_by_hand_or_said_by_a_later_version_is_understood() {
+        let typed = format!(
+            r#"~hello  {{ "nonce": "{NONCE}", "new": [{{}}], "key": "{KEY}", "use": "link", "p2poll": 1 }} "#
+        );
+        assert_eq!(Hello::parse(typed.as_bytes()), Some(hello()));
+        assert_eq!(Refused::parse(br#"~refused {"why":"weather"}"#), Some(Refused { why: Refusal::Other }));
+    }
+
+    #[test]
+    fn anything_else_is_an_ordinary_line() {
+        let with =
+            |fields: &str| format!(r#"~hello {{"p2poll":1,"key":"{KEY}","nonce":"{NONCE}",{fields}}}"#);
+        assert!(Hello::parse(with(r#""x":1"#).as_bytes()).is_some());
+        let bad = [
+            String::new(),
+            "~hello".into(),
+            "~hello {}".into(),
+            with(r#""x":1"#)[1..].into(),
+            with(r#""x":1"#).replacen("hello ", "hello", 1),
+            with(r#""x":1"#) + "x",
+            with(r#""call":"ab""#),
+            with(r#""call":null"#),
+            with(r#""use":"ring""#),
+            with(r#""use":true"#),
+            with(r#""proof":1"#),
+            with(r#""p2poll":2"#),
+            with(r#""p2poll":"1""#),
+            with(r#""nonce":7"#),
+            with(&format!(r#""key":"{}""#, "00".repeat(32))),
+        ];
+        for line in bad {
+            assert_eq!(
+                (Hello::parse(line.as_bytes()), Answer::parse(line.as_bytes())),
+                (None, None),
+                "{line}"
+            );
+        }
+        let others =
+            ["~proof {}", "~proof {\"proof\":\"AA\"}", "~proof", "~refused {}", "~refused {\"why\":1}"];
+        for line in others {
+            let line = line.as_bytes();
+            assert_eq!((Proof::parse(line), Refused::parse(line)), (None, None), "{}", line.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_line_over_the_limit_is_not_read() {
+        let mut line = line_of(&hello().print()).to_vec();
+        line.resize(MAX_HELLO, b' ');
+        assert_eq!(Hello::parse(&line), Some(hello()));
+        line.push(b' ');
+        assert_eq!(Hello::parse(&line), None);
+    }
+
+    fn any_key() -> impl Strategy<Value = PublicKey> {
+        any::<[u8; 32]>().prop_map(|seed| Key::from_seed(&seed).public())
+    }
+
+    fn any_proof() -> impl Strategy<Value = Signature> {
+        any::<[[u8; 32]; 2]>().prop_map(|halves| std::array::from_fn(|n| halves[n / 32][n % 32]))
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_is_read_as_that_and_nothing_else(
+            key in any_key(),
+            nonce: LinkNonce,
+            call: Option<CallId>,
+            upgrade: bool,
+            proof in any_proof(),
+        ) {
+            let hello = Hello { key, nonce, call, upgrade };
+            let printed = hello.print();
+            prop_assert_eq!(Answer::parse(line_of(&printed)), None);
+            prop_assert_eq!(Hello::parse(line_of(&printed)), Some(hello));
+            let answer = Answer { key, nonce, proof };
+            let printed = answer.print();
+            prop_assert_eq!(Hello::parse(line_of(&printed)), None);
+            prop_assert_eq!(Answer::parse(line_of(&printed)), Some(answer));
+            prop_assert_eq!(Proof::parse(line_of(&Proof { proof }.print())), Some(Proof { proof }));
+        }
+
+        #[test]
+        fn no_line_is_too_odd(choice in 0..3usize, rest in ".*", bytes: Vec<u8>) {
+            for tail in [rest.into_bytes(), bytes] {
+                let line = [[HELLO, PROOF, REFUSED][choice], &tail].concat();
+                prop_assert_eq!(Hello::parse(&line), None);
+                prop_assert_eq!(Answer::parse(&line), None);
+                prop_assert_eq!(Proof::parse(&line), None);
+            }
+        }
+    }
+
+    #[test]
+    fn refusals_keep_their_word() {
+        use Refusal::*;
+        for why in [Busy, Unknown, Full, Identity, Closing, Other] {
+            assert_eq!(Refused::parse(line_of(&Refused { why }.print())), Some(Refused { why }));
+        }
+    }
+}

@@ -4,6 +4,9 @@
 //! that carries it adds what it has seen itself, above all addresses, and can not change the rest: the sender signs it
 //! for the one recipient. Fields that are not known are passed over; a kind that is not known is no signal.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
@@ -88,6 +91,7 @@ pub(crate) enum RefuseWhy {
 
 /// Printed without spaces.
 pub(crate) fn print(signal: &Signal) -> String {
+    // Here and below: indexing an object, which it is, adds the field.
     let mut fields = json!({"k": kind_word(&signal.body), "call": print_hex(&signal.call)});
     match &signal.body {
         Body::Call { unl, reverse, punch, relay, upgrade } => {

@@ -25,6 +25,7 @@ use transcript::{Role, Transcript};
 pub(crate) use opening::{Opening, classify};
 
 /// What a line was.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is taken apart at once")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// The application's, to be kept for after the handshake.

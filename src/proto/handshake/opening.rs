@@ -41,3 +41,64 @@ fn classify_hello(arrived: &[u8]) -> Opening {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Key;
+
+    fn hello() -> Vec<u8> {
+        let key = Key::from_seed(&[1; 32]).public();
+        Hello { key, nonce: [2; 16], call: None, upgrade: false }.print()
+    }
+
+    #[test]
+    fn a_hello_is_one_when_its_line_has_ended() {
+        let hello = hello();
+        for length in 0..hello.len() {
+            assert_eq!(classify(&hello[..length]), Opening::Undecided, "{length}");
+        }
+        assert_eq!(classify(&hello), Opening::Hello);
+        assert_eq!(classify(&[&hello[..], b"more"].concat()), Opening::Hello);
+        assert_eq!(classify(&[&hello[..hello.len() - 2], b"\n"].concat()), Opening::Hello);
+    }
+
+    #[test]
+    fn what_only_begins_like_a_hello_is_a_plain_peer() {
+        for line in ["~hello\r\n", "~hello \r\n", "~hello {}\r\n", "~hello you\r\n", "~hellO ", "~hello\t{"] {
+            assert_eq!(classify(line.as_bytes()), Opening::Plain, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_hello_is_awaited_up_to_the_limit() {
+        let mut hello = hello();
+        hello.truncate(hello.len() - 2);
+        hello.resize(MAX_HELLO, b' ');
+        assert_eq!(classify(&hello), Opening::Undecided);
+        assert_eq!(classify(&[&hello[..], b"\r"].concat()), Opening::Undecided);
+        assert_eq!(classify(&[&hello[..], b"\r\n"].concat()), Opening::Hello);
+        assert_eq!(classify(&[&hello[..], b"\n"].concat()), Opening::Hello);
+        assert_eq!(classify(&[&hello[..], b" \n"].concat()), Opening::Plain);
+        assert_eq!(classify(&[&hello[..], b"  "].concat()), Opening::Plain);
+    }
+
+    #[test]
+    fn pyp2p_is_known_by_its_digits() {
+        let nonce = *b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+        assert!((0..64).all(|length| classify(&nonce[..length]) == Opening::Undecided));
+        assert_eq!(classify(&nonce), Opening::Pyp2pNonce(nonce));
+        assert_eq!(classify(&[&nonce[..], b"\r\n"].concat()), Opening::Pyp2pNonce(nonce));
+        assert_eq!(classify(&[&nonce[..63], b"\n"].concat()), Opening::Plain);
+    }
+
+    #[test]
+    fn netcat_is_plain_with_its_first_byte_unless_it_may_be_somebody_else() {
+        for line in ["hello", "\n", " ", "x", "~~", "~h\n", "cafe\n", "\0"] {
+            assert_eq!(classify(line.as_bytes()), Opening::Plain, "{line:?}");
+        }
+        for begin in ["", "~", "~hello", "~hello ", "cafe", "0"] {
+            assert_eq!(classify(begin.as_bytes()), Opening::Undecided, "{begin:?}");
+        }
+    }
+}

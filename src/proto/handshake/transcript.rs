@@ -13,7 +13,7 @@ pub(super) enum Role {
 }
 
 /// All that a connection's hello has agreed: both keys, so that nobody is made to believe that he talks with somebody
-/// else (Krawczyk's SIGMA, section 3.1: the identity misbinding attack), both nonces, so that it holds for this
+/// else (identity misbinding; Krawczyk, "SIGMA", 2003), both nonces, so that it holds for this
 /// connection only, and what the dialling side asks for.
 #[derive(Clone, Debug)]
 pub(super) struct Transcript {
