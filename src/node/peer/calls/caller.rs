@@ -18,7 +18,7 @@ use crate::reach::{NodeType, Reachability};
 use crate::time::Instant;
 use crate::unl::{Place, Unl};
 use crate::wire::hello::CallId;
-use crate::wire::signal::{Body, Half, Signal};
+use crate::wire::signal::{Body, Half};
 
 /// The ways that are looked for when a link is relayed.
 const DIRECT_WAYS: Rungs = Rungs::ALL.without(Rung::Existing).without(Rung::Relay);
@@ -210,16 +210,12 @@ impl Node {
         let Part::Caller(caller) = &call.part else { return None };
         Some(Body::Call {
             unl: unl.to_string(),
-            reverse: caller.rungs.has(Rung::Reverse) && self.facts_reachable(),
+            // Which of our addresses it can use, it sees: behind one router with us it can what others can not.
+            reverse: caller.rungs.has(Rung::Reverse) && self.listening.is_some(),
             punch: caller.rungs.has(Rung::Punch),
             relay: relay.filter(|_| caller.rungs.has(Rung::Relay)),
             upgrade,
         })
-    }
-
-    /// Whether it may be worth the other side's while to connect to us: behind one router with us it can, too.
-    fn facts_reachable(&self) -> bool {
-        self.listening.is_some() && self.reach().reachable != Reachability::No || self.listening.is_some()
     }
 
     /// A server that a call may go through is there, or has proven to know us.
@@ -363,10 +359,6 @@ impl Node {
         unl.node_id().is_some() && unl.node_id() == self.links.id() || self.links.unl.as_ref() == Some(unl)
     }
 
-    /// A signal of ours for a call.
-    pub(super) fn signal_of(id: CallId, body: Body) -> Signal {
-        Signal { call: id, body }
-    }
 }
 
 /// Enough of a call's name to tell it from others in a log.

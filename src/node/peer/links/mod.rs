@@ -129,6 +129,12 @@ impl Links {
         self.by_node.get(&node).copied()
     }
 
+    /// The connections that are being greeted for a call.
+    pub(super) fn greetings_of(&self, call: CallId) -> Vec<ConId> {
+        let is_it = |greeting: &Greeting| matches!(greeting.errand, Errand::Call { call: of, .. } if of == call);
+        self.greetings.iter().filter(|(_, greeting)| is_it(greeting)).map(|(&id, _)| id).collect()
+    }
+
     /// Connections with lines from before their hello.
     pub(super) fn before_at(&self, place: usize) -> Option<ConId> {
         self.before.keys().nth(place).copied()

@@ -1,0 +1,154 @@
+//! How calls end.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use log::Level;
+
+use super::{Call, Part, caller::short};
+use crate::connect::Tried;
+use crate::error::FailReason;
+use crate::event::{Event, Via};
+use crate::id::{AttemptId, ConId};
+use crate::identity::NodeId;
+use crate::node::peer::Node;
+use crate::time::Instant;
+use crate::wire::hello::CallId;
+use crate::wire::signal::Body;
+
+/// A direct way is looked for at least so often, as long as there is none.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+
+impl Node {
+    /// There is a link to this node: all calls between us have come to their end.
+    pub(in super::super) fn conclude_calls(
+        &mut self,
+        node: NodeId,
+        con: ConId,
+        via: Via,
+        peer: SocketAddr,
+        now: Instant,
+    ) {
+        let mut told = false;
+        let of_node: Vec<CallId> = self.calls_with(node);
+        self.end_other_greetings(node, &of_node, now);
+        for id in of_node {
+            let Some(call) = self.calls.open.get(&id) else { continue };
+            let took = now - call.began;
+            if let Part::Caller(caller) = &call.part {
+                for waiter in caller.attempts.clone() {
+                    self.tell_connected(con, waiter, took, now);
+                    told = true;
+                }
+            }
+            self.forget_call(id, now);
+        }
+        // It is no third party: what was dialled there was dialled rightly.
+        self.calls.budget.give_back(peer, u32::MAX);
+        if !told {
+            self.events.push(Event::Connected { con, via, peer, attempt: None, took: Duration::ZERO });
+        }
+    }
+
+    /// A relayed link goes another way.
+    pub(in super::super) fn conclude_upgrade(&mut self, con: ConId, call: Option<CallId>, now: Instant) {
+        let node = self.node_id(con);
+        let calls: Vec<CallId> = node.map(|node| self.calls_with(node)).unwrap_or_default();
+        if let Some(node) = node {
+            self.end_other_greetings(node, &calls, now);
+        }
+        for id in calls.into_iter().chain(call) {
+            if self.calls.open.get(&id).is_some_and(|call| call.upgrade.is_some()) {
+                self.forget_call(id, now);
+            }
+        }
+    }
+
+    fn calls_with(&self, node: NodeId) -> Vec<CallId> {
+        let of_node = |call: &Call| call.node() == Some(node);
+        self.calls.open.iter().filter(|(_, call)| of_node(call)).map(|(&id, _)| id).collect()
+    }
+
+    /// No rung led to the node.
+    pub(super) fn fail_call(&mut self, id: CallId, tried: Vec<Tried>, now: Instant) {
+        let Some(caller) = self.calls.caller(id) else { return };
+        let attempts = std::mem::take(&mut caller.attempts);
+        for waiter in attempts {
+            self.tell_failed(waiter.attempt, FailReason::NoWay(tried.clone()));
+        }
+        if let Some(con) = self.calls.open.get(&id).and_then(|call| call.upgrade) {
+            self.postpone_upgrade(con, now);
+        }
+        self.give_up_call(id, now);
+    }
+
+    pub(super) fn tell_failed(&mut self, attempt: AttemptId, why: FailReason) {
+        self.notes.push(Level::Info, || format!("attempt {attempt} failed: {why}"));
+        self.events.push(Event::Failed { attempt, why });
+    }
+
+    /// Drops all that belongs to a call.
+    pub(super) fn forget_call(&mut self, id: CallId, now: Instant) {
+        self.end_punch(id, None);
+        self.end_observation(id);
+        let Some(call) = self.calls.open.remove(&id) else { return };
+        self.notes.push(Level::Debug, || format!("call {} is over", short(&id)));
+        for stream in call.dials.into_keys().chain(call.relay.map(|relay| relay.dial_stream())) {
+            if self.links.greetings.contains_key(&stream) {
+                self.drop_greeting(stream, now);
+            } else {
+                self.streams.abandon(stream);
+            }
+        }
+        // Those that were being greeted for it.
+        let of_call: Vec<ConId> = self.links.greetings_of(id);
+        for stream in of_call {
+            self.drop_greeting(stream, now);
+        }
+        self.release_guests(now);
+    }
+
+    /// A hello came from this node: what is not even connected is given up.
+    pub(in super::super) fn give_up_dials(&mut self, node: NodeId, _now: Instant) {
+        for id in self.calls_with(node) {
+            let Some(call) = self.calls.open.get_mut(&id) else { continue };
+            if let Part::Callee(_) = call.part {
+                for stream in std::mem::take(&mut call.dials).into_keys() {
+                    self.streams.abandon(stream);
+                }
+            }
+        }
+    }
+
+    /// The node leaves: nothing will come of any call.
+    pub(in super::super) fn leave_calls(&mut self, now: Instant) {
+        for id in self.calls.ids() {
+            let attempts = match self.calls.caller(id) {
+                Some(caller) => std::mem::take(&mut caller.attempts),
+                None => Vec::new(),
+            };
+            for waiter in attempts {
+                self.tell_failed(waiter.attempt, FailReason::Cancelled);
+            }
+            let server = self.calls.open.get(&id).and_then(|call| call.server);
+            if let Some(place) = server {
+                self.signal(place, id, None, Body::Done, now);
+            }
+            self.forget_call(id, now);
+        }
+    }
+
+    /// While a direct way is looked for, and after it was found in vain.
+    pub(super) fn pause_upgrade(&mut self, con: ConId, at: Option<Instant>) {
+        if let Some(relayed) = self.links.link_mut(con).and_then(|link| link.relayed.as_mut()) {
+            relayed.upgrade_at = at;
+        }
+    }
+
+    pub(super) fn postpone_upgrade(&mut self, con: ConId, now: Instant) {
+        if let Some(relayed) = self.links.link_mut(con).and_then(|link| link.relayed.as_mut()) {
+            relayed.pause = (relayed.pause * 2).min(LONGEST_PAUSE);
+            relayed.upgrade_at = Some(now + relayed.pause);
+        }
+    }
+}

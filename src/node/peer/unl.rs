@@ -1,0 +1,97 @@
+//! The node's own UNL: what it knows of itself, in one word.
+
+use std::net::{IpAddr, SocketAddr};
+
+use log::Level;
+
+use super::Node;
+use crate::event::Event;
+use crate::reach::{Mapping, MappingProtocol, Nat, NatKind, NodeType, Reach, Reachability};
+use crate::unl::{Forwarding, Unl, UnlBuilder};
+
+impl Node {
+    pub(crate) fn unl(&self) -> Option<Unl> {
+        self.links.unl.clone()
+    }
+
+    pub(crate) fn unl_version2(&self) -> Option<Unl> {
+        self.links.key.as_ref()?;
+        self.describe().version2(self.links.id()).ok()
+    }
+
+    /// After whatever may have changed it.
+    pub(super) fn refresh_unl(&mut self) {
+        let Some(key) = &self.links.key else { return };
+        let named: Vec<String> = self.servers.signalling().take(Unl::MAX_SERVERS).collect();
+        let unl = named.into_iter().fold(self.describe(), UnlBuilder::server).sign(key);
+        let Ok(unl) = unl else { return };
+        if self.links.unl.as_ref() == Some(&unl) {
+            return;
+        }
+        self.notes.push(Level::Info, || format!("unl: {unl}"));
+        self.links.unl = Some(unl.clone());
+        self.events.push(Event::Unl(unl));
+    }
+
+    /// All but the servers.
+    fn describe(&self) -> UnlBuilder {
+        let reach = self.reach();
+        let mut builder = Unl::builder(self.told_type(&reach)).forwarding(forwarding(&reach));
+        if let Some(kind) = reach.nat.kind() {
+            builder = builder.nat(kind);
+        }
+        let mut addresses = 0;
+        let wan = reach.wan.zip(reach.port).map(|(ip, port)| SocketAddr::new(ip, port));
+        if let Some(wan) = wan {
+            builder = builder.wan(wan);
+            addresses += 1;
+        }
+        for lan in self.own_lan(&reach).into_iter().take(Unl::MAX_ADDRESSES - addresses) {
+            builder = builder.lan(lan);
+        }
+        builder
+    }
+
+    /// Passive is said by who is certain of it, or can not know better: others do not call it first.
+    fn told_type(&self, reach: &Reach) -> NodeType {
+        if let Some(configured) = self.config.node_type {
+            return configured;
+        }
+        let alone = self.config.rendezvous.is_empty();
+        match (reach.reachable, reach.nat) {
+            (Reachability::Yes, _) => NodeType::Passive,
+            _ if alone => NodeType::Passive,
+            (_, Nat::Measured(NatKind::Random) | Nat::Configured(NatKind::Random)) => NodeType::Active,
+            _ => NodeType::Simultaneous,
+        }
+    }
+
+    /// The addresses of its interfaces at which it listens.
+    fn own_lan(&self, reach: &Reach) -> Vec<SocketAddr> {
+        let Some(listening) = self.listening else { return Vec::new() };
+        let port = listening.port();
+        if !listening.ip().is_unspecified() {
+            return vec![listening];
+        }
+        let usable = |ip: &IpAddr| !is_link_local(*ip) && (listening.is_ipv6() || ip.is_ipv4());
+        let lan = reach.lan.iter().map(|lan| lan.address).filter(usable);
+        lan.map(|ip| SocketAddr::new(ip, port)).collect()
+    }
+}
+
+fn forwarding(reach: &Reach) -> Forwarding {
+    match reach.mapping {
+        Mapping::Mapped { protocol: MappingProtocol::Upnp, .. } => Forwarding::Upnp,
+        Mapping::Mapped { protocol: MappingProtocol::NatPmp, .. } => Forwarding::NatPmp,
+        _ if reach.reachable == Reachability::Yes && reach.translated == Some(true) => Forwarding::ByHand,
+        _ => Forwarding::None,
+    }
+}
+
+/// Such an address means something only together with an interface of this computer (RFC 4007 section 6).
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
