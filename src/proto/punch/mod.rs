@@ -4,13 +4,16 @@
 //! 9293 section 3.5, RFC 5382 REQ-2) and are connected. What comes before, how each end is seen and when they begin, has been
 //! agreed through a server by then.
 //!
-//! **A refusal is answered by the next dial almost at once**, because a refused SYN closes what it had opened: the two
-//! ends repeat themselves with the period "round trip and gap", and cross unless a SYN falls into the other's gap. With a
-//! gap of 250 ms that is what happens most of the time; with one of 1 to 5 ms it is rare. And **the two ends have
-//! different gaps**: the first takes the lower quarter of the range, the second the upper one. With a fixed gap, two ends
-//! that miss each other once miss each other for ever. With equal chances it takes luck to get apart. But as long as the
-//! second's gap is longer than the first's by more than the first's is, a SYN that fell into the other's gap can not do so
-//! the next time: of two dials in a row, one crosses, if the way takes equally long in both directions.
+//! **A refusal is answered by the next dial almost at once**, because a refused SYN closes what it had opened: each end
+//! repeats itself with the period "round trip and gap", and two SYNs cross unless one falls into the other end's gap. With
+//! a gap of 250 ms most do; with one of 1 to 5 ms it is one in twenty.
+//!
+//! **The two ends have different gaps**: the first takes the lower quarter of the range, the second the upper one. With
+//! equal and fixed gaps, ends that miss each other once miss each other for ever, and with gaps drawn from the same
+//! range it takes luck to get apart: in the tests' model up to 14 tries. But let the second's gap exceed the first's by
+//! more than the first's own length, in every draw. Then at each try the second falls back by more than the first's gap is
+//! wide, and less than a one-way trip. So what fell into that gap is out of it the next time, and of three tries in
+//! a row one meets (two where the second began later), if the way takes equally long in both directions.
 //!
 //! **Silence is left alone**: a NAT that drops what it does not know keeps the hole open, and the kernel repeats the SYN.
 //!
@@ -71,7 +74,7 @@ pub(crate) struct PunchConfig {
     pub(crate) max_syns: u32,
     /// SYNs in all to an address that is merely claimed. Defaults to 3.
     pub(crate) claimed_syns: u32,
-    /// From a refusal to the next dial. Defaults to 1 to 5 ms.
+    /// From a refusal to the next dial: the whole range, of which each end takes a part. Defaults to 1 to 5 ms.
     pub(crate) gap: RangeInclusive<Duration>,
 }
 
@@ -289,8 +292,8 @@ impl Punch {
         Stage::Waiting(self.now + wait)
     }
 
-    /// A quarter of the range: the lowest or the highest. So the second's is longer by more than the first's is, as long as
-    /// the range ends at five times of where it begins.
+    /// A quarter of the range: the lowest or the highest. The second's exceeds the first's by the first's own length, and
+    /// more, where the range ends at five times its beginning or later.
     fn gap(&mut self) -> Duration {
         let (least, most) = (*self.config.gap.start(), *self.config.gap.end());
         let quarter = most.saturating_sub(least) / 4;

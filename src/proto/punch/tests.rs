@@ -291,11 +291,12 @@ fn pair(filters: (Filter, Filter), skew: u64) -> (Place, Place) {
 
 const FILTERS: [Filter; 3] = [Filter::Drop, Filter::Reject, Filter::Open];
 
+/// At most two dials of the later end miss: two periods of a round trip and a gap, and the way there and back.
 #[test]
-fn ends_with_one_mapping_meet_within_three_round_trips_of_the_later_one() {
-    let mut worst = Duration::ZERO;
+fn ends_with_one_mapping_meet_within_three_round_trips_and_two_gaps_of_the_later_one() {
+    let (mut punches, mut slow) = (0, 0);
     for filters in FILTERS.iter().flat_map(|&one| FILTERS.map(|other| (one, other))) {
-        for skew in (0..=500).step_by(5) {
+        for skew in (0..=500).step_by(10).chain(25..=31) {
             let (mut first, mut second) = pair(filters, skew);
             for seed in 0..SEEDS {
                 // Either may be the later one.
@@ -304,12 +305,13 @@ fn ends_with_one_mapping_meet_within_three_round_trips_of_the_later_one() {
                 }
                 let met = World::new(&first, &second, seed).meet().unwrap_or(Duration::MAX);
                 let late = met.saturating_sub(millis_of(skew));
-                assert!(late <= 3 * RTT, "{filters:?}, skew {skew}, seed {seed}: {late:?}");
-                worst = worst.max(late);
+                assert!(late <= 3 * RTT + millis_of(10), "{filters:?}, skew {skew}, seed {seed}: {late:?}");
+                punches += 1;
+                slow += u32::from(late > 3 * RTT);
             }
         }
     }
-    assert!(worst > RTT, "the way takes its time: {worst:?}");
+    assert!(slow * 100 < punches, "{slow} of {punches}");
 }
 
 #[test]
