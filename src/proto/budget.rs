@@ -1,15 +1,15 @@
 //! How many SYNs may leave for an address in a minute: nobody aims us.
 //!
-//! Peers and servers name addresses to us, and a punch dials fast. What is merely *claimed* to be a peer's gets a handful, so
-//! that naming somebody else's address does that one no harm. What a server of our own choice has *attested* gets what
-//! punches take, and no more, should that server be wrong.
+//! Peers and servers name addresses to us, and a punch dials fast. What is merely *claimed* to be a peer's gets a
+//! handful, so that naming somebody else's address does that one no harm. What a server of our own choice has
+//! *attested* gets what punches take, and no more, should that server be wrong.
 //!
-//! **The minute slides.** SYNs are counted in steps of 5 s, and a step is remembered until all of it is a minute ago: never
-//! do more leave within any minute than the limit says, and some have to wait for up to 5 s longer than that.
+//! **The minute slides.** SYNs are counted in steps of 5 s, and a step is remembered until all of it is a minute ago:
+//! never do more leave within any minute than the limit says, and some have to wait for up to 5 s longer than that.
 //!
 //! **When a table is full**, it is full of households to which something was sent a little more than a minute ago at
-//! most, and to forget one would be to grant it twice. So another is refused. Each class has a table of its own: a flood of
-//! claimed addresses takes no room from the attested ones.
+//! most, and to forget one would be to grant it twice. So another is refused. Each class has a table of its own: a
+//! flood of claimed addresses takes no room from the attested ones.
 #![allow(dead_code)] // The node takes it up next.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -86,8 +86,8 @@ impl Budget {
         taken
     }
 
-    /// It proved to be the peer itself who was there, and no third party: what was taken last is given back, as far as it
-    /// is remembered.
+    /// It proved to be the peer itself who was there, and no third party: what was taken last is given back, as far as
+    /// it is remembered.
     pub(crate) fn give_back(&mut self, to: SocketAddr, class: Class, syns: u32) {
         let home = household(to.ip());
         match class {

@@ -1,24 +1,26 @@
 //! TCP hole punching: one local port dials one peer, while the peer dials back.
 //!
-//! Each end's SYN opens its own NAT for the other's. Where they cross on the way, both ends see a simultaneous open (RFC
-//! 9293 section 3.5, RFC 5382 REQ-2) and are connected. What comes before, how each end is seen and when they begin, has been
-//! agreed through a server by then.
+//! Each end's SYN opens its own NAT for the other's. Where they cross on the way, both ends see a simultaneous open
+//! (RFC 9293 section 3.5, RFC 5382 REQ-2) and are connected. What comes before, how each end is seen and when they
+//! begin, has been agreed through a server by then.
 //!
-//! **A refusal is answered by the next dial almost at once**, because a refused SYN closes what it had opened: each end
-//! repeats itself with the period "round trip and gap", and two SYNs cross unless one falls into the other end's gap. With
-//! a gap of 250 ms most do; with one of 1 to 5 ms it is one in twenty.
+//! **A refusal is answered by the next dial almost at once**, because a refused SYN closes what it had opened: each
+//! end repeats itself with the period "round trip and gap", and two SYNs cross unless one falls into the other end's
+//! gap. With a gap of 250 ms most do; with one of 1 to 5 ms it is one in twenty.
 //!
-//! **The two ends have different gaps**: the first takes the lower quarter of the range, the second the upper one. With
-//! equal and fixed gaps, ends that miss each other once miss each other for ever, and with gaps drawn from the same
-//! range it takes luck to get apart: in the tests' model up to 14 tries. But let the second's gap exceed the first's by
-//! more than the first's own length, in every draw. Then at each try the second falls back by more than the first's gap is
-//! wide, and less than a one-way trip. So what fell into that gap is out of it the next time, and of three tries in
-//! a row one meets (two where the second began later), if the way takes equally long in both directions.
+//! **The two ends have different gaps**: the first takes the lower quarter of the range, the second the upper one.
+//! With equal and fixed gaps, ends that miss each other once miss each other for ever, and with gaps drawn from the
+//! same range it takes luck to get apart: in the tests' model up to 13 tries. But let the second's gap exceed the
+//! first's by more than the first's own length, in every draw. Then at each try the second falls back by more than the
+//! first's gap is wide, and less than a one-way trip. So what fell into that gap is out of it the next time, and of
+//! three tries in a row one meets (two where the second began later), if the way takes equally long in both
+//! directions.
 //!
-//! **Silence is left alone**: a NAT that drops what it does not know keeps the hole open, and the kernel repeats the SYN.
+//! **Silence is left alone**: a NAT that drops what it does not know keeps the hole open, and the kernel repeats the
+//! SYN.
 //!
-//! **Nobody aims us:** where no server of our choice has attested the peer's address, a few SYNs is all that leaves, the
-//! kernel's repetitions included.
+//! **Nobody aims us:** where no server of our choice has attested the peer's address, a few SYNs is all that leaves,
+//! the kernel's repetitions included.
 #![allow(dead_code)] // The node takes it up next.
 
 mod plan;
@@ -33,13 +35,13 @@ use crate::random::Random;
 use crate::reach::NatKind;
 use crate::time::{Instant, soonest};
 
-/// A claimed dial's next SYN is accounted for by this much before the kernel sends it, or the dial is abandoned: so late
-/// may the caller ask what to do.
+/// A claimed dial's next SYN is accounted for by this much before the kernel sends it, or the dial is abandoned: so
+/// late may the caller ask what to do.
 const MARGIN: Duration = Duration::from_millis(250);
 
-/// When the kernel repeats an unanswered SYN. RFC 6298 section 2 says after 1 s, and section 5.5 doubles that each time. But
-/// Linux since 6.5 (`tcp_syn_linear_timeouts`) and the BSDs begin with several waits of the same 1 s, so this is the one
-/// to count with.
+/// When the kernel repeats an unanswered SYN. RFC 6298 section 2 says after 1 s, and section 5.5 doubles that each
+/// time. But Linux since 6.5 (`tcp_syn_linear_timeouts`) and the BSDs begin with several waits of the same 1 s, so
+/// this is the one to count with.
 const REPETITION: Duration = Duration::from_secs(1);
 
 /// How long to wait when another socket has the connection's two ends.
@@ -124,8 +126,8 @@ pub(crate) fn is_hopeless(ours: Option<NatKind>, theirs: Option<NatKind>) -> boo
 
 /// One punch. Ask `poll_action` until it is `None` after each input.
 ///
-/// That a dial is connected does not end it: who is there has yet to be proven. Connected ones are the caller's, who says
-/// `settle` when one is proven, and may report another by `handle_failed` if it turns out to be none.
+/// That a dial is connected does not end it: who is there has yet to be proven. Connected ones are the caller's, who
+/// says `settle` when one is proven, and may report another by `handle_failed` if it turns out to be none.
 #[derive(Debug)]
 pub(crate) struct Punch {
     config: PunchConfig,
@@ -144,8 +146,8 @@ pub(crate) struct Punch {
 }
 
 impl Punch {
-    /// From `start` on, or at once when that has passed. `attested` says that a server of our own choice saw the peer at
-    /// `theirs.seen`.
+    /// From `start` on, or at once when that has passed. `attested` says that a server of our own choice saw the peer
+    /// at `theirs.seen`.
     #[expect(clippy::too_many_arguments, reason = "each is one fact of what was agreed")]
     pub(crate) fn new(
         config: PunchConfig,
@@ -292,8 +294,8 @@ impl Punch {
         Stage::Waiting(self.now + wait)
     }
 
-    /// A quarter of the range: the lowest or the highest. The second's exceeds the first's by the first's own length, and
-    /// more, where the range ends at five times its beginning or later.
+    /// A quarter of the range: the lowest or the highest. The second's exceeds the first's by the first's own length,
+    /// and more, where the range ends at five times its beginning or later.
     fn gap(&mut self) -> Duration {
         let (least, most) = (*self.config.gap.start(), *self.config.gap.end());
         let quarter = most.saturating_sub(least) / 4;
@@ -314,8 +316,8 @@ impl Punch {
         self.failure.syns < limit
     }
 
-    /// Pays for the SYN that the kernel will send next, for each dial to a claimed address; when there is nothing left to
-    /// pay with, the dial ends before that.
+    /// Pays for the SYN that the kernel will send next, for each dial to a claimed address; when there is nothing left
+    /// to pay with, the dial ends before that.
     fn account_for_repetitions(&mut self) {
         if self.attested {
             return;

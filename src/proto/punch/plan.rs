@@ -9,8 +9,8 @@
 //!
 //! **Both ends count:** each dial takes a port of its own end, too, so that guesses at both ends have to fit together.
 //! Dial `n` of an end leaves from its port `T + n`, if the end dials nothing else. Let the first end's dial `n` go to
-//! the second's port `n`, and the second's dial `m` to the first's port `2m - 1`. They meet where each goes to where the
-//! other comes from:
+//! the second's port `n`, and the second's dial `m` to the first's port `2m - 1`. They meet where each goes to where
+//! the other comes from:
 //!
 //! ```text
 //! n      = T_second + m        the first end's dial n goes where the second's dial m leaves
@@ -47,8 +47,8 @@ const WINDOW: i64 = 16;
 /// Never more than this, whatever the numbers above become.
 pub(super) const CANDIDATE_LIMIT: usize = 64;
 
-/// NATs give out no others (RFC 4787 section 4.2.2 keeps the well-known ports apart). Where the range of one really ends
-/// nobody knows, so that what comes after its end is not foretold.
+/// NATs give out no others (RFC 4787 section 4.2.2 keeps the well-known ports apart). Where the range of one really
+/// ends nobody knows, so that what comes after its end is not foretold.
 const PREDICTED: RangeInclusive<i64> = 1024..=65535;
 
 /// Where the peer is to be dialled, in this order. Only ports are foretold: the address is the one that was seen.

@@ -1,7 +1,7 @@
 //! Two punches against each other, through two NATs and a way that takes its time.
 //!
-//! Only what is around the machines is a model: NATs that open for who was written to, and TCP as far as it takes to connect
-//! (RFC 9293 section 3.5, figure 7), with kernels that repeat a SYN every second.
+//! Only what is around the machines is a model: NATs that open for who was written to, and TCP as far as it takes to
+//! connect (RFC 9293 section 3.5, figure 7), with kernels that repeat a SYN every second.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -272,7 +272,8 @@ impl Socket {
         match *segment {
             Segment::Syn(_) => true,
             Segment::SynAck { of, .. } | Segment::Ack { of } => of == self.syn,
-            // What resets a SYN has no sequence number that would fit once the other end's is known (RFC 9293 section 3.10.7).
+            // What resets a SYN has no sequence number that would fit once the other end's is known (RFC 9293 section
+            // 3.10.7).
             Segment::Reset { of, fits } => of == self.syn && !self.up && (fits || self.theirs.is_none()),
         }
     }
