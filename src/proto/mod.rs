@@ -2,6 +2,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod backoff;
+pub(crate) mod budget;
 pub(crate) mod dial;
 pub(crate) mod duplicates;
 pub(crate) mod handshake;
@@ -10,5 +11,6 @@ pub(crate) mod link;
 pub(crate) mod mapping;
 pub(crate) mod nat;
 pub(crate) mod peers;
+pub(crate) mod punch;
 pub(crate) mod reach;
 pub(crate) mod rendezvous;
