@@ -3,4 +3,6 @@
 pub(crate) mod address;
 pub(crate) mod line;
 pub(crate) mod probe;
+pub(crate) mod proof;
+pub(crate) mod relay;
 pub(crate) mod rendezvous;
