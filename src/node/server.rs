@@ -190,6 +190,7 @@ impl ServerNode {
                 self.probes.insert(probe, id);
             }
             ServerAction::Abandon { probe } => self.abandon(probe),
+            ServerAction::Splice { .. } => {}
         }
     }
 

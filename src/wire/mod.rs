@@ -10,6 +10,8 @@ pub(crate) mod line;
 #[allow(dead_code)] // the node takes it up next
 pub(crate) mod nonce;
 pub(crate) mod probe;
+pub(crate) mod proof;
+pub(crate) mod relay;
 pub(crate) mod rendezvous;
 #[allow(dead_code)] // the node takes it up next
 pub(crate) mod signal;

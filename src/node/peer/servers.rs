@@ -270,6 +270,11 @@ impl Node {
                 self.servers.0[place].has_left = true;
                 return;
             }
+            // Nobody has a key that a client is given, yet.
+            ClientEvent::Proven
+            | ClientEvent::Denied(_)
+            | ClientEvent::Signaled { .. }
+            | ClientEvent::Signal(_) => return,
             // Punching is not built yet: nobody asks for these, and what comes unasked is left alone.
             ClientEvent::Remote { .. }
             | ClientEvent::PredictionSet

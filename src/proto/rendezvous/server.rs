@@ -7,6 +7,7 @@
 //! What clients can make it hold is bounded by [`Limits`]; what they send that is no request costs them nothing and
 //! gets them nothing, as in pyp2p.
 
+mod proven;
 #[cfg(test)]
 mod tests;
 
@@ -15,94 +16,29 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::deadlines::Deadlines;
+use super::identities::Identities;
+pub(crate) use super::limits::Limits;
+use super::mailbox::Mailbox;
 use super::meetings::{Candidate, Meetings, Summons};
+use super::observations::Observations;
 pub(crate) use super::probes::ProbeId;
 use super::probes::{Done, Probes};
 use super::reaches;
 use super::registry::{Asker, Lasts, NoRoom, Registry};
+use super::relays::Relays;
 use crate::proto::household::household;
 use crate::random::Random;
 use crate::time::{Instant, soonest};
+use crate::wire::relay::RelayRefusal;
 use crate::wire::rendezvous::{
     Features, MAX_OBSERVERS, Ntp, Observer, Ports, Reply, Request, Token, Verdict, write_nodes,
 };
 
+use proven::{Nonce, Proven};
+
 /// A connection to the server, named by whoever holds the sockets. A name may be given again once `handle_closed` was called for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ClientId(pub(crate) u64);
-
-/// What the server holds at most, and for how long.
-#[derive(Clone, Debug)]
-pub(crate) struct Limits {
-    /// Connections. Default 65,536: clients of ours stay connected, so this bounds the network that one server serves;
-    /// about 200 bytes each.
-    pub(crate) clients: usize,
-    /// Connections from one IPv4 address or IPv6 /64, loopback excepted. Default 256: a carrier's NAT puts many
-    /// subscribers behind one address, but one flooder must not take all places.
-    pub(crate) clients_per_address: usize,
-    /// Nodes listed, and as many that can be punched. Default 65,536; about 300 bytes each.
-    pub(crate) nodes: usize,
-    /// Nodes listed at one IPv4 address or IPv6 /64, loopback excepted (tests run many nodes there). Default 32: a
-    /// household or a small office; more would let one address fill the answers.
-    pub(crate) nodes_per_address: usize,
-    /// Candidates that wait for one node. Default 100, as in pyp2p.
-    pub(crate) candidates: usize,
-    /// Candidates in all. Default 65,536; about 100 bytes each, and they go after 120 s.
-    pub(crate) candidates_in_all: usize,
-    /// Probes at once. Default 256, a file descriptor each: with the default time that is 512 a second, and who is told
-    /// to ask later does.
-    pub(crate) probes: usize,
-    /// Probes at once for one client. Default 4: a node has few ports, and knows them.
-    pub(crate) probes_per_client: usize,
-    /// Probes in a minute for one IPv4 address or IPv6 /64, loopback excepted. Default 10: a few nodes of a household
-    /// that start, and no port scan.
-    pub(crate) probes_per_address: usize,
-    /// Probes in a minute for all addresses but loopback, as that many are remembered. Default 65,536; about 100 bytes
-    /// each.
-    pub(crate) probes_a_minute: usize,
-    /// A probe is answered so long after the question, whatever came of it. Default 500 ms: three round trips of 160.
-    pub(crate) probe_time: Duration,
-    /// What waits for `poll_action`: lines to others than the asker, beyond which they are dropped. Default 4096,
-    /// far more than one input makes.
-    pub(crate) actions: usize,
-    /// Extensions offered. Default: all.
-    pub(crate) features: Features,
-    /// A passive registration without the feature `listed` lasts so long. Default 24 h, as in pyp2p.
-    pub(crate) passive_lifetime: Duration,
-    /// How long a registration with the feature `listed` outlives its connection. Default 2 min: to come back after
-    /// a short outage keeps the place, and who is gone is soon told to nobody.
-    pub(crate) grace: Duration,
-    /// Who agreed on `ping` and is silent for so long is gone. Default 3 min: three pings missed.
-    pub(crate) ping_idle: Duration,
-    /// Others are closed after this silence, except who waits to be punched. Default 15 min: somebody who types by
-    /// hand may think, and abandoned connections do not pile up.
-    pub(crate) idle: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        let minutes = |n: u64| Duration::from_secs(60 * n);
-        Self {
-            clients: 65_536,
-            clients_per_address: 256,
-            nodes: 65_536,
-            nodes_per_address: 32,
-            candidates: 100,
-            candidates_in_all: 65_536,
-            probes: 256,
-            probes_per_client: 4,
-            probes_per_address: 10,
-            probes_a_minute: 65_536,
-            probe_time: Duration::from_millis(500),
-            actions: 4096,
-            features: Features::ALL,
-            passive_lifetime: minutes(24 * 60),
-            grace: minutes(2),
-            ping_idle: minutes(3),
-            idle: minutes(15),
-        }
-    }
-}
 
 /// What the holder of the sockets is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +51,9 @@ pub(crate) enum ServerAction {
     /// [`probe`](crate::wire::probe), and tell the first line by `handle_probe_line`. A failure need not be told,
     /// unless it was this computer's: `handle_probe_untried`.
     Dial { probe: ProbeId, to: SocketAddr, from: IpAddr },
+    /// Relay all that comes from either to the other, from what has been queued for them until now on, within
+    /// [`Limits::relay`]; and report the end of each by `handle_closed`. They are clients no more.
+    Splice { a: ClientId, b: ClientId },
     /// Drop that connection, or the attempt, if there still is one.
     Abandon { probe: ProbeId },
 }
@@ -144,6 +83,10 @@ pub(crate) struct Server {
     registry: Registry,
     meetings: Meetings,
     probes: Probes,
+    identities: Identities,
+    mailbox: Mailbox,
+    observations: Observations,
+    relays: Relays,
     /// Where it listens.
     places: Vec<SocketAddr>,
     idle: Deadlines<ClientId>,
@@ -162,6 +105,10 @@ struct Client {
     passive: Option<u16>,
     /// This connection waits to be punched.
     simultaneous: bool,
+    nonce: Nonce,
+    proven: Option<Box<Proven>>,
+    /// It is one half of a relay that runs: what it says is for the other half.
+    is_spliced: bool,
     heard: Instant,
     due: Option<Instant>,
 }
@@ -178,6 +125,10 @@ impl Server {
             registry: Registry::new(),
             meetings: Meetings::new(),
             probes: Probes::new(),
+            identities: Identities::new(),
+            mailbox: Mailbox::new(),
+            observations: Observations::new(),
+            relays: Relays::new(),
             places: Vec::new(),
             idle: Deadlines::new(),
             actions: VecDeque::new(),
@@ -211,6 +162,9 @@ impl Server {
             features: None,
             passive: None,
             simultaneous: false,
+            nonce: Nonce::Unsaid,
+            proven: None,
+            is_spliced: false,
             heard: now,
             due: None,
         };
@@ -222,6 +176,9 @@ impl Server {
     pub(crate) fn handle_line(&mut self, client: ClientId, line: &[u8], now: Instant, reply: &mut Vec<u8>) {
         let Some(state) = self.clients.get_mut(&client) else { return };
         state.heard = now;
+        if state.is_spliced {
+            return;
+        }
         let Some(request) = Request::parse(line) else { return };
         match request {
             Request::Bootstrap { count } => {
@@ -233,6 +190,10 @@ impl Server {
             Request::Ping(token) => self.ping(token, reply),
             Request::Observers => self.observers(client, reply),
             Request::Probe { port, nonce } => self.probe(client, port, nonce, now, reply),
+            Request::Prove(proof) => self.prove(client, &proof, now, reply),
+            Request::Observe(token) => self.observe(client, token, now, reply),
+            Request::Signal(signal) => self.signal(client, *signal, now, reply),
+            Request::Relay(ticket) => self.relay(client, &ticket, now, reply),
             Request::Source { .. } => Reply::Remote { port: state.port }.write(reply),
             Request::Passive { port, .. } => self.passive(client, port, now, reply),
             Request::Simultaneous { port, .. } => self.simultaneous(client, port, now, reply),
@@ -270,6 +231,10 @@ impl Server {
         if state.simultaneous {
             self.meetings.closed(state.ip, client);
         }
+        if let Some(proven) = state.proven {
+            self.identities.release(proven.id, client);
+        }
+        self.relays.closed(client, &self.limits, now);
         let abandoned = self.probes.drop_of(client).into_iter();
         self.actions.extend(abandoned.map(|probe| ServerAction::Abandon { probe }));
     }
@@ -279,6 +244,12 @@ impl Server {
         self.registry.expire(now);
         self.meetings.expire(now);
         self.probes.expire(now);
+        self.mailbox.expire(now, &self.limits);
+        self.observations.expire(now, &self.limits);
+        self.relays.expire(now, &self.limits);
+        while let Some(client) = self.relays.pop_absent(&self.limits, now) {
+            self.tell(client, &Reply::Refused(RelayRefusal::Absent));
+        }
         while let Some(done) = self.probes.pop_due(now) {
             self.probed(done);
         }
@@ -290,6 +261,9 @@ impl Server {
     /// When `handle_timeout` is due. Earlier calls do nothing; later ones keep the dead listed meanwhile.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let tables = soonest(self.registry.next_deadline(), self.meetings.next_deadline());
+        let tables = soonest(tables, self.mailbox.next_deadline(&self.limits));
+        let tables = soonest(tables, self.observations.next_deadline(&self.limits));
+        let tables = soonest(tables, self.relays.next_deadline(&self.limits));
         soonest(soonest(tables, self.idle.next()), self.probes.next_deadline())
     }
 
@@ -308,6 +282,16 @@ impl Server {
         self.registry.len()
     }
 
+    /// Ids that are proven for signals.
+    pub(crate) fn identities(&self) -> usize {
+        self.identities.len()
+    }
+
+    /// Relays that run.
+    pub(crate) fn relays(&self) -> usize {
+        self.relays.running()
+    }
+
     /// Why nobody from there may connect now, if so: to be asked before a connection costs anything.
     pub(crate) fn refusal(&self, ip: IpAddr) -> Option<CloseWhy> {
         let here = self.households.get(&household(ip)).copied().unwrap_or_default();
@@ -324,10 +308,11 @@ impl Server {
         state.features = Some(agreed);
         let idle = if agreed.has(Features::PING) { self.limits.ping_idle } else { self.limits.idle };
         self.idle.set(client, &mut state.due, Some(now + idle));
-        Reply::Hello(agreed).write(reply);
+        let nonce = agreed.has(Features::ID).then(|| state.nonce.say(&mut self.random)).flatten();
+        Reply::Hello { features: agreed, nonce }.write(reply);
     }
 
-    /// To ask is to know the answer, so `WHOAMI`, `PING`, `OBSERVERS` and `PROBE` need no `HELLO`: who types by hand has
+    /// To ask is to know the answer, so `WHOAMI`, `PING`, `OBSERVERS`, `PROBE` and `OBSERVE` need no `HELLO`: who types by hand has
     /// less to type.
     fn whoami(&self, client: ClientId, reply: &mut Vec<u8>) {
         let Some(state) = self.clients.get(&client) else { return };
@@ -487,12 +472,21 @@ impl Server {
     fn tell(&mut self, to: ClientId, line: &Reply) {
         let Some(state) = self.clients.get(&to) else { return };
         let v6 = matches!(line, Reply::Challenge { ip, .. } | Reply::Fight { ip, .. } if ip.is_ipv6());
-        if self.actions.len() >= self.limits.actions || v6 && !state.knows(Features::PEERS) {
-            return;
+        if !v6 || state.knows(Features::PEERS) {
+            let mut text = Vec::new();
+            line.write(&mut text);
+            self.send(to, text);
         }
-        let mut text = Vec::new();
-        line.write(&mut text);
-        self.actions.push_back(ServerAction::Send { client: to, text });
+    }
+
+    /// Whether it is on its way.
+    fn send(&mut self, to: ClientId, text: Vec<u8>) -> bool {
+        let listens = self.clients.get(&to).is_some_and(|state| !state.is_spliced);
+        let possible = listens && self.actions.len() < self.limits.actions;
+        if possible {
+            self.actions.push_back(ServerAction::Send { client: to, text });
+        }
+        possible
     }
 }
 

@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::client::{Advert, AdvertKind, ServerKind};
+use super::client::{Advert, AdvertKind, ServerKind, Standing};
+use crate::identity::NodeId;
 use crate::proto::peers::Source;
 use crate::time::Instant;
 use crate::wire::rendezvous::{Features, Listed, Observer, Reply, Request, Token};
@@ -22,6 +23,10 @@ pub(super) enum Answer {
     Greeting,
     Seen,
     Observers,
+    /// To a `PROVE`.
+    Proof,
+    /// To a `SIGNAL` to this node.
+    Signaled(NodeId),
     /// To a registration: `LISTED` or `FULL`.
     Listed,
     /// To the `SOURCE` behind a registration that is not answered itself: so the server has read that too.
@@ -42,6 +47,8 @@ impl Answer {
                 matches!(reply, Reply::Remote { .. })
             }
             Self::Seen => matches!(reply, Reply::Seen(_)),
+            Self::Proof => matches!(reply, Reply::Proven(_) | Reply::Denied(_)),
+            Self::Signaled(id) => matches!(reply, Reply::Signaled { to, .. } if *to == id),
             Self::Observers => matches!(reply, Reply::Observers(_)),
             Self::Listed => matches!(reply, Reply::Listed { .. } | Reply::Full),
             Self::Nodes => matches!(reply, Reply::Nodes(_)),
@@ -62,6 +69,7 @@ pub(super) struct Session {
     /// Known from the answer to the greeting on.
     pub(super) kind: Option<ServerKind>,
     pub(super) features: Features,
+    pub(super) standing: Standing,
     /// Our address as the server sees it.
     pub(super) seen: Option<SocketAddr>,
     /// A candidate of ours is with the server until then.
@@ -86,6 +94,7 @@ impl Session {
             pinged_at: None,
             kind: None,
             features: Features::NONE,
+            standing: Standing::default(),
             seen: None,
             punching: None,
             ping_at,
@@ -176,6 +185,19 @@ impl Session {
 
     pub(super) fn awaits(&self, wanted: impl Fn(Answer) -> bool) -> bool {
         self.awaited.iter().any(|(answer, _)| wanted(*answer))
+    }
+
+    /// To whom the signals go whose answers are awaited.
+    pub(super) fn signals(&self) -> impl Iterator<Item = NodeId> {
+        self.awaited.iter().filter_map(|(answer, _)| match answer {
+            Answer::Signaled(to) => Some(*to),
+            _ => None,
+        })
+    }
+
+    /// The server's end, as it was dialled.
+    pub(super) fn server(&self) -> SocketAddr {
+        self.server
     }
 
     pub(super) fn owed(&self) -> usize {

@@ -1,20 +1,69 @@
 //! The rendezvous protocol: what clients ask and what servers answer, a line each.
 //!
-//! The old verbs are pyp2p's, word for word. The new ones (`HELLO`, `WHOAMI`, `PING`, `OBSERVERS`, `PROBE` and their
-//! answers) are only sent to a side that showed that it knows them. Everything is words between spaces, so that it can be typed by hand:
-//! several spaces count as one, and what ends the line (LF or CRLF) is taken off before it gets here.
+//! The old verbs are pyp2p's, word for word. The new ones are only sent to a side that showed that it knows them.
+//! Everything is words between spaces, so that it can be typed by hand: several spaces count as one, and what ends the
+//! line (LF or CRLF) is taken off before it gets here. Ids, keys, nonces, tokens and sessions are hexadecimal digits,
+//! signatures Base64 (standard alphabet, no padding), addresses `IP:PORT` or `[IPV6]:PORT`.
+//!
+//! # Ids
+//!
+//! The answer to a `HELLO` with the feature `id` ends with `nonce=NONCE`: fresh for the connection, and good for one proof.
+//!
+//! | line | from | meaning |
+//! |---|---|---|
+//! | `PROVE signal\|relay PUBKEY NONCE SERVERADDR SIG` | client | I hold this key; see [`proof`](crate::wire::proof) for what is signed. SERVERADDR is the server as I dialled it, NONCE my own |
+//! | `PROVEN ID`, `DENIED WHY` | server | `signature`, `address` (not one of mine), `nonce` (none left), `full` |
+//!
+//! Of several connections that are proven for `signal` for an id, the latest is the one that its signals go to.
+//!
+//! # Signals
+//!
+//! | line | from | meaning |
+//! |---|---|---|
+//! | `OBSERVE TOKEN` | anybody | remember for a minute from which address I ask. Answer: `SEEN IP PORT` |
+//! | `SIGNAL TOID TOKEN\|- SIG TEXT` | client, proven for `signal` | pass this on. TOKEN: with the address of this `OBSERVE`, if it is of my household |
+//! | `SIGNALED TOID DELIVERED\|STORED\|FULL\|BUSY` | server | the answer, in order. `STORED`: for a minute |
+//! | `SIGNAL PUBKEY SEENADDR OBSERVEDADDR\|- SIG TEXT` | server, to the recipient | the sender's key and address, as the server knows them |
+//!
+//! TEXT is JSON without spaces; it and SIG, which the recipient checks, are between the two nodes.
+//!
+//! # Relays
+//!
+//! | line | from | meaning |
+//! |---|---|---|
+//! | `RELAY SERVERADDR SESSION CALLERKEY CALLEEKEY CALLERSIG CALLEESIG` | client, proven for `relay` as one of the two | connect me to the other one, who says the same on a connection of its own. Once for each connection |
+//! | `RELAYED BYTES SECONDS RATE` | server, to both | from this line's end on everything is the peer's. The limits: bytes in all, seconds, bytes a second in each direction; 0: none |
+//! | `REFUSED WHY` | server | see [`RelayRefusal`] |
+//!
+//! Nothing is to be sent between `RELAY` and its answer. The server ends a relay at a limit with a line that
+//! [`relay_closed`](crate::wire::relay::relay_closed) knows; an end that finishes sending is passed on as that.
 
+mod features;
+mod meeting;
+mod nodes;
+mod signal;
 #[cfg(test)]
 mod tests;
+mod token;
 mod words;
 
 use std::fmt;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
-use crate::random::Random;
-use words::{Words, number};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+
+use crate::identity::{NodeId, Signature};
+use crate::wire::proof::{Denial, Proof, SignedTicket};
+use crate::wire::relay::{RelayLimits, RelayRefusal};
+pub(crate) use features::Features;
+pub(crate) use meeting::{Ntp, Ports};
+pub(crate) use nodes::{Entry, write_nodes};
+use nodes::{put_nodes, put_observers};
+pub(crate) use signal::{Delivery, Incoming, Outgoing, SignalText};
+pub(crate) use token::Token;
+use words::Words;
 
 /// The most nodes that can be asked for, and that are taken from one answer (pyp2p's limit).
 pub(crate) const MAX_NODES: usize = 100;
@@ -45,6 +94,14 @@ pub(crate) enum Request {
     /// `PROBE PORT NONCE`: can this port of mine be reached? Answered by [`Reply::Probed`]; what is said on the probe's
     /// own connection is in [`probe`](crate::wire::probe).
     Probe { port: u16, nonce: Token },
+    /// `PROVE ...`: I hold this key. Answered by [`Reply::Proven`] or [`Reply::Denied`].
+    Prove(Box<Proof>),
+    /// `OBSERVE TOKEN`: remember where I come from. Answered by [`Reply::Seen`].
+    Observe(Token),
+    /// `SIGNAL ...`: pass this on. Answered by [`Reply::Signaled`].
+    Signal(Box<Outgoing>),
+    /// `RELAY ...`: connect me to the other end. Answered by [`Reply::Relayed`] or [`Reply::Refused`].
+    Relay(Box<SignedTicket>),
     /// `BOOTSTRAP n`, 1 to 100. Answered by [`Reply::Nodes`].
     Bootstrap { count: u8 },
     /// `PASSIVE READY PORT MAX_INBOUND`: list me. Answered by [`Reply::Listed`] when that feature is agreed.
@@ -66,8 +123,8 @@ pub(crate) enum Request {
 /// A line from a server to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
-    /// `HELLO p2poll 1 feature ...`: the extensions that both sides know.
-    Hello(Features),
+    /// `HELLO p2poll 1 feature ... nonce=NONCE`: the extensions that both sides know; the nonce with the feature `id`.
+    Hello { features: Features, nonce: Option<Token> },
     /// `SEEN IP PORT`, `SEEN [IPV6] PORT`: the asker's address as the server sees it.
     Seen(SocketAddr),
     /// `PONG token`.
@@ -77,6 +134,18 @@ pub(crate) enum Reply {
     /// `PROBED PORT YES`, `PROBED PORT NO`, both a fixed time after the question and so perhaps behind answers to later
     /// ones; `PROBED PORT LATER` at once, as a rule.
     Probed { port: u16, verdict: Verdict },
+    /// `PROVEN ID`: the key is, and this is its id.
+    Proven(NodeId),
+    /// `DENIED WHY`: it is not.
+    Denied(Denial),
+    /// `SIGNALED TOID OUTCOME`.
+    Signaled { to: NodeId, outcome: Delivery },
+    /// `SIGNAL ...`: a node says something.
+    Signal(Box<Incoming>),
+    /// `RELAYED BYTES SECONDS RATE`: from the next byte on the peer speaks.
+    Relayed(RelayLimits),
+    /// `REFUSED WHY`: there is no relay.
+    Refused(RelayRefusal),
     /// `LISTED PORT`: registered, for as long as this connection lives (and a grace).
     Listed { port: u16 },
     /// `FULL`: not registered, there is no room. Part of the feature `listed`.
@@ -130,11 +199,15 @@ impl Request {
         let mut words = Words::new(line);
         let request = match words.next()? {
             b"BOOTSTRAP" => Self::Bootstrap { count: words.how_many()? },
-            b"HELLO" => Self::Hello(words.hello()?),
+            b"HELLO" => Self::Hello(words.hello()?.0),
             b"WHOAMI" => Self::Whoami,
             b"PING" => Self::Ping(Token::new(words.next()?)?),
             b"OBSERVERS" => Self::Observers,
             b"PROBE" => Self::Probe { port: words.port()?, nonce: words.nonce()? },
+            b"PROVE" => Self::Prove(Box::new(words.proof()?)),
+            b"OBSERVE" => Self::Observe(words.key_token()?),
+            b"SIGNAL" => Self::Signal(Box::new(words.outgoing()?)),
+            b"RELAY" => Self::Relay(Box::new(words.ticket()?)),
             b"PASSIVE" => {
                 words.expect("READY")?;
                 Self::Passive { port: words.port()?, max_inbound: words.saturating()? }
@@ -167,11 +240,15 @@ impl Request {
     /// Appends the line with its end.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Hello(features) => put_hello(out, *features),
+            Self::Hello(features) => put_hello(out, *features, None),
             Self::Whoami => put(out, format_args!("WHOAMI")),
             Self::Ping(token) => put(out, format_args!("PING {token}")),
             Self::Observers => put(out, format_args!("OBSERVERS")),
             Self::Probe { port, nonce } => put(out, format_args!("PROBE {port} {nonce}")),
+            Self::Prove(proof) => put_proof(out, proof),
+            Self::Observe(token) => put(out, format_args!("OBSERVE {token}")),
+            Self::Signal(signal) => put_outgoing(out, signal),
+            Self::Relay(ticket) => put_ticket(out, ticket),
             Self::Bootstrap { count } => put(out, format_args!("BOOTSTRAP {count}")),
             Self::Passive { port, max_inbound } => {
                 put(out, format_args!("PASSIVE READY {port} {max_inbound}"))
@@ -196,7 +273,10 @@ impl Reply {
         let mut words = Words::new(line);
         let reply = match words.next()? {
             b"NODES" => Self::Nodes(words.nodes()?),
-            b"HELLO" => Self::Hello(words.hello()?),
+            b"HELLO" => {
+                let (features, nonce) = words.hello()?;
+                Self::Hello { features, nonce }
+            }
             b"SEEN" => {
                 let ip = words.ip()?;
                 Self::Seen(SocketAddr::new(ip, words.port()?))
@@ -204,6 +284,15 @@ impl Reply {
             b"PONG" => Self::Pong(Token::new(words.next()?)?),
             b"OBSERVERS" => Self::Observers(words.observers()?),
             b"PROBED" => Self::Probed { port: words.port()?, verdict: Verdict::named(words.next()?)? },
+            b"PROVEN" => Self::Proven(NodeId::from_bytes(words.hex()?)),
+            b"DENIED" => Self::Denied(Denial::named(words.next()?)),
+            b"SIGNALED" => {
+                let to = NodeId::from_bytes(words.hex()?);
+                Self::Signaled { to, outcome: Delivery::named(words.next()?)? }
+            }
+            b"SIGNAL" => Self::Signal(Box::new(words.incoming()?)),
+            b"RELAYED" => Self::Relayed(words.relay_limits()?),
+            b"REFUSED" => Self::Refused(RelayRefusal::named(words.next()?)),
             b"LISTED" => Self::Listed { port: words.port_or_zero()? },
             b"FULL" => Self::Full,
             b"REMOTE" => {
@@ -232,13 +321,19 @@ impl Reply {
     /// Whether the line begins with a verb of ours: then one that does not parse is a fault, not news from a
     /// later version.
     pub(crate) fn knows_verb(line: &[u8]) -> bool {
-        const VERBS: [&[u8]; 13] = [
+        const VERBS: [&[u8]; 19] = [
             b"NODES",
             b"HELLO",
             b"SEEN",
             b"PONG",
             b"OBSERVERS",
             b"PROBED",
+            b"PROVEN",
+            b"DENIED",
+            b"SIGNALED",
+            b"SIGNAL",
+            b"RELAYED",
+            b"REFUSED",
             b"LISTED",
             b"FULL",
             b"REMOTE",
@@ -253,11 +348,19 @@ impl Reply {
     /// Appends the line with its end.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Hello(features) => put_hello(out, *features),
+            Self::Hello { features, nonce } => put_hello(out, *features, nonce.as_ref()),
             Self::Seen(addr) => put(out, format_args!("SEEN {} {}", Ip(addr.ip()), addr.port())),
             Self::Pong(token) => put(out, format_args!("PONG {token}")),
             Self::Observers(observers) => put_observers(out, observers),
             Self::Probed { port, verdict } => put(out, format_args!("PROBED {port} {}", verdict.name())),
+            Self::Proven(id) => put(out, format_args!("PROVEN {id}")),
+            Self::Denied(why) => put(out, format_args!("DENIED {}", why.name())),
+            Self::Signaled { to, outcome } => put(out, format_args!("SIGNALED {to} {}", outcome.name())),
+            Self::Signal(signal) => put_incoming(out, signal),
+            Self::Relayed(RelayLimits { bytes, seconds, rate }) => {
+                put(out, format_args!("RELAYED {bytes} {seconds} {rate}"));
+            }
+            Self::Refused(why) => put(out, format_args!("REFUSED {}", why.name())),
             Self::Listed { port } => put(out, format_args!("LISTED {port}")),
             Self::Full => put(out, format_args!("FULL")),
             Self::Nodes(nodes) => put_nodes(out, nodes),
@@ -287,227 +390,10 @@ impl Verdict {
     }
 }
 
-/// A set of extensions, by name on the wire.
-///
-/// A later one is a constant and a row in `NAMES`; who does not know its word passes over it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Features(u32);
-
-impl Features {
-    pub(crate) const NONE: Self = Self(0);
-    /// Answers to `BOOTSTRAP` may hold IPv6, nodes at the asker's own address, and `p+:` entries.
-    pub(crate) const PEERS: Self = Self(1);
-    /// `WHOAMI` and `SEEN`.
-    pub(crate) const SEEN: Self = Self(1 << 1);
-    /// `PING` and `PONG`.
-    pub(crate) const PING: Self = Self(1 << 2);
-    /// A registration is answered, and lasts as long as its connection.
-    pub(crate) const LISTED: Self = Self(1 << 3);
-    /// `OBSERVERS`, both ways.
-    pub(crate) const OBSERVERS: Self = Self(1 << 4);
-    /// `PROBE` and `PROBED`.
-    pub(crate) const PROBE: Self = Self(1 << 5);
-    /// All that this version knows.
-    pub(crate) const ALL: Self = Self((1 << 6) - 1);
-
-    const NAMES: [(Self, &str); 6] = [
-        (Self::PEERS, "peers"),
-        (Self::SEEN, "seen"),
-        (Self::PING, "ping"),
-        (Self::LISTED, "listed"),
-        (Self::OBSERVERS, "observers"),
-        (Self::PROBE, "probe"),
-    ];
-
-    pub(crate) const fn has(self, feature: Self) -> bool {
-        self.0 & feature.0 == feature.0
-    }
-
-    pub(crate) const fn and(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-
-    pub(crate) const fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
-
-    fn named(word: &[u8]) -> Self {
-        let found = Self::NAMES.iter().find(|(_, name)| name.as_bytes() == word);
-        found.map_or(Self::NONE, |(feature, _)| *feature)
-    }
-}
-
-/// Between 1 and [`MAX_PORTS`] ports, none of them 0.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Ports(Vec<u16>);
-
-impl Ports {
-    pub(crate) fn new(ports: impl IntoIterator<Item = u16>) -> Option<Self> {
-        let ports: Vec<u16> = ports.into_iter().take(MAX_PORTS + 1).collect();
-        let fine = (1..=MAX_PORTS).contains(&ports.len()) && !ports.contains(&0);
-        fine.then_some(Self(ports))
-    }
-}
-
-impl fmt::Display for Ports {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, port) in self.0.iter().enumerate() {
-            let space = if i == 0 { "" } else { " " };
-            write!(f, "{space}{port}")?;
-        }
-        Ok(())
-    }
-}
-
-/// The instant of a meeting: microseconds since 1970, on the wire decimal seconds with an optional fraction.
-///
-/// Not a float: those can not hold today's microseconds in all digits, nor be compared without traps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Ntp(u64);
-
-impl Ntp {
-    /// Saturates, half a million years from now.
-    #[cfg_attr(not(test), expect(dead_code, reason = "punching, which asks for this, is not built yet"))]
-    pub(crate) fn from_unix(since_epoch: Duration) -> Self {
-        Self(u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX))
-    }
-
-    pub(crate) const fn since_unix(self) -> Duration {
-        Duration::from_micros(self.0)
-    }
-
-    /// How far it lies from `wall`, ahead or behind.
-    pub(crate) fn distance(self, wall: Duration) -> Duration {
-        self.since_unix().abs_diff(wall)
-    }
-
-    /// Digits beyond the sixth after the point are dropped.
-    fn parse(word: &[u8]) -> Option<Self> {
-        let (seconds, fraction) = match word.iter().position(|&byte| byte == b'.') {
-            Some(point) => (&word[..point], &word[point + 1..]),
-            None => (word, &b"0"[..]),
-        };
-        if fraction.is_empty() || !fraction.iter().all(u8::is_ascii_digit) {
-            return None;
-        }
-        let micros = (0..6).fold(0, |sum, i| {
-            let digit = fraction.get(i).map_or(0, |digit| digit - b'0');
-            sum * 10 + u64::from(digit)
-        });
-        number(seconds)?.checked_mul(1_000_000)?.checked_add(micros).map(Self)
-    }
-}
-
-impl fmt::Display for Ntp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (seconds, micros) = (self.0 / 1_000_000, self.0 % 1_000_000);
-        if micros == 0 {
-            return write!(f, "{seconds}");
-        }
-        let fraction = format!("{micros:06}");
-        write!(f, "{seconds}.{}", fraction.trim_end_matches('0'))
-    }
-}
-
-/// What a `PING` carries and its `PONG` returns, and the nonce of a `PROBE`: 1 to [`MAX_TOKEN`] printable ASCII characters.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Token {
-    len: u8,
-    bytes: [u8; MAX_TOKEN],
-}
-
-impl Token {
-    pub(crate) fn new(text: &[u8]) -> Option<Self> {
-        let fine = (1..=MAX_TOKEN).contains(&text.len()) && text.iter().all(u8::is_ascii_graphic);
-        fine.then(|| {
-            let mut bytes = [0; MAX_TOKEN];
-            bytes[..text.len()].copy_from_slice(text);
-            Self { len: text.len() as u8, bytes }
-        })
-    }
-
-    /// The token that spells a number.
-    pub(crate) fn from_number(number: u64) -> Self {
-        let mut token = Self { len: 16, bytes: [0; MAX_TOKEN] };
-        for (i, byte) in token.bytes[..16].iter_mut().enumerate() {
-            *byte = b"0123456789abcdef"[(number >> (60 - 4 * i)) as usize & 15];
-        }
-        token
-    }
-
-    /// A nonce for a `PROBE`: 32 hexadecimal digits that nobody can guess.
-    pub(crate) fn nonce(random: &mut Random) -> Self {
-        let mut token = Self::from_number(random.next_u64());
-        token.bytes.copy_within(..16, 16);
-        token.bytes[..16].copy_from_slice(&Self::from_number(random.next_u64()).bytes[..16]);
-        token.len = 32;
-        token
-    }
-
-    /// Whether it is long enough for a `PROBE`.
-    pub(crate) fn is_nonce(&self) -> bool {
-        usize::from(self.len) >= MIN_NONCE
-    }
-
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
-    }
-
-    fn as_str(&self) -> &str {
-        // Made of ASCII only, so the default never happens.
-        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
-    }
-}
-
-impl fmt::Display for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Token({:?})", self.as_str())
-    }
-}
-
-/// The printed form of one node of a `NODES` answer, kept so that a server prints each node once, not once an answer.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Entry {
-    len: u8,
-    /// `:IP:PORT `; at most `:[` + 39 + `]:` + 5 + a space, which is 49.
-    bytes: [u8; 55],
-}
-
-impl Entry {
-    pub(crate) fn new(addr: SocketAddr) -> Self {
-        let mut entry = Self { len: 0, bytes: [0; 55] };
-        let mut room = &mut entry.bytes[..];
-        // The room is enough for every address, see `bytes`.
-        let _ = write!(room, ":{}:{} ", Ip(addr.ip()), addr.port());
-        entry.len = (55 - room.len()) as u8;
-        entry
-    }
-
-    pub(crate) fn write(&self, newer: bool, out: &mut Vec<u8>) {
-        let kind: &[u8] = if newer { b"p+" } else { b"p" };
-        out.extend_from_slice(kind);
-        out.extend_from_slice(&self.bytes[..usize::from(self.len)]);
-    }
-}
-
-/// Writes a `NODES` line whose entries `list` appends; `EMPTY` when it appends none.
-pub(crate) fn write_nodes(out: &mut Vec<u8>, list: impl FnOnce(&mut Vec<u8>)) {
-    out.extend_from_slice(b"NODES ");
-    let before = out.len();
-    list(out);
-    if out.len() == before {
-        out.extend_from_slice(b"EMPTY");
-    }
-    out.extend_from_slice(END);
-}
-
 const END: &[u8] = b"\r\n";
+
+/// What stands before the nonce in the answer to `HELLO`.
+const NONCE: &str = "nonce=";
 
 /// Version 1 of the extensions. A higher one answers to 1 as well.
 const HELLO: &str = "HELLO p2poll 1";
@@ -517,33 +403,65 @@ fn put(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
 }
 
-fn put_hello(out: &mut Vec<u8>, features: Features) {
+fn put_hello(out: &mut Vec<u8>, features: Features, nonce: Option<&Token>) {
     put(out, format_args!("{HELLO}"));
     for (_, name) in Features::NAMES.iter().filter(|(feature, _)| features.has(*feature)) {
         put(out, format_args!(" {name}"));
     }
-}
-
-/// Like [`write_nodes`], without the end of the line.
-fn put_nodes(out: &mut Vec<u8>, nodes: &[Listed]) {
-    write_nodes(out, |out| {
-        for node in nodes {
-            Entry::new(node.addr).write(node.newer, out);
-        }
-    });
-    out.truncate(out.len() - END.len());
-}
-
-fn put_observers(out: &mut Vec<u8>, observers: &[Observer]) {
-    put(out, format_args!("OBSERVERS"));
-    if observers.is_empty() {
-        put(out, format_args!(" NONE"));
+    if let Some(nonce) = nonce {
+        put(out, format_args!(" {NONCE}{nonce}"));
     }
-    for Observer { ip, port } in observers {
-        match ip {
-            Some(ip) => put(out, format_args!(" {}:{port}", Ip(*ip))),
-            None => put(out, format_args!(" :{port}")),
-        }
+}
+
+fn put_proof(out: &mut Vec<u8>, proof: &Proof) {
+    let Proof { role, key, nonce, server, signature } = proof;
+    put(out, format_args!("PROVE {} {key} {nonce} {} ", role.name(), Addr(*server)));
+    put_signature(out, signature);
+}
+
+fn put_outgoing(out: &mut Vec<u8>, signal: &Outgoing) {
+    let Outgoing { to, observed, signature, text } = signal;
+    match observed {
+        Some(token) => put(out, format_args!("SIGNAL {to} {token} ")),
+        None => put(out, format_args!("SIGNAL {to} - ")),
+    }
+    put_signature(out, signature);
+    put(out, format_args!(" {}", text.as_str()));
+}
+
+fn put_incoming(out: &mut Vec<u8>, signal: &Incoming) {
+    let Incoming { from, seen, observed, signature, text } = signal;
+    put(out, format_args!("SIGNAL {from} {} ", Addr(*seen)));
+    match observed {
+        Some(addr) => put(out, format_args!("{} ", Addr(*addr))),
+        None => put(out, format_args!("- ")),
+    }
+    put_signature(out, signature);
+    put(out, format_args!(" {}", text.as_str()));
+}
+
+fn put_ticket(out: &mut Vec<u8>, signed: &SignedTicket) {
+    let SignedTicket { ticket, caller_signature, callee_signature } = signed;
+    put(out, format_args!("RELAY {} ", Addr(ticket.server)));
+    for byte in ticket.session {
+        put(out, format_args!("{byte:02x}"));
+    }
+    put(out, format_args!(" {} {} ", ticket.caller, ticket.callee));
+    put_signature(out, caller_signature);
+    put(out, format_args!(" "));
+    put_signature(out, callee_signature);
+}
+
+fn put_signature(out: &mut Vec<u8>, signature: &Signature) {
+    put(out, format_args!("{}", STANDARD_NO_PAD.encode(signature)));
+}
+
+/// `IP:PORT`, `[IPV6]:PORT`; the text of an address that is signed, too.
+pub(crate) struct Addr(pub(crate) SocketAddr);
+
+impl fmt::Display for Addr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", Ip(self.0.ip()), self.0.port())
     }
 }
 

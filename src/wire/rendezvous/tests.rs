@@ -3,6 +3,14 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::identity::{Key, PublicKey};
+use crate::wire::proof::{Role, Ticket};
+
+/// A public key, a signature of zeros and an id as they stand on the wire.
+const KEY: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+const SIG: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const ID: &str = "21fe31dfa154a261626bf854046fd2271b7bed4b";
+const HEX: &str = "0123456789abcdef0123456789abcdef";
 
 fn request(text: &str) -> Option<Request> {
     Request::parse(text.as_bytes())
@@ -42,6 +50,96 @@ fn requests_stand_on_the_wire_as_in_pyp2p() {
         let request = request(text).unwrap_or_else(|| panic!("{text}"));
         assert_eq!(written(|out| request.write(out)), format!("{text}\r\n"));
     }
+}
+
+#[test]
+fn what_who_has_an_id_says_stands_on_the_wire_as_documented() {
+    let requests = [
+        format!("PROVE signal {KEY} {HEX} 192.0.2.1:8000 {SIG}"),
+        format!("PROVE relay {KEY} {HEX} [2001:db8::1]:8000 {SIG}"),
+        format!("OBSERVE {HEX}"),
+        format!("SIGNAL {ID} - {SIG} {{\"a\":1}}"),
+        format!("SIGNAL {ID} {HEX} {SIG} \"ä\""),
+        format!("RELAY 192.0.2.1:8000 {HEX} {KEY} {KEY} {SIG} {SIG}"),
+    ];
+    for text in requests {
+        let request = request(&text).unwrap_or_else(|| panic!("{text}"));
+        assert_eq!(written(|out| request.write(out)), format!("{text}\r\n"));
+    }
+    let replies = [
+        format!("HELLO p2poll 1 id nonce={HEX}"),
+        format!("PROVEN {ID}"),
+        "DENIED nonce".into(),
+        format!("SIGNALED {ID} STORED"),
+        format!("SIGNAL {KEY} 192.0.2.1:5 - {SIG} {{}}"),
+        format!("SIGNAL {KEY} [2001:db8::1]:5 192.0.2.1:6 {SIG} {{}}"),
+        "RELAYED 1073741824 7200 0".into(),
+        "REFUSED used".into(),
+    ];
+    for text in replies {
+        let reply = reply(&text).unwrap_or_else(|| panic!("{text}"));
+        assert_eq!(written(|out| reply.write(out)), format!("{text}\r\n"));
+        assert!(Reply::knows_verb(text.as_bytes()));
+    }
+}
+
+#[test]
+fn what_who_has_an_id_says_wrongly_is_none() {
+    let longest = "x".repeat(signal::MAX_TEXT);
+    assert!(request(&format!("SIGNAL {ID} - {SIG} {longest}")).is_some());
+    let (weak, key) = ("0".repeat(64), KEY);
+    let odd = SIG.replace('A', "B");
+    for line in [
+        format!("PROVE node {key} {HEX} 192.0.2.1:8000 {SIG}"),
+        format!("PROVE signal {weak} {HEX} 192.0.2.1:8000 {SIG}"),
+        format!("PROVE signal {key} 0 192.0.2.1:8000 {SIG}"),
+        format!("PROVE signal {key} {HEX} 192.0.2.1:0 {SIG}"),
+        format!("PROVE signal {key} {HEX} :8000 {SIG}"),
+        format!("PROVE signal {key} {HEX} 192.0.2.1:8000 {SIG}=="),
+        // The last character holds bits that belong to no byte.
+        format!("PROVE signal {key} {HEX} 192.0.2.1:8000 {odd}"),
+        format!("PROVE signal {key} {HEX} 192.0.2.1:8000"),
+        format!("OBSERVE {}", &HEX[1..]),
+        "OBSERVE 0123456789abcdef0123456789abcdeg".into(),
+        "OBSERVE".into(),
+        format!("SIGNAL {ID} {SIG} x"),
+        format!("SIGNAL {ID} 0 {SIG} x"),
+        format!("SIGNAL {ID} - {SIG}"),
+        format!("SIGNAL {ID} - {SIG} x y"),
+        format!("SIGNAL {ID} - {SIG} x\ty"),
+        format!("SIGNAL {ID} - {SIG} x{longest}"),
+        format!("SIGNAL {}0 - {SIG} x", &ID[2..]),
+        format!("RELAY 192.0.2.1:8000 {HEX} {key} {key} {SIG}"),
+        format!("RELAY {HEX} {key} {key} {SIG} {SIG}"),
+        format!("RELAY 192.0.2.1:8000 {HEX}00 {key} {key} {SIG} {SIG}"),
+    ] {
+        assert_eq!(request(&line), None, "{line}");
+    }
+    assert_eq!(Request::parse(b"SIGNAL 21fe31dfa154a261626bf854046fd2271b7bed4b - AA \xff"), None);
+    for line in [
+        "PROVEN",
+        "SIGNALED 21fe31dfa154a261626bf854046fd2271b7bed4b PERHAPS",
+        "SIGNAL",
+        "RELAYED 1 2",
+        "RELAYED -1 2 3",
+        "REFUSED",
+        "DENIED",
+    ] {
+        assert_eq!(reply(line), None, "{line}");
+        assert!(Reply::knows_verb(line.as_bytes()), "{line}");
+    }
+}
+
+/// A later version may have more reasons, and a hello more words.
+#[test]
+fn what_a_later_server_adds_is_passed_over() {
+    assert_eq!(reply("DENIED weather"), Some(Reply::Denied(Denial::Other)));
+    assert_eq!(reply("REFUSED weather"), Some(Reply::Refused(RelayRefusal::Other)));
+    let hello = Reply::Hello { features: Features::ID, nonce: None };
+    for text in ["HELLO p2poll 1 id nonce=", "HELLO p2poll 1 nonce=xyz id", "HELLO p2poll 2 id key=7"] {
+        assert_eq!(reply(text), Some(hello.clone()), "{text}");
+    }
+    assert_eq!(request("HELLO p2poll 1 id nonce=1"), Some(Request::Hello(Features::ID)));
 }
 
 #[test]
@@ -176,7 +274,7 @@ fn an_answer_gives_eight_observers_at_most() {
 /// pyp2p's server looks only at how a line begins: what ours adds must not begin like one of its own.
 #[test]
 fn an_old_server_takes_nothing_new_for_something_old() {
-    for verb in ["HELLO", "WHOAMI", "PING", "OBSERVERS", "PROBE"] {
+    for verb in ["HELLO", "WHOAMI", "PING", "OBSERVERS", "PROBE", "PROVE", "OBSERVE", "SIGNAL", "RELAY"] {
         for old in
             ["BOOTSTRAP", "PASSIVE", "SIMULTANEOUS", "SOURCE TCP", "CANDIDATE", "ACCEPT", "CLEAR", "QUIT"]
         {
@@ -241,6 +339,66 @@ fn features() -> impl Strategy<Value = Features> {
     (0..=Features::ALL.0).prop_map(Features)
 }
 
+fn hex_tokens() -> impl Strategy<Value = Token> {
+    "[0-9a-f]{32}".prop_map(|text| Token::new(text.as_bytes()).unwrap())
+}
+
+fn addrs() -> impl Strategy<Value = SocketAddr> {
+    (ips(), 1..=u16::MAX).prop_map(|(ip, port)| SocketAddr::new(ip, port))
+}
+
+fn keys() -> impl Strategy<Value = PublicKey> {
+    (1..9u8).prop_map(|number| Key::from_seed(&[number; 32]).public())
+}
+
+fn ids() -> impl Strategy<Value = NodeId> {
+    any::<[u8; 20]>().prop_map(NodeId::from_bytes)
+}
+
+fn signatures() -> impl Strategy<Value = Signature> {
+    any::<[[u8; 32]; 2]>().prop_map(|halves| std::array::from_fn(|n| halves[n / 32][n % 32]))
+}
+
+fn texts() -> impl Strategy<Value = SignalText> {
+    "[!-~äß\u{1F600}]{1,700}".prop_map(|text| SignalText::new(&text).unwrap())
+}
+
+fn proofs() -> impl Strategy<Value = Request> {
+    (0..2usize, keys(), hex_tokens(), addrs(), signatures()).prop_map(
+        |(role, key, nonce, server, signature)| {
+            Request::Prove(Box::new(Proof { role: Role::ALL[role], key, nonce, server, signature }))
+        },
+    )
+}
+
+fn tickets() -> impl Strategy<Value = Request> {
+    (addrs(), any::<[u8; 16]>(), keys(), keys(), signatures(), signatures()).prop_map(
+        |(server, session, caller, callee, first, second)| {
+            Ticket { server, session, caller, callee }.request(first, second)
+        },
+    )
+}
+
+fn outgoing() -> impl Strategy<Value = Request> {
+    (ids(), proptest::option::of(hex_tokens()), signatures(), texts()).prop_map(
+        |(to, observed, signature, text)| {
+            Request::Signal(Box::new(Outgoing { to, observed, signature, text }))
+        },
+    )
+}
+
+fn incoming() -> impl Strategy<Value = Reply> {
+    (keys(), addrs(), proptest::option::of(addrs()), signatures(), texts()).prop_map(
+        |(from, seen, observed, signature, text)| {
+            Reply::Signal(Box::new(Incoming { from, seen, observed, signature, text }))
+        },
+    )
+}
+
+fn relay_limits() -> impl Strategy<Value = RelayLimits> {
+    any::<[u64; 3]>().prop_map(|[bytes, seconds, rate]| RelayLimits { bytes, seconds, rate })
+}
+
 fn requests() -> impl Strategy<Value = Request> {
     prop_oneof![
         features().prop_map(Request::Hello),
@@ -258,6 +416,10 @@ fn requests() -> impl Strategy<Value = Request> {
             ports,
             ntp: Ntp(ntp)
         }),
+        proofs(),
+        hex_tokens().prop_map(Request::Observe),
+        outgoing(),
+        tickets(),
         Just(Request::Clear),
         Just(Request::Quit),
     ]
@@ -271,7 +433,15 @@ fn nodes() -> impl Strategy<Value = Vec<Listed>> {
 
 fn replies() -> impl Strategy<Value = Reply> {
     prop_oneof![
-        features().prop_map(Reply::Hello),
+        (features(), proptest::option::of(hex_tokens()))
+            .prop_map(|(features, nonce)| Reply::Hello { features, nonce }),
+        ids().prop_map(Reply::Proven),
+        (0..Denial::ALL.len()).prop_map(|which| Reply::Denied(Denial::ALL[which])),
+        (ids(), 0..Delivery::ALL.len())
+            .prop_map(|(to, which)| Reply::Signaled { to, outcome: Delivery::ALL[which] }),
+        incoming(),
+        relay_limits().prop_map(Reply::Relayed),
+        (0..RelayRefusal::ALL.len()).prop_map(|which| Reply::Refused(RelayRefusal::ALL[which])),
         (ips(), 1..=u16::MAX).prop_map(|(ip, port)| Reply::Seen(SocketAddr::new(ip, port))),
         tokens().prop_map(Reply::Pong),
         observers().prop_map(Reply::Observers),
@@ -293,7 +463,7 @@ fn replies() -> impl Strategy<Value = Reply> {
 
 /// Words of the protocol in any order: nearer to the edges than random bytes get.
 fn near_misses() -> impl Strategy<Value = Vec<u8>> {
-    let words = "(NODES|EMPTY|p:1\\.2\\.3\\.4:5|p\\+:\\[::1\\]:|BOOTSTRAP|FIGHT|ACCEPT|TCP|1\\.2\\.3\\.4|\\[|[0-9]{1,22}|1\\.|\\.5|HELLO|p2poll|PING|SEEN|READY|PASSIVE|SOURCE|OBSERVERS|PROBED?|:[0-9]{1,6}|NONE|YES| |\r)";
+    let words = "(NODES|EMPTY|p:1\\.2\\.3\\.4:5|p\\+:\\[::1\\]:|BOOTSTRAP|FIGHT|ACCEPT|TCP|1\\.2\\.3\\.4|\\[|[0-9]{1,22}|1\\.|\\.5|HELLO|p2poll|PING|SEEN|READY|PASSIVE|SOURCE|OBSERVERS|PROBED?|:[0-9]{1,6}|NONE|YES|PROVE|signal|SIGNAL(ED)?|RELAY(ED)?|nonce=|-|[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|A{86}| |\r)";
     proptest::collection::vec(words.prop_map(String::into_bytes), 0..12).prop_map(|words| words.join(&b' '))
 }
 

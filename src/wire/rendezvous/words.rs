@@ -2,7 +2,16 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Features, Listed, MAX_NODES, MAX_OBSERVERS, MAX_PORTS, Observer, Ports, Token};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+
+use super::{
+    Features, Incoming, Listed, MAX_NODES, MAX_OBSERVERS, MAX_PORTS, MAX_TOKEN, NONCE, Observer, Outgoing,
+    Ports, SignalText, Token,
+};
+use crate::identity::{NodeId, PublicKey, Signature};
+use crate::wire::proof::{Proof, Role, SignedTicket, Ticket};
+use crate::wire::relay::RelayLimits;
 
 /// The words of a line, and what a word can mean.
 pub(super) struct Words<'a>(&'a [u8]);
@@ -71,11 +80,18 @@ impl<'a> Words<'a> {
         Some((ip, ports))
     }
 
-    /// `p2poll VERSION feature ...`
-    pub(super) fn hello(&mut self) -> Option<Features> {
+    /// `p2poll VERSION feature ...`, and among those `nonce=NONCE`.
+    pub(super) fn hello(&mut self) -> Option<(Features, Option<Token>)> {
         self.expect("p2poll")?;
         (number(self.next()?)? >= 1).then_some(())?;
-        Some(self.by_ref().fold(Features::NONE, |sum, word| Features(sum.0 | Features::named(word).0)))
+        let (mut features, mut nonce) = (Features::NONE, None);
+        for word in self.by_ref() {
+            match word.strip_prefix(NONCE.as_bytes()) {
+                Some(word) => nonce = hex_token(word),
+                None => features.0 |= Features::named(word).0,
+            }
+        }
+        Some((features, nonce))
     }
 
     pub(super) fn nodes(&mut self) -> Option<Vec<Listed>> {
@@ -94,6 +110,88 @@ impl<'a> Words<'a> {
 
     pub(super) fn nonce(&mut self) -> Option<Token> {
         Token::new(self.next()?).filter(Token::is_nonce)
+    }
+
+    /// 32 hexadecimal digits, as they are.
+    pub(super) fn key_token(&mut self) -> Option<Token> {
+        hex_token(self.next()?)
+    }
+
+    pub(super) fn hex<const N: usize>(&mut self) -> Option<[u8; N]> {
+        bytes_of_hex(self.next()?)
+    }
+
+    /// `ROLE PUBKEY NONCE SERVERADDR SIG`
+    pub(super) fn proof(&mut self) -> Option<Proof> {
+        Some(Proof {
+            role: Role::named(self.next()?)?,
+            key: self.public_key()?,
+            nonce: self.key_token()?,
+            server: self.addr()?,
+            signature: self.signature()?,
+        })
+    }
+
+    /// `SERVERADDR SESSION CALLERKEY CALLEEKEY CALLERSIG CALLEESIG`
+    pub(super) fn ticket(&mut self) -> Option<SignedTicket> {
+        let ticket = Ticket {
+            server: self.addr()?,
+            session: self.hex()?,
+            caller: self.public_key()?,
+            callee: self.public_key()?,
+        };
+        Some(SignedTicket {
+            ticket,
+            caller_signature: self.signature()?,
+            callee_signature: self.signature()?,
+        })
+    }
+
+    /// `TOID TOKEN|- SIG TEXT`
+    pub(super) fn outgoing(&mut self) -> Option<Outgoing> {
+        Some(Outgoing {
+            to: NodeId::from_bytes(self.hex()?),
+            observed: self.unless_absent(hex_token)?,
+            signature: self.signature()?,
+            text: SignalText::parse(self.next()?)?,
+        })
+    }
+
+    /// `PUBKEY SEENADDR OBSERVEDADDR|- SIG TEXT`
+    pub(super) fn incoming(&mut self) -> Option<Incoming> {
+        Some(Incoming {
+            from: self.public_key()?,
+            seen: self.addr()?,
+            observed: self.unless_absent(addr)?,
+            signature: self.signature()?,
+            text: SignalText::parse(self.next()?)?,
+        })
+    }
+
+    /// `BYTES SECONDS RATE`
+    pub(super) fn relay_limits(&mut self) -> Option<RelayLimits> {
+        let (bytes, seconds) = (number(self.next()?)?, number(self.next()?)?);
+        Some(RelayLimits { bytes, seconds, rate: number(self.next()?)? })
+    }
+
+    fn addr(&mut self) -> Option<SocketAddr> {
+        addr(self.next()?)
+    }
+
+    fn public_key(&mut self) -> Option<PublicKey> {
+        PublicKey::from_bytes(&self.hex()?)
+    }
+
+    fn signature(&mut self) -> Option<Signature> {
+        STANDARD_NO_PAD.decode(self.next()?).ok()?.try_into().ok()
+    }
+
+    /// `-` stands for nothing.
+    fn unless_absent<T>(&mut self, read: impl Fn(&[u8]) -> Option<T>) -> Option<Option<T>> {
+        match self.next()? {
+            b"-" => Some(None),
+            word => read(word).map(Some),
+        }
     }
 
     pub(super) fn observers(&mut self) -> Option<Vec<Observer>> {
@@ -137,6 +235,30 @@ fn listed(word: &[u8]) -> Option<Option<Listed>> {
     let (ip, port) = (parse_ip(&rest[..colon])?, number(&rest[colon + 1..])?);
     let port = u16::try_from(port).ok().filter(|&port| port != 0);
     Some(port.map(|port| Listed { addr: SocketAddr::new(ip, port), newer }))
+}
+
+fn hex_token(word: &[u8]) -> Option<Token> {
+    Token::new(word)
+        .filter(|token| word.len() == MAX_TOKEN && token.as_bytes().iter().all(u8::is_ascii_hexdigit))
+}
+
+/// Two digits for each byte, and as many bytes as there are to be.
+fn bytes_of_hex<const N: usize>(word: &[u8]) -> Option<[u8; N]> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let mut bytes = [0; N];
+    (word.len() == 2 * N).then_some(())?;
+    for (byte, pair) in bytes.iter_mut().zip(word.chunks_exact(2)) {
+        let &[high, low] = pair else { return None };
+        // Two digits make a byte.
+        *byte = (digit(high)? << 4 | digit(low)?) as u8;
+    }
+    Some(bytes)
+}
+
+/// `IP:PORT`, `[IPV6]:PORT`.
+fn addr(word: &[u8]) -> Option<SocketAddr> {
+    let Observer { ip, port } = observer(word)?;
+    Some(SocketAddr::new(ip?, port))
 }
 
 /// `IP:PORT`, `[IPV6]:PORT`, `:PORT`.

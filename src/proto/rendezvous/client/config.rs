@@ -1,13 +1,20 @@
 //! When a client does what.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::identity::Key;
+use crate::wire::proof::Role;
 use crate::wire::rendezvous::Features;
 
 /// When a client does what. The defaults are pyp2p's where it has them.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientConfig {
-    /// Extensions that are offered; with none there is no `HELLO`. Default: all.
+    /// Proven to the server in each session, which then is kept. Default: none.
+    pub(crate) key: Option<Arc<Key>>,
+    /// What the key is proven for. Default: to take and send signals.
+    pub(crate) role: Role,
+    /// Extensions that are offered, those for who has a key only with one; with none there is no `HELLO`. Default: all.
     pub(crate) features: Features,
     /// Ask for nodes so often, while some are wanted. Default 30 min.
     pub(crate) bootstrap_every: Duration,
@@ -37,6 +44,8 @@ impl Default for ClientConfig {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self {
+            key: None,
+            role: Role::Signal,
             features: Features::ALL,
             bootstrap_every: seconds(30 * 60),
             bootstrap_soonest: seconds(10),

@@ -7,6 +7,7 @@
 //! A server that is away, slow or talks nonsense costs a `Down` event and a growing pause, nothing else.
 
 mod config;
+mod identity;
 mod pace;
 #[cfg(test)]
 mod tests;
@@ -16,10 +17,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::session::{Answer, Session};
+use crate::identity::NodeId;
 use crate::random::Random;
 use crate::time::{Instant, soonest};
-use crate::wire::rendezvous::{Features, Listed, Ntp, Ports, Reply, Request, Token, Verdict};
+use crate::wire::proof::Denial;
+use crate::wire::rendezvous::{Features, Incoming, Listed, Ntp, Ports, Reply, Request, Token, Verdict};
 pub(crate) use config::ClientConfig;
+pub(crate) use identity::Outcome;
+pub(super) use identity::Standing;
 use pace::Pace;
 
 /// What a node registers as.
@@ -76,6 +81,18 @@ pub(crate) enum ClientEvent {
         port: u16,
         verdict: Option<Verdict>,
     },
+    /// The server knows who we are, and sends us what is said to us.
+    Proven,
+    /// The server does not take our proof; everything else goes on.
+    Denied(Denial),
+    /// The answer to `signal`.
+    Signaled {
+        to: NodeId,
+        outcome: Outcome,
+    },
+    /// A node says something. The server has seen the proof of its key; whether the signature is of that key is for the
+    /// taker of this event to check.
+    Signal(Box<Incoming>),
     /// The answer to a bootstrap; empty when it knows nobody.
     Nodes(Vec<Listed>),
     /// The server has read our registration.
@@ -203,8 +220,9 @@ impl Client {
         }
         let mut session = Session::new(local, server, now, now + self.config.ping_every);
         if !self.leaving {
-            if self.config.features != Features::NONE {
-                Request::Hello(self.config.features).write(&mut self.out);
+            let offered = self.offered();
+            if offered != Features::NONE {
+                Request::Hello(offered).write(&mut self.out);
             }
             session.ask_source(Answer::Greeting, now + self.config.answer_within, &mut self.out);
         }
@@ -417,6 +435,11 @@ impl Client {
                 let observers = self.session().map(|session| session.observers(&named));
                 self.emit(ClientEvent::Observers(observers.unwrap_or_default()));
             }
+            (Answer::Proof, Reply::Proven(id)) => self.proven(id, now),
+            (Answer::Proof, Reply::Denied(why)) => self.denied(why),
+            (Answer::Signaled(to), Reply::Signaled { outcome, .. }) => {
+                self.emit(ClientEvent::Signaled { to, outcome: Outcome::Told(outcome) });
+            }
             (Answer::Listed, Reply::Full) => self.refused(now),
             (Answer::Listed | Answer::Registered, _) => self.advertised(now),
             (Answer::Nodes, Reply::Nodes(nodes)) => self.nodes(nodes, now),
@@ -436,9 +459,12 @@ impl Client {
         let waits = self.waits_for_punch();
         let State::Open(session) = &mut self.state else { return };
         let event = match reply {
-            Reply::Hello(features) if self.config.features != Features::NONE && session.kind.is_none() => {
-                return self.hello(features, now);
+            Reply::Hello { features, nonce }
+                if self.config.features != Features::NONE && session.kind.is_none() =>
+            {
+                return self.hello(features, nonce, now);
             }
+            Reply::Signal(signal) if session.standing == Standing::Proven => ClientEvent::Signal(signal),
             Reply::Probed { .. } if session.probed_late() => return,
             Reply::Challenge { ip, ports } if waits => ClientEvent::Challenge { ip, ports },
             Reply::Reconnect if waits => ClientEvent::Reconnect,
@@ -457,13 +483,15 @@ impl Client {
         self.emit(event);
     }
 
-    fn hello(&mut self, features: Features, now: Instant) {
-        let until = now + self.config.answer_within;
+    fn hello(&mut self, features: Features, nonce: Option<Token>, now: Instant) {
+        let (until, offered) = (now + self.config.answer_within, self.offered());
         let State::Open(session) = &mut self.state else { return };
         session.greeted(now);
         session.kind = Some(ServerKind::P2poll);
-        session.features = features.and(self.config.features);
+        session.features = features.and(offered);
         self.stays = true;
+        self.prove(nonce, now);
+        let State::Open(session) = &mut self.state else { return };
         if session.features.has(Features::SEEN) {
             session.pinged_at = Some(now);
             session.ask(&Request::Whoami, Answer::Seen, until, &mut self.out);
@@ -547,9 +575,10 @@ impl Client {
 
     fn has_work(&self, now: Instant) -> bool {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let stays = self.stays && (self.advert.is_some() || self.pace.wanted > 0 || self.curious);
+        let curious = self.curious || self.config.key.is_some();
+        let stays = self.stays && (self.advert.is_some() || self.pace.wanted > 0 || curious);
         stays
-            || self.curious && !self.met
+            || curious && !self.met
             || self.stale
             || !self.asked.is_empty()
             || due(self.advertise_at)
@@ -648,6 +677,7 @@ impl Client {
 
     /// What lasts by the connection is gone with it.
     fn session_over(&mut self) {
+        self.lose_signals();
         let Some(session) = self.session() else { return };
         if session.features.has(Features::LISTED) || self.waits_for_punch() {
             self.registered = None;

@@ -1,0 +1,209 @@
+//! Clients that have proven who they are, what they say to each other, and how they are relayed.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::super::mailbox::Sender;
+use super::super::relays::{Joined, Session, Side};
+use super::{ClientId, Server, ServerAction};
+use crate::address::canonical;
+use crate::identity::{NodeId, PublicKey};
+use crate::random::Random;
+use crate::time::Instant;
+use crate::wire::proof::{Denial, Proof, Role, SignedTicket};
+use crate::wire::relay::RelayRefusal;
+use crate::wire::rendezvous::{Delivery, Features, Incoming, Outgoing, Reply, Token};
+
+/// What a client's signals are counted over.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// The nonce of a connection. There is one for each, good for one proof, so that a proof can not be made beforehand, nor shown
+/// twice; and so a connection costs one proof's arithmetic at most.
+#[derive(Debug)]
+pub(super) enum Nonce {
+    Unsaid,
+    Said(Token),
+    Spent,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug)]
+pub(super) struct Proven {
+    pub(super) role: Role,
+    key: PublicKey,
+    pub(super) id: NodeId,
+    /// Signals since then.
+    signals: u32,
+    since: Instant,
+}
+
+impl Nonce {
+    /// What to say in answer to a `HELLO`.
+    pub(super) fn say(&mut self, random: &mut Random) -> Option<Token> {
+        if matches!(self, Self::Unsaid) {
+            *self = Self::Said(Token::nonce(random));
+        }
+        match self {
+            Self::Said(nonce) => Some(*nonce),
+            Self::Unsaid | Self::Spent => None,
+        }
+    }
+
+    fn spend(&mut self) -> Option<Token> {
+        match std::mem::replace(self, Self::Spent) {
+            Self::Said(nonce) => Some(nonce),
+            Self::Unsaid | Self::Spent => None,
+        }
+    }
+}
+
+impl Proven {
+    /// Whether one more signal is allowed in this minute.
+    fn take_allowance(&mut self, limit: u32, now: Instant) -> bool {
+        if self.since + WINDOW <= now {
+            (self.since, self.signals) = (now, 0);
+        }
+        self.signals = self.signals.saturating_add(1);
+        self.signals <= limit
+    }
+}
+
+impl Server {
+    pub(super) fn prove(&mut self, client: ClientId, proof: &Proof, now: Instant, reply: &mut Vec<u8>) {
+        match self.check_proof(client, proof, now) {
+            Ok(id) => {
+                Reply::Proven(id).write(reply);
+                if proof.role == Role::Signal {
+                    self.mailbox.collect(id, &self.limits, now, reply);
+                }
+            }
+            Err(why) => Reply::Denied(why).write(reply),
+        }
+    }
+
+    /// From where somebody asks is remembered under a name of his choice.
+    pub(super) fn observe(&mut self, client: ClientId, token: Token, now: Instant, reply: &mut Vec<u8>) {
+        let Some(state) = self.clients.get(&client) else { return };
+        if self.limits.features.has(Features::OBSERVE) {
+            let addr = SocketAddr::new(state.ip, state.port);
+            self.observations.remember(token, addr, &self.limits, now);
+            Reply::Seen(addr).write(reply);
+        }
+    }
+
+    pub(super) fn signal(&mut self, client: ClientId, signal: Outgoing, now: Instant, reply: &mut Vec<u8>) {
+        let to = signal.to;
+        let outcome = self.pass_on(client, signal, now).unwrap_or(Delivery::Busy);
+        Reply::Signaled { to, outcome }.write(reply);
+    }
+
+    pub(super) fn relay(
+        &mut self,
+        client: ClientId,
+        signed: &SignedTicket,
+        now: Instant,
+        reply: &mut Vec<u8>,
+    ) {
+        match self.join(client, signed, now) {
+            Ok(Joined::Waits) => {}
+            Ok(Joined::With(other)) => self.splice(client, other, reply),
+            Err(why) => Reply::Refused(why).write(reply),
+        }
+    }
+
+    /// The connection's nonce is used up, whatever comes of it.
+    fn check_proof(&mut self, client: ClientId, proof: &Proof, now: Instant) -> Result<NodeId, Denial> {
+        let state = self.clients.get_mut(&client).ok_or(Denial::Nonce)?;
+        let nonce = state.nonce.spend().ok_or(Denial::Nonce)?;
+        if !self.is_here(client, proof.server) {
+            return Err(Denial::Address);
+        }
+        if !proof.holds(&nonce) {
+            return Err(Denial::Signature);
+        }
+        let (role, key, id) = (proof.role, proof.key, proof.key.id());
+        if role == Role::Signal && !self.identities.claim(id, client, self.limits.identities) {
+            return Err(Denial::Full);
+        }
+        if let Some(state) = self.clients.get_mut(&client) {
+            state.proven = Some(Box::new(Proven { role, key, id, signals: 0, since: now }));
+        }
+        Ok(id)
+    }
+
+    /// Whether this server is at the address that a client says it has dialled. Another server, which is shown something
+    /// that was signed for itself, can not show it here.
+    fn is_here(&self, client: ClientId, dialled: SocketAddr) -> bool {
+        let same = |here: SocketAddr| {
+            let (here, dialled) = (canonical(here), canonical(dialled));
+            here.ip() == dialled.ip() && here.port() == dialled.port()
+        };
+        self.clients.get(&client).is_some_and(|state| same(state.local))
+            || self.limits.public_addresses.iter().any(|&public| same(public))
+    }
+
+    /// `None` when the sender may not say anything now.
+    fn pass_on(&mut self, client: ClientId, signal: Outgoing, now: Instant) -> Option<Delivery> {
+        let state = self.clients.get_mut(&client)?;
+        let proven = state.proven.as_mut().filter(|proven| proven.role == Role::Signal)?;
+        if !proven.take_allowance(self.limits.signals_a_minute, now) {
+            return None;
+        }
+        let (from, sender) = (proven.key, Sender { id: proven.id, ip: state.ip });
+        let seen = SocketAddr::new(state.ip, state.port);
+        let Outgoing { to, observed, signature, text } = signal;
+        let observed = observed.and_then(|token| self.observations.find(sender.ip, token, &self.limits, now));
+        let mut line = Vec::new();
+        Reply::Signal(Box::new(Incoming { from, seen, observed, signature, text })).write(&mut line);
+        if let Some(recipient) = self.identities.connection(to) {
+            return self.send(recipient, line).then_some(Delivery::Delivered);
+        }
+        let stored = self.mailbox.store(to, sender, line, &self.limits, now);
+        Some(if stored { Delivery::Stored } else { Delivery::Full })
+    }
+
+    /// A connection has one try: its proof is used up, whatever comes of it, so that the arithmetic of two more signatures is
+    /// all that it can cost.
+    fn join(
+        &mut self,
+        client: ClientId,
+        signed: &SignedTicket,
+        now: Instant,
+    ) -> Result<Joined, RelayRefusal> {
+        let ticket = &signed.ticket;
+        if !self.limits.features.has(Features::RELAY) {
+            return Err(RelayRefusal::Off);
+        }
+        let state = self.clients.get_mut(&client).ok_or(RelayRefusal::Proof)?;
+        let proven = state.proven.take_if(|proven| proven.role == Role::Relay).ok_or(RelayRefusal::Proof)?;
+        let side = match proven.key {
+            key if key == ticket.caller => Side::Caller,
+            key if key == ticket.callee => Side::Callee,
+            _ => return Err(RelayRefusal::Proof),
+        };
+        let ip = state.ip;
+        if !self.is_here(client, ticket.server) || !signed.holds() {
+            return Err(RelayRefusal::Ticket);
+        }
+        // Two more actions follow a pair.
+        if self.actions.len().saturating_add(2) > self.limits.actions {
+            return Err(RelayRefusal::Full);
+        }
+        let session =
+            Session { number: ticket.session, caller: ticket.caller.id(), callee: ticket.callee.id() };
+        self.relays.join((client, ip), (session, side), &self.limits, now)
+    }
+
+    fn splice(&mut self, client: ClientId, other: ClientId, reply: &mut Vec<u8>) {
+        let line = Reply::Relayed(self.limits.relay);
+        self.tell(other, &line);
+        line.write(reply);
+        for half in [client, other] {
+            if let Some(state) = self.clients.get_mut(&half) {
+                state.is_spliced = true;
+                self.idle.set(half, &mut state.due, None);
+            }
+        }
+        self.actions.push_back(ServerAction::Splice { a: other, b: client });
+    }
+}
