@@ -7,6 +7,7 @@ pub(crate) mod dial;
 pub(crate) mod duplicates;
 pub(crate) mod handshake;
 pub(crate) mod household;
+pub(crate) mod ladder;
 pub(crate) mod link;
 pub(crate) mod mapping;
 pub(crate) mod nat;

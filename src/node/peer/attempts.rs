@@ -151,7 +151,13 @@ impl Node {
         *last += 1;
         let serial = *last;
         let phase = match target.clone() {
-            HostPort::Address(addr) => self.dialling(vec![addr], now),
+            HostPort::Address(addr) => {
+                let mut addresses = vec![addr];
+                if let Purpose::Server(place) = purpose {
+                    self.allow_guest(place, &mut addresses, now);
+                }
+                self.dialling(addresses, now)
+            }
             HostPort::Name { host, port } => {
                 let name = (host, port);
                 self.look_up(&name);
@@ -210,6 +216,9 @@ impl Node {
                     self.attempts.open.remove(&serial);
                     self.handle_static_resolved(peer, &addresses, now);
                     return;
+                }
+                if let Purpose::Server(place) = purpose {
+                    self.allow_guest(place, &mut addresses, now);
                 }
                 let phase = self.dialling(addresses, now);
                 if let Some(attempt) = self.attempts.open.get_mut(&serial) {

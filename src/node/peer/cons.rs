@@ -37,9 +37,9 @@ impl Node {
     fn next_checked_line(&mut self, id: ConId, now: Instant) -> Option<Line> {
         loop {
             let line = self.next_link_line(id, now)?;
-            match &mut self.duplicates {
-                Some(duplicates) if duplicates.is_duplicate(line.as_bytes(), now) => {}
-                _ => return Some(line),
+            let duplicates = self.duplicates.as_mut();
+            if !duplicates.is_some_and(|duplicates| duplicates.is_duplicate(line.as_bytes(), now)) {
+                return Some(line);
             }
         }
     }

@@ -158,6 +158,7 @@ impl Node {
             secret[8..].copy_from_slice(&random.next_u64().to_le_bytes());
             Duplicates::new(duplicates.capacity, duplicates.window, secret)
         });
+        let links = Links::new(&config, &mut random);
         let mut node = Self {
             streams: Streams::new(net, config.streams),
             shown: Vec::new(),
@@ -172,12 +173,12 @@ impl Node {
             }),
             duplicates,
             attempts: Attempts::new(net),
-            servers: Servers::new(&config, &mut random, now)?,
+            servers: Servers::new(&config, links.key.as_ref(), &mut random, now)?,
             network: Network::new(&config, &mut random, now)?,
             ends: AllEnds::default(),
             reaching: Reaching::new(&config, &mut random, now),
             strangers: Strangers::default(),
-            links: Links::new(&config, &mut random),
+            links,
             calls: Calls::new(net, &config, &mut random),
             listening: None,
             leaving: Leaving::No,
@@ -195,6 +196,7 @@ impl Node {
         self.tell_own();
         self.reaching.finder_mut().handle_listening(local, now);
         self.set_adverts(now);
+        self.refresh_unl();
     }
 
     /// Begins to leave: everything is closed in order, for a limited time.

@@ -149,6 +149,7 @@ impl Node {
         if let Some(picture) = self.reaching.finder.poll_change() {
             self.notes.push(Level::Info, || format!("reach: {picture}"));
             self.events.push(Event::Reach(picture));
+            self.refresh_unl();
         }
         self.reaching.due = self.reaching.next_timeout();
     }

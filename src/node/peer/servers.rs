@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use log::Level;
 
@@ -12,7 +13,9 @@ use crate::config::Config;
 use crate::error::{CloseReason, FailReason, StartError};
 use crate::event::{Event, RendezvousNews, ServerFault, ServerKind};
 use crate::id::ConId;
+use crate::identity::{Key, NodeId, Signature};
 use crate::node::streams::StreamFacts;
+use crate::proto::budget::Class;
 use crate::proto::peers::Source;
 use crate::proto::reach::{self, ServerUp};
 use crate::proto::rendezvous::client::{
@@ -20,8 +23,9 @@ use crate::proto::rendezvous::client::{
 };
 use crate::random::Random;
 use crate::time::{Instant, soonest};
+use crate::unl::Unl;
 use crate::wire::address::HostPort;
-use crate::wire::rendezvous::{Features, Listed, Token, Verdict};
+use crate::wire::rendezvous::{Delivery, Features, Listed, Token, Verdict};
 
 #[derive(Debug)]
 struct Server {
@@ -42,70 +46,209 @@ struct Server {
     /// Its end and ours of the connection, while or since there was one.
     ends: Option<(SocketAddr, SocketAddr)>,
     has_left: bool,
+    /// It is there only because a UNL names it.
+    is_guest: bool,
 }
 
-/// The servers in the order of the configuration.
+/// The servers in the order of the configuration, and behind them the guests.
 #[derive(Debug)]
-pub(super) struct Servers(Vec<Server>);
+pub(super) struct Servers {
+    all: Vec<Server>,
+    /// How the clients of guests are made.
+    config: ClientConfig,
+    max_guests: usize,
+}
 
 impl Servers {
-    pub(super) fn new(config: &Config, random: &mut Random, now: Instant) -> Result<Self, StartError> {
+    pub(super) fn new(
+        config: &Config,
+        key: Option<&Key>,
+        random: &mut Random,
+        now: Instant,
+    ) -> Result<Self, StartError> {
         let defaults = ClientConfig::default();
         let client_config = ClientConfig {
             bootstrap_every: config.bootstrap_interval,
             bootstrap_soonest: defaults.bootstrap_soonest.min(config.bootstrap_interval),
             advertise_every: config.advertise_interval,
             answer_within: config.answer_timeout,
+            key: key.cloned().map(Arc::new),
             ..defaults
         };
-        let server = |name: &String| {
-            let mut client = Client::new(client_config.clone(), random.fork());
-            // Every server tells something of how we can be reached.
-            client.set_curious(now);
-            Ok(Server {
-                name: name.as_str().into(),
-                target: parse(name)?,
-                client,
-                attempt: None,
-                stream: None,
-                ip: None,
-                seen: None,
-                endless: false,
-                nameless: false,
-                ends: None,
-                has_left: false,
-            })
-        };
-        Ok(Self(config.rendezvous.iter().map(server).collect::<Result<_, _>>()?))
+        let mut servers =
+            Self { all: Vec::new(), config: client_config, max_guests: config.links.max_guest_servers };
+        for name in &config.rendezvous {
+            let server = servers.server(name, parse(name)?, random, now);
+            servers.all.push(server);
+        }
+        Ok(servers)
+    }
+
+    fn server(&self, name: &str, target: HostPort, random: &mut Random, now: Instant) -> Server {
+        let mut client = Client::new(self.config.clone(), random.fork());
+        // Every server tells something of how we can be reached.
+        client.set_curious(now);
+        Server {
+            name: name.into(),
+            target,
+            client,
+            attempt: None,
+            stream: None,
+            ip: None,
+            seen: None,
+            endless: false,
+            nameless: false,
+            ends: None,
+            has_left: false,
+            is_guest: false,
+        }
     }
 
     pub(super) fn have_left(&self) -> bool {
-        self.0.iter().all(|server| server.has_left)
+        self.all.iter().all(|server| server.has_left || server.is_guest)
     }
 
     /// The addresses at which servers say that they see us: one for each at most.
     pub(super) fn seen(&self) -> Vec<SocketAddr> {
-        self.0.iter().filter_map(|server| server.seen).collect()
+        self.all.iter().filter(|server| !server.is_guest).filter_map(|server| server.seen).collect()
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.0.iter().fold(None, |earliest, server| soonest(earliest, server.client.poll_timeout()))
+        self.all.iter().fold(None, |earliest, server| soonest(earliest, server.client.poll_timeout()))
+    }
+}
+
+/// Calls through servers.
+impl Servers {
+    /// Whether it is one of our own choice.
+    pub(super) fn is_own(&self, place: usize) -> bool {
+        self.all.get(place).is_some_and(|server| !server.is_guest)
+    }
+
+    /// Its address, as it was dialled.
+    pub(super) fn addr_of(&self, place: usize) -> Option<SocketAddr> {
+        self.all.get(place)?.client.server_addr()
+    }
+
+    /// Our address, as it sees the connection that signals go over.
+    pub(super) fn seen_at(&self, place: usize) -> Option<SocketAddr> {
+        self.all.get(place)?.seen
+    }
+
+    /// How long it takes to the server and back.
+    pub(super) fn rtt_of(&self, place: usize) -> Option<Duration> {
+        self.all.get(place)?.client.rtt()
+    }
+
+    pub(super) fn relays(&self, place: usize) -> bool {
+        self.knows(place, Features::RELAY)
+    }
+
+    pub(super) fn observes(&self, place: usize) -> bool {
+        self.knows(place, Features::OBSERVE) && self.knows(place, Features::SIGNAL)
+    }
+
+    fn knows(&self, place: usize, feature: Features) -> bool {
+        self.all.get(place).is_some_and(|server| server.client.agreed().has(feature))
+    }
+
+    /// The names of those through which we take signals.
+    pub(super) fn signalling(&self) -> impl Iterator<Item = String> + '_ {
+        let takes = |server: &&Server| !server.is_guest && server.client.is_proven();
+        self.all.iter().filter(takes).map(|server| server.name.to_string())
+    }
+
+    /// The server of this name: one of ours, or a guest, who is let in if there is room.
+    fn named(&mut self, name: &str, random: &mut Random, now: Instant) -> Option<usize> {
+        let known = |server: &Server| *server.name == *name && !server.has_left;
+        if let Some(place) = self.all.iter().position(known) {
+            return Some(place);
+        }
+        let target = HostPort::parse(name).ok()?;
+        let mut guest = self.server(name, target, random, now);
+        guest.is_guest = true;
+        let free = self.all.iter().position(|server| server.is_guest && server.has_left);
+        let guests = self.all.iter().filter(|server| server.is_guest && !server.has_left).count();
+        match free {
+            _ if guests >= self.max_guests => None,
+            Some(place) => {
+                self.all[place] = guest;
+                Some(place)
+            }
+            None => {
+                self.all.push(guest);
+                Some(self.all.len() - 1)
+            }
+        }
+    }
+}
+
+/// Calls through servers.
+impl Node {
+    /// The servers through which this node can be called: those that it names, or else ours, as it may use the same.
+    pub(super) fn servers_of(&mut self, unl: &Unl, now: Instant) -> Vec<usize> {
+        if unl.servers().len() == 0 {
+            return (0..self.servers.all.len()).filter(|&place| self.servers.is_own(place)).collect();
+        }
+        let names: Vec<String> = unl.servers().map(str::to_owned).collect();
+        let random = &mut self.links.random;
+        let places: Vec<usize> =
+            names.iter().filter_map(|name| self.servers.named(name, random, now)).collect();
+        for &place in &places {
+            self.advance_server(place, now);
+        }
+        places
+    }
+
+    /// Whether a server takes it on.
+    pub(super) fn send_signal(
+        &mut self,
+        place: usize,
+        to: NodeId,
+        observed: Option<Token>,
+        signature: Signature,
+        text: &str,
+        now: Instant,
+    ) -> bool {
+        let Some(server) = self.servers.all.get_mut(place) else { return false };
+        let sent = server.client.signal(to, observed, signature, text, now);
+        self.advance_server(place, now);
+        sent
+    }
+
+    /// Guests whom no call needs any more are said goodbye to.
+    pub(super) fn release_guests(&mut self, now: Instant) {
+        for place in 0..self.servers.all.len() {
+            let server = &mut self.servers.all[place];
+            if server.is_guest && !server.has_left && !self.calls.needs(place) {
+                self.servers.all[place].client.leave(now);
+                self.advance_server(place, now);
+            }
+        }
+    }
+
+    /// What is to be dialled for a guest counts like what anybody else claims.
+    pub(super) fn allow_guest(&mut self, place: usize, addresses: &mut Vec<SocketAddr>, now: Instant) {
+        if !self.servers.is_own(place) {
+            let syns = self.config.links.max_claimed_syns;
+            addresses.retain(|&addr| self.calls.budget.take(addr, Class::Claimed, syns, now));
+        }
     }
 }
 
 impl Node {
     /// Asks all servers for nodes now.
     pub(crate) fn bootstrap(&mut self, now: Instant) {
-        for server in &mut self.servers.0 {
+        for server in &mut self.servers.all {
             server.client.bootstrap(now);
         }
     }
 
     /// Registers with all servers now.
     pub(crate) fn advertise(&mut self, now: Instant) {
-        for place in 0..self.servers.0.len() {
+        for place in 0..self.servers.all.len() {
             let advert = self.advert(place);
-            let client = &mut self.servers.0[place].client;
+            let client = &mut self.servers.all[place].client;
             client.set_advert(advert, now);
             client.advertise(now);
         }
@@ -113,23 +256,25 @@ impl Node {
 
     /// Says to all servers what there is to register by itself.
     pub(super) fn set_adverts(&mut self, now: Instant) {
-        for place in 0..self.servers.0.len() {
+        for place in 0..self.servers.all.len() {
             let advert = self.advert(place).filter(|_| self.config.advertise);
-            self.servers.0[place].client.set_advert(advert, now);
+            self.servers.all[place].client.set_advert(advert, now);
         }
     }
 
     /// Takes back all registrations.
     pub(super) fn leave_servers(&mut self, now: Instant) {
-        for server in &mut self.servers.0 {
+        for server in &mut self.servers.all {
             server.client.leave(now);
         }
     }
 
     pub(super) fn advance_servers(&mut self, now: Instant) {
-        let wanted = if self.config.bootstrap { self.network.peers.wanted() } else { 0 };
-        for place in 0..self.servers.0.len() {
-            let client = &mut self.servers.0[place].client;
+        let wanted_by_us = if self.config.bootstrap { self.network.peers.wanted() } else { 0 };
+        for place in 0..self.servers.all.len() {
+            let server = &mut self.servers.all[place];
+            let wanted = if server.is_guest { 0 } else { wanted_by_us };
+            let client = &mut server.client;
             client.set_wanted(wanted, now);
             client.handle_timeout(now);
             self.advance_server(place, now);
@@ -143,7 +288,7 @@ impl Node {
         facts: StreamFacts,
         now: Instant,
     ) {
-        let Some(server) = self.servers.0.get_mut(place) else { return };
+        let Some(server) = self.servers.all.get_mut(place) else { return };
         server.attempt = None;
         server.stream = Some(id);
         server.ip = Some(facts.peer.ip());
@@ -155,7 +300,7 @@ impl Node {
     }
 
     pub(super) fn handle_server_unreached(&mut self, place: usize, why: &FailReason, now: Instant) {
-        let Some(server) = self.servers.0.get_mut(place) else { return };
+        let Some(server) = self.servers.all.get_mut(place) else { return };
         server.attempt = None;
         server.nameless = matches!(why, FailReason::NoAddress(_));
         let name = &server.name;
@@ -167,7 +312,7 @@ impl Node {
     pub(super) fn handle_server_lines(&mut self, place: usize, id: ConId, now: Instant) {
         while let Some(line) = self.streams.next_line(id) {
             // A server that was hung up on has nothing to say any more.
-            if let Some(server) = self.servers.0.get_mut(place).filter(|server| server.stream == Some(id)) {
+            if let Some(server) = self.servers.all.get_mut(place).filter(|server| server.stream == Some(id)) {
                 server.client.handle_line(line.as_bytes(), now);
                 self.advance_server(place, now);
             }
@@ -175,7 +320,7 @@ impl Node {
     }
 
     pub(super) fn handle_server_gone(&mut self, place: usize, id: ConId, why: CloseReason, now: Instant) {
-        let Some(server) = self.servers.0.get_mut(place) else { return };
+        let Some(server) = self.servers.all.get_mut(place) else { return };
         if server.stream == Some(id) {
             server.stream = None;
             server.endless = why == CloseReason::LineTooLong;
@@ -186,23 +331,23 @@ impl Node {
 
     /// Carries out what a client wants and passes on what it tells.
     fn advance_server(&mut self, place: usize, now: Instant) {
-        while let Some(action) = self.servers.0[place].client.poll_action() {
+        while let Some(action) = self.servers.all[place].client.poll_action() {
             self.act_for_server(place, action, now);
         }
-        while let Some(event) = self.servers.0[place].client.poll_event() {
+        while let Some(event) = self.servers.all[place].client.poll_event() {
             self.handle_server_event(place, event, now);
         }
     }
 
     fn act_for_server(&mut self, place: usize, action: ClientAction, now: Instant) {
-        let server = &mut self.servers.0[place];
+        let server = &mut self.servers.all[place];
         match action {
             ClientAction::Dial => {
                 let target = server.target.clone();
                 let serial = self.begin_attempt(Purpose::Server(place), &target, now);
                 // It may have failed on the spot; then the client knows already.
                 if self.is_under_way(serial) {
-                    self.servers.0[place].attempt = Some(serial);
+                    self.servers.all[place].attempt = Some(serial);
                 }
             }
             ClientAction::Send(bytes) => {
@@ -233,7 +378,9 @@ impl Node {
                     client::ServerKind::P2poll => ServerKind::P2poll,
                     client::ServerKind::Pyp2p => ServerKind::Pyp2p,
                 };
-                if let Some((addr, local)) = self.servers.0[place].ends {
+                if let Some((addr, local)) = self.servers.all[place].ends
+                    && self.servers.is_own(place)
+                {
                     let (can_probe, observes) =
                         (features.has(Features::PROBE), features.has(Features::OBSERVERS));
                     let up = ServerUp { addr, local, kind, rtt, seen, can_probe, observes };
@@ -242,11 +389,44 @@ impl Node {
                 RendezvousNews::Up { kind, seen }
             }
             ClientEvent::Rtt(rtt) => {
-                self.reaching.finder_mut().handle_rtt(place, rtt);
+                if self.servers.is_own(place) {
+                    self.reaching.finder_mut().handle_rtt(place, rtt);
+                }
                 return;
             }
             ClientEvent::Observers(observers) => {
-                self.reaching.finder_mut().handle_observers(place, observers, now);
+                if self.servers.is_own(place) {
+                    self.reaching.finder_mut().handle_observers(place, observers, now);
+                }
+                return;
+            }
+            ClientEvent::Proven => {
+                self.handle_server_ready(place, now);
+                self.refresh_unl();
+                return;
+            }
+            ClientEvent::Denied(why) => {
+                let name = &self.servers.all[place].name;
+                self.notes.push(Level::Warn, || {
+                    format!("rendezvous server {name} does not take our proof: {why:?}")
+                });
+                self.handle_server_lost(place, now);
+                self.handle_server_lost(place, now);
+                return;
+            }
+            ClientEvent::Signaled { to, outcome } => {
+                let there = match outcome {
+                    client::Outcome::Told(Delivery::Delivered) => Some(true),
+                    client::Outcome::Told(Delivery::Stored) => Some(false),
+                    client::Outcome::Told(Delivery::Full | Delivery::Busy) => None,
+                    // That it is gone is told besides.
+                    client::Outcome::Lost => return,
+                };
+                self.handle_signaled(place, to, there, now);
+                return;
+            }
+            ClientEvent::Signal(incoming) => {
+                self.handle_signal(place, &incoming, now);
                 return;
             }
             ClientEvent::Probed { port, verdict } => {
@@ -263,18 +443,18 @@ impl Node {
             ClientEvent::Refused => RendezvousNews::Refused,
             ClientEvent::Down { why, retry_in } => {
                 self.expect_no_probe(place, now);
-                self.reaching.finder_mut().handle_server_down(place, now);
-                RendezvousNews::Down { why: fault(why, &self.servers.0[place]), retry_in }
+                if self.servers.is_own(place) {
+                    self.reaching.finder_mut().handle_server_down(place, now);
+                }
+                self.handle_server_lost(place, now);
+                self.refresh_unl();
+                RendezvousNews::Down { why: fault(why, &self.servers.all[place]), retry_in }
             }
             ClientEvent::Left => {
-                self.servers.0[place].has_left = true;
+                self.servers.all[place].has_left = true;
                 return;
             }
             // Nobody has a key that a client is given, yet.
-            ClientEvent::Proven
-            | ClientEvent::Denied(_)
-            | ClientEvent::Signaled { .. }
-            | ClientEvent::Signal(_) => return,
             // Punching is not built yet: nobody asks for these, and what comes unasked is left alone.
             ClientEvent::Remote { .. }
             | ClientEvent::PredictionSet
@@ -282,7 +462,11 @@ impl Node {
             | ClientEvent::Fight { .. }
             | ClientEvent::Reconnect => return,
         };
-        let server = Arc::clone(&self.servers.0[place].name);
+        let server = Arc::clone(&self.servers.all[place].name);
+        if !self.servers.is_own(place) {
+            self.notes.push(Level::Debug, || format!("rendezvous server {server}, a guest, {news}"));
+            return;
+        }
         self.notes.push(Level::Info, || format!("rendezvous server {server} {news}"));
         self.events.push(Event::Rendezvous { server, news });
     }
@@ -290,12 +474,12 @@ impl Node {
     /// The server sees us at this address: with our listening port it is ours, and no peer's.
     fn learn_seen(&mut self, place: usize, seen: Option<SocketAddr>) {
         let port = self.listening.map(|listening| listening.port());
-        self.servers.0[place].seen = seen.zip(port).map(|(seen, port)| SocketAddr::new(seen.ip(), port));
+        self.servers.all[place].seen = seen.zip(port).map(|(seen, port)| SocketAddr::new(seen.ip(), port));
         self.tell_own();
     }
 
     fn learn_nodes(&mut self, place: usize, nodes: &[Listed], now: Instant) -> usize {
-        let Some(server) = self.servers.0[place].ip else { return 0 };
+        let Some(server) = self.servers.all[place].ip else { return 0 };
         for node in nodes {
             let source = Source::Rendezvous { newer: node.newer, server };
             self.network.peers.handle_learned(node.addr, source, now);
@@ -311,7 +495,7 @@ impl Node {
         nonce: Token,
         now: Instant,
     ) -> Option<IpAddr> {
-        let server = self.servers.0.get_mut(place)?;
+        let server = self.servers.all.get_mut(place)?;
         let asked = server.client.probe(port, nonce, now);
         let ip = server.ip.filter(|_| asked);
         self.advance_server(place, now);
@@ -320,7 +504,7 @@ impl Node {
 
     /// Its connection has a local end that is no more, which neither end would notice for long.
     pub(super) fn reconnect_server(&mut self, place: usize, now: Instant) {
-        let Some(server) = self.servers.0.get_mut(place) else { return };
+        let Some(server) = self.servers.all.get_mut(place) else { return };
         if let Some(id) = server.stream.take() {
             self.streams.abandon(id);
             server.client.handle_disconnected(now);
@@ -329,6 +513,9 @@ impl Node {
     }
 
     fn advert(&self, place: usize) -> Option<Advert> {
+        if !self.servers.is_own(place) {
+            return None;
+        }
         let port = self.reaching.finder().advertised_port(place)?;
         let max_inbound = u32::try_from(self.config.max_inbound).unwrap_or(u32::MAX);
         Some(Advert { kind: AdvertKind::Passive, port, max_inbound })

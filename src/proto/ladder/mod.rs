@@ -242,7 +242,11 @@ impl Ladder {
             for rung in Rung::ALL {
                 let why = match rung {
                     Rung::Reverse | Rung::Punch | Rung::Relay if self.answered.is_none() => {
-                        if absent { RungFault::Absent } else { RungFault::NoAnswer }
+                        if absent {
+                            RungFault::Absent
+                        } else {
+                            RungFault::NoAnswer
+                        }
                     }
                     _ => RungFault::TimedOut,
                 };

@@ -146,7 +146,11 @@ impl Node {
         }
         let Some(callee) = self.calls.callee(id) else { return };
         // Two rounds are enough for anybody.
-        if round == 0 || round > 3 || round < callee.round || callee.ready.is_some_and(|(last, ..)| last >= round) {
+        if round == 0
+            || round > 3
+            || round < callee.round
+            || callee.ready.is_some_and(|(last, ..)| last >= round)
+        {
             return;
         }
         callee.ready = Some((round, theirs, rtt));

@@ -136,7 +136,11 @@ impl Node {
         self.tell_progress(id);
         if let Some(tried) = self.calls.ladder(id).and_then(|ladder| ladder.failure()) {
             let yields = self.calls.caller(id).is_some_and(|caller| caller.yields);
-            let late = self.calls.open.get(&id).is_some_and(|call| now - call.began >= self.config.links.connect_within);
+            let late = self
+                .calls
+                .open
+                .get(&id)
+                .is_some_and(|call| now - call.began >= self.config.links.connect_within);
             if !yields || late {
                 self.fail_call(id, tried, now);
             }
@@ -234,7 +238,9 @@ impl Node {
     pub(in super::super) fn handle_server_lost(&mut self, place: usize, now: Instant) {
         for id in self.calls.ids() {
             let Some(caller) = self.calls.caller(id) else { continue };
-            let Some(server) = caller.servers.iter_mut().find(|server| server.place == place) else { continue };
+            let Some(server) = caller.servers.iter_mut().find(|server| server.place == place) else {
+                continue;
+            };
             server.failures += 1;
             // It may only be restarting; whether it has what it was told is not known.
             server.called = false;
@@ -247,7 +253,13 @@ impl Node {
     }
 
     /// A server tells whether the node is there that was called through it.
-    pub(in super::super) fn handle_signaled(&mut self, place: usize, to: NodeId, there: Option<bool>, now: Instant) {
+    pub(in super::super) fn handle_signaled(
+        &mut self,
+        place: usize,
+        to: NodeId,
+        there: Option<bool>,
+        now: Instant,
+    ) {
         let Some(id) = self.calls.to(to) else { return };
         let addr = self.servers.addr_of(place);
         let Some(caller) = self.calls.caller(id) else { return };
@@ -276,12 +288,7 @@ impl Node {
     }
 
     /// The node answers.
-    pub(super) fn handle_answer(
-        &mut self,
-        id: CallId,
-        answer: super::signals::HeardAnswer,
-        now: Instant,
-    ) {
+    pub(super) fn handle_answer(&mut self, id: CallId, answer: super::signals::HeardAnswer, now: Instant) {
         let Some(call) = self.calls.open.get_mut(&id) else { return };
         if call.server.is_some() {
             return;
@@ -300,8 +307,7 @@ impl Node {
         }
         let relay = call.their_half.is_some();
         if let Some(ladder) = self.calls.ladder(id) {
-            let answered =
-                crate::proto::ladder::Answered { punch: answer.punch, relay, kind, same_wan };
+            let answered = crate::proto::ladder::Answered { punch: answer.punch, relay, kind, same_wan };
             ladder.handle_answer(answered, now);
         }
         self.climb(id, now);
@@ -358,7 +364,6 @@ impl Node {
     fn is_own(&self, unl: &Unl) -> bool {
         unl.node_id().is_some() && unl.node_id() == self.links.id() || self.links.unl.as_ref() == Some(unl)
     }
-
 }
 
 /// Enough of a call's name to tell it from others in a log.

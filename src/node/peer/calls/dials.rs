@@ -82,7 +82,7 @@ impl Node {
         let Some(dial) = call.dials.remove(&stream) else { return };
         let (to, upgrade) = (call.node(), call.upgrade.is_some());
         // One was enough; should it turn out to be somebody else's, that one still counts.
-        self.calls.budget.give_back(dial.to, dial.syns.saturating_sub(1));
+        self.calls.budget.give_back(dial.to, Class::Claimed, dial.syns.saturating_sub(1));
         let ends = Ends { dialler: local, dialled: dial.to };
         if to.is_none() {
             self.greet_pyp2p(id, stream, dial.rung, ends, now);
@@ -102,7 +102,7 @@ impl Node {
         let Some(call) = self.calls.open.get_mut(&id) else { return };
         let Some(dial) = call.dials.remove(&stream) else { return };
         if kind != io::ErrorKind::TimedOut {
-            self.calls.budget.give_back(dial.to, dial.syns.saturating_sub(1));
+            self.calls.budget.give_back(dial.to, Class::Claimed, dial.syns.saturating_sub(1));
         }
         self.note_fault(id, dial.rung, RungFault::Unreachable(vec![(dial.to, kind)]));
         self.conclude_rung(id, dial.rung, now);

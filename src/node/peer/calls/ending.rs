@@ -12,6 +12,7 @@ use crate::event::{Event, Via};
 use crate::id::{AttemptId, ConId};
 use crate::identity::NodeId;
 use crate::node::peer::Node;
+use crate::proto::budget::Class;
 use crate::time::Instant;
 use crate::wire::hello::CallId;
 use crate::wire::signal::Body;
@@ -44,7 +45,9 @@ impl Node {
             self.forget_call(id, now);
         }
         // It is no third party: what was dialled there was dialled rightly.
-        self.calls.budget.give_back(peer, u32::MAX);
+        for class in [Class::Claimed, Class::Attested] {
+            self.calls.budget.give_back(peer, class, u32::MAX);
+        }
         if !told {
             self.events.push(Event::Connected { con, via, peer, attempt: None, took: Duration::ZERO });
         }

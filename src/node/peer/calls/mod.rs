@@ -189,6 +189,17 @@ impl Calls {
         self.open.iter().find(|(_, call)| is_it(call)).map(|(&id, _)| id)
     }
 
+    /// Whether one of them goes through this server.
+    pub(super) fn needs(&self, place: usize) -> bool {
+        self.open.values().any(|call| {
+            let through = match &call.part {
+                Part::Caller(caller) => caller.servers.iter().any(|server| server.place == place),
+                Part::Callee(_) => false,
+            };
+            through || call.server == Some(place)
+        })
+    }
+
     fn ids(&self) -> Vec<CallId> {
         self.open.keys().copied().collect()
     }

@@ -215,8 +215,14 @@ impl Node {
         let random = self.calls.random.fork();
         let punch = Punch::new(config, &ours, &theirs, part, attested, start, random, now);
         let local_port = ours.local_port;
-        call.punch =
-            Some(PunchRun { round, punch, local_port, streams: Vec::new(), connected: Vec::new(), over: false });
+        call.punch = Some(PunchRun {
+            round,
+            punch,
+            local_port,
+            streams: Vec::new(),
+            connected: Vec::new(),
+            over: false,
+        });
         self.advance_punch(id, now);
     }
 

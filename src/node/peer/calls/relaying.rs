@@ -1,18 +1,19 @@
 //! Relays: both sides come to the server through which they talk, with a ticket that both have signed.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use log::Level;
 
+use super::Part;
 use super::caller::short;
 use super::signals::HeardCall;
-use super::Part;
 use crate::connect::{RelayLimits, RelayRefusal, Rung};
 use crate::id::ConId;
 use crate::node::peer::links::Errand;
 use crate::node::peer::{Ends, Node, Role};
-use crate::proto::rendezvous::relay_dial::RelayDial;
+use crate::proto::rendezvous::relay_dial::{RelayDial, RelayFault};
 use crate::time::Instant;
 use crate::wire::hello::CallId;
 use crate::wire::line::Found;
@@ -105,7 +106,9 @@ impl Node {
         let (caller, callee) = if ours { (own, theirs.sig) } else { (theirs.sig, own) };
         let key = self.links.key.as_ref()?;
         let nonce = Token::nonce(&mut self.calls.random);
-        Some((RelayDial::new(key.clone(), ticket, caller, callee, server, nonce, now, now + RELAY_TIME), server))
+        let signatures = (caller, callee);
+        let key = Arc::new(key.clone());
+        Some((RelayDial::new(key, &ticket, signatures, server, nonce, now + RELAY_TIME), server))
     }
 
     fn ticket(&self, id: CallId, server: SocketAddr) -> Option<Ticket> {
@@ -216,7 +219,14 @@ fn limits_of(limits: &relay::RelayLimits) -> RelayLimits {
     }
 }
 
-fn refusal(why: relay::RelayRefusal) -> RelayRefusal {
+fn refusal(why: RelayFault) -> RelayRefusal {
+    let why = match why {
+        RelayFault::Refused(why) => why,
+        RelayFault::Denied(_) => return RelayRefusal::Ticket,
+        RelayFault::Unknown => return RelayRefusal::Off,
+        RelayFault::Nonsense | RelayFault::Lost => return RelayRefusal::Unreachable,
+        RelayFault::Slow => return RelayRefusal::Absent,
+    };
     match why {
         relay::RelayRefusal::Off => RelayRefusal::Off,
         relay::RelayRefusal::Full => RelayRefusal::Full,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use log::Level;
 
-use super::{Part, caller::short};
+use super::caller::short;
 use crate::connect::Refusal;
 use crate::identity::{NodeId, PublicKey};
 use crate::node::peer::Node;

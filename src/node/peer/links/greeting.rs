@@ -108,13 +108,15 @@ impl Node {
     /// The first bytes of a connection that the application sees: they may be a hello.
     #[cold]
     pub(in super::super) fn handle_first_received(&mut self, id: ConId, now: Instant) {
-        let opening = if self.links.key.is_some() { classify_line(self.streams.arrived(id)) } else { Opening::Plain };
+        let opening =
+            if self.links.key.is_some() { classify_line(self.streams.arrived(id)) } else { Opening::Plain };
         let Some(Role::Peer(role)) = self.streams.tag_mut(id) else { return };
         match opening {
             Opening::Undecided => {}
             Opening::Hello => {
                 role.fresh = false;
-                let (errand, ends, until) = (Errand::Accepted, role.ends, now + self.config.links.hello_timeout);
+                let (errand, ends, until) =
+                    (Errand::Accepted, role.ends, now + self.config.links.hello_timeout);
                 self.greet(id, Stage::Opening, errand, ends, until);
                 if let Some(greeting) = self.links.greetings.get_mut(&id) {
                     greeting.shown = true;
@@ -270,10 +272,8 @@ impl Node {
         if left_over {
             return Some(Refusal::Unknown);
         }
-        let expected = matches!(
-            self.links.greetings.get(&id).map(|greeting| &greeting.stage),
-            Some(Stage::Expecting)
-        );
+        let expected =
+            matches!(self.links.greetings.get(&id).map(|greeting| &greeting.stage), Some(Stage::Expecting));
         (expected && hello.call.is_none()).then_some(Refusal::Unknown)
     }
 

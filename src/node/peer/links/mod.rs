@@ -21,7 +21,7 @@ use crate::time::{Instant, soonest};
 use crate::unl::Unl;
 use crate::wire::hello::CallId;
 use crate::wire::line::Line;
-pub(super) use greeting::{Errand, Greeting, Stage};
+pub(super) use greeting::{Errand, Greeting};
 
 /// The links of a node, those to be and those that are.
 #[derive(Debug)]
@@ -131,7 +131,8 @@ impl Links {
 
     /// The connections that are being greeted for a call.
     pub(super) fn greetings_of(&self, call: CallId) -> Vec<ConId> {
-        let is_it = |greeting: &Greeting| matches!(greeting.errand, Errand::Call { call: of, .. } if of == call);
+        let is_it =
+            |greeting: &Greeting| matches!(greeting.errand, Errand::Call { call: of, .. } if of == call);
         self.greetings.iter().filter(|(_, greeting)| is_it(greeting)).map(|(&id, _)| id).collect()
     }
 
@@ -146,7 +147,8 @@ impl Links {
 
     /// The connections whose relayed link is to be replaced now.
     pub(super) fn due_upgrades(&self, now: Instant) -> Vec<ConId> {
-        let due = |link: &Link| link.relayed.and_then(|relayed| relayed.upgrade_at).is_some_and(|at| at <= now);
+        let due =
+            |link: &Link| link.relayed.and_then(|relayed| relayed.upgrade_at).is_some_and(|at| at <= now);
         self.links.iter().filter(|(_, link)| due(link)).map(|(&con, _)| con).collect()
     }
 }
@@ -219,8 +221,13 @@ impl Node {
     /// looked at when the time has come.
     fn close_idle(&mut self, now: Instant) {
         let due = |temporary: &Temporary| temporary.until <= now;
-        let over: Vec<ConId> =
-            self.links.temporary.iter().filter(|(_, temporary)| due(temporary)).map(|(&con, _)| con).collect();
+        let over: Vec<ConId> = self
+            .links
+            .temporary
+            .iter()
+            .filter(|(_, temporary)| due(temporary))
+            .map(|(&con, _)| con)
+            .collect();
         for con in over {
             let bytes = self.bytes_through(con);
             match self.links.temporary.get_mut(&con) {

@@ -79,7 +79,13 @@ impl Node {
     }
 
     /// The old way of a link ended.
-    pub(in super::super) fn handle_drained(&mut self, con: ConId, old: ConId, why: CloseReason, now: Instant) {
+    pub(in super::super) fn handle_drained(
+        &mut self,
+        con: ConId,
+        old: ConId,
+        why: CloseReason,
+        now: Instant,
+    ) {
         let is_draining = self.links.link(con).is_some_and(|link| link.draining == Some(old));
         if is_draining {
             // Before it had said that all came: something may be missing.
