@@ -29,6 +29,9 @@ mod mapping;
 #[path = "node.rs"]
 mod node;
 #[cfg(target_os = "linux")]
+#[allow(dead_code, reason = "each program takes the parts that it needs")]
+mod peer;
+#[cfg(target_os = "linux")]
 #[path = "tidiness.rs"]
 mod tidiness;
 #[cfg(target_os = "linux")]
@@ -49,7 +52,7 @@ fn main() -> std::process::ExitCode {
     use tools::Case;
 
     // Some tests need a process of their own, and start this program once more for that.
-    if let Some(end) = tidiness::role().or_else(node::role) {
+    if let Some(end) = tidiness::role().or_else(node::role).or_else(peer::role) {
         return end;
     }
     let mut arguments = Arguments::from_args();
