@@ -218,8 +218,7 @@ fn start(host: &Host, role: &Value) -> Result<(Child, Receiver<Value>, Trace)> {
     let exe = env::current_exe()?;
     let mut command = host.command(exe.to_str().ok_or_else(|| Error::other("we have no plain name"))?);
     command.env(ROLE, role.to_string()).env("RUST_LOG", "p2poll=debug");
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let trace = Trace::start();
     if let Some(log) = child.stderr.take() {
         trace.follow(log, |_| {});

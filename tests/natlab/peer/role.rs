@@ -22,7 +22,11 @@ const PROBES: usize = 100_000;
 pub(crate) fn role() -> Option<ExitCode> {
     let settings: Value = serde_json::from_str(&env::var(ROLE).ok()?).expect("JSON");
     env_logger::builder().format_timestamp_millis().init();
-    if settings["role"] == "server" { serve(&settings) } else { Life::start(&settings).live() }
+    if settings["role"] == "server" {
+        serve(&settings)
+    } else {
+        Life::start(&settings).live()
+    }
     Some(ExitCode::SUCCESS)
 }
 

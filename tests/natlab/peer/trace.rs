@@ -23,7 +23,11 @@ impl Trace {
     }
 
     /// Keeps what comes out of a pipe until that ends, and shows each line to `look`.
-    pub(crate) fn follow(&self, pipe: impl Read + Send + 'static, mut look: impl FnMut(&str) + Send + 'static) {
+    pub(crate) fn follow(
+        &self,
+        pipe: impl Read + Send + 'static,
+        mut look: impl FnMut(&str) + Send + 'static,
+    ) {
         let trace = self.clone();
         thread::spawn(move || {
             for line in BufReader::new(pipe).lines().map_while(Result::ok) {
