@@ -10,7 +10,7 @@ use crate::ground::{Ground, Place};
 use crate::peer::{Outcome, Peer, Settings};
 
 /// Far more than it takes to find out about one's own reach.
-const READY: Duration = Duration::from_secs(25);
+const READY: Duration = Duration::from_secs(12);
 /// More than a node takes to give up.
 const OUTCOME: Duration = Duration::from_secs(20);
 /// For one line over a connection, relayed ones included.

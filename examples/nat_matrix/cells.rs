@@ -94,8 +94,9 @@ fn open_sides() -> Vec<Cell> {
     let mut cells = Vec::new();
     for open in open {
         for other in others {
-            let direct = Goal::all(&["direct", "mapped"], Within::Each(3 * ROUND_TRIP + MACHINE));
-            cells.push(Cell::new(Layout::Apart(other, open), direct).first_connects());
+            let way: &[_] = if matches!(open, Site::Mappable(_)) { &["mapped"] } else { &["direct"] };
+            let at_once = Goal::all(way, Within::Each(3 * ROUND_TRIP + MACHINE));
+            cells.push(Cell::new(Layout::Apart(other, open), at_once).first_connects());
             if open == other {
                 continue;
             }

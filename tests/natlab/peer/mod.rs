@@ -33,11 +33,13 @@ pub(crate) struct Settings {
     pub(crate) mapping: bool,
     /// In seconds: after so long without a sign of life a peer is gone.
     pub(crate) dead_after: Option<u64>,
+    /// In seconds: an attempt to connect has so long.
+    pub(crate) connect_within: Option<u64>,
 }
 
 impl Settings {
     pub(crate) fn new(port: u16, servers: &[SocketAddr]) -> Settings {
-        Settings { servers: servers.to_vec(), port, mapping: false, dead_after: None }
+        Settings { servers: servers.to_vec(), port, mapping: false, dead_after: None, connect_within: None }
     }
 }
 
@@ -69,10 +71,11 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn start(host: &Host, settings: &Settings) -> Result<Peer> {
-        let Settings { servers, port, mapping, dead_after } = settings;
+        let Settings { servers, port, mapping, dead_after, connect_within } = settings;
         let servers: Vec<_> = servers.iter().map(ToString::to_string).collect();
         let text = json!({
             "role": "node", "servers": servers, "port": port, "mapping": mapping, "dead_after": dead_after,
+            "connect_within": connect_within,
         });
         let (mut child, news, trace) = start(host, &text)?;
         Ok(Peer { orders: child.stdin.take(), child, news, trace, state: Value::Null })

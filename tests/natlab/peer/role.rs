@@ -59,6 +59,9 @@ impl Life {
         if let Some(seconds) = settings["dead_after"].as_u64() {
             config = config.dead_after(Duration::from_secs(seconds));
         }
+        if let Some(seconds) = settings["connect_within"].as_u64() {
+            config = config.connect_within(Duration::from_secs(seconds));
+        }
         let servers = settings["servers"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let config = servers.fold(config, Config::rendezvous);
         let net = config.start().expect("it starts");
