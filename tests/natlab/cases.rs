@@ -41,6 +41,8 @@ pub(crate) const CASES: &[Case] = &[
     case("a_hairpin_leads_back_into_the_house", a_hairpin_leads_back_into_the_house),
     case("behind_a_carrier_the_carrier_is_seen", behind_a_carrier_the_carrier_is_seen),
     case("a_delay_is_there_both_ways", a_delay_is_there_both_ways),
+    case("one_way_alone_can_be_made_longer", one_way_alone_can_be_made_longer),
+    case("begun_connections_are_counted", begun_connections_are_counted),
     case("losses_are_as_large_as_asked_for", losses_are_as_large_as_asked_for),
     case("tcp_survives_losses", tcp_survives_losses),
     case("holes_can_be_punched", holes_can_be_punched),
@@ -276,6 +278,58 @@ fn a_delay_is_there_both_ways() {
     // Never less than one round trip, and when the machine is not too busy less than two.
     let shortest = took.min().expect("there are some");
     assert!((Duration::from_millis(100)..Duration::from_millis(200)).contains(&shortest), "{shortest:?}");
+}
+
+fn one_way_alone_can_be_made_longer() {
+    const EXTRA: Duration = Duration::from_millis(200);
+    let lab = Lab::new();
+    let (server, other) = (lab.server(), lab.server());
+    let observers = [observer(&server), observer(&other)];
+    let router = lab.router(Nat::Preserving, Filter::Drop);
+    let host = router.host();
+    lab.delay(Duration::from_millis(25));
+    let connects_in = |observer: &Observer| {
+        let start = Instant::now();
+        let _kept = connect(&host, 0, observer.address(), PATIENCE).expect("it is far, but there");
+        start.elapsed()
+    };
+    // The first ones also find out about links.
+    for observer in &observers {
+        connects_in(observer);
+    }
+
+    lab.delay_between(server.address(), router.address(), EXTRA);
+    let [longer, as_before] = observers.each_ref().map(connects_in);
+    assert!(longer >= EXTRA + Duration::from_millis(50), "{longer:?}");
+    assert!(as_before < EXTRA, "{as_before:?}");
+
+    // Only what goes that way: between the server and others nothing has changed.
+    let start = Instant::now();
+    let _kept = connect(&other, 0, observers[0].address(), PATIENCE).expect("it is there");
+    assert!(start.elapsed() < EXTRA, "{:?}", start.elapsed());
+
+    lab.delay_between(server.address(), router.address(), Duration::ZERO);
+    let again = connects_in(&observers[0]);
+    assert!(again < EXTRA, "{again:?}");
+}
+
+fn begun_connections_are_counted() {
+    let lab = Lab::new();
+    let (server, other) = (lab.server(), lab.server());
+    let observer = observer(&server);
+    for nat in [Nat::Preserving, Nat::Reuse] {
+        let router = lab.router(nat, Filter::Drop);
+        let host = router.host();
+        let across = || lab.openings(|from, to| from == router.address() && to == server.address());
+        let inside = || router.house().openings(|from, to| from == host.address() && to == server.address());
+        for count in 1..=3 {
+            assert_eq!(probe(&host, observer.address()), Answer::Connected);
+            assert_eq!((inside(), across()), (count, count), "{nat:?}");
+        }
+        assert_eq!(router.house().openings(|_, to| to == router.address()), 0);
+    }
+    assert_eq!(lab.openings(|from, to| from == other.address() || to == other.address()), 0);
+    assert_eq!(lab.openings(|from, _| from == server.address()), 0, "answers are none");
 }
 
 fn losses_are_as_large_as_asked_for() {

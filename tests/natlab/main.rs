@@ -17,6 +17,9 @@
 #[path = "cases.rs"]
 mod cases;
 #[cfg(target_os = "linux")]
+#[path = "connect.rs"]
+mod connect;
+#[cfg(target_os = "linux")]
 #[path = "kinds.rs"]
 mod kinds;
 #[cfg(target_os = "linux")]
@@ -28,6 +31,9 @@ mod mapping;
 #[cfg(target_os = "linux")]
 #[path = "node.rs"]
 mod node;
+#[cfg(target_os = "linux")]
+#[allow(dead_code, reason = "each program takes the parts that it needs")]
+mod peer;
 #[cfg(target_os = "linux")]
 #[path = "tidiness.rs"]
 mod tidiness;
@@ -49,7 +55,7 @@ fn main() -> std::process::ExitCode {
     use tools::Case;
 
     // Some tests need a process of their own, and start this program once more for that.
-    if let Some(end) = tidiness::role().or_else(node::role) {
+    if let Some(end) = tidiness::role().or_else(node::role).or_else(peer::role) {
         return end;
     }
     let mut arguments = Arguments::from_args();
@@ -61,7 +67,12 @@ fn main() -> std::process::ExitCode {
     let asks_routers = |case: &&'static Case| case.needs.contains(&Need::Program("miniupnpd"));
     let (routers, others): (Vec<_>, Vec<_>) = kinds::CASES.iter().partition(asks_routers);
     let asking = long.iter().chain(routers).chain(mapping::CASES).map(|case| (case, true));
-    let others = others.into_iter().chain(cases::CASES).chain(tidiness::CASES).map(|case| (case, false));
+    let others = others
+        .into_iter()
+        .chain(connect::CASES)
+        .chain(cases::CASES)
+        .chain(tidiness::CASES)
+        .map(|case| (case, false));
     let trials = asking.chain(others).map(|(case, asks_routers)| {
         let means = means.clone();
         Trial::ignorable_test(case.name, move || {

@@ -40,6 +40,24 @@ pub(crate) fn source(frame: &[u8]) -> Option<Mac> {
     frame.get(6..12)?.try_into().ok()
 }
 
+/// Between which machines a frame of IPv4 travels: who sent it, and whom it is for.
+pub(crate) fn ends(frame: &[u8]) -> Option<(Ipv4Addr, Ipv4Addr)> {
+    let packet = frame.get(HEADER..).filter(|_| frame[12..HEADER] == IPV4_TYPE)?;
+    let address = |at: usize| {
+        let bytes: [u8; 4] = packet.get(at..at + 4)?.try_into().ok()?;
+        Some(Ipv4Addr::from(bytes))
+    };
+    Some((address(12)?, address(16)?))
+}
+
+/// The same, if it is the first packet of a TCP connection: SYN without ACK (RFC 9293 section 3.5).
+pub(crate) fn opening(frame: &[u8]) -> Option<(Ipv4Addr, Ipv4Addr)> {
+    let ends = ends(frame)?;
+    let packet = &frame[HEADER..];
+    let flags = packet.get(usize::from(packet[0] & 0xf) * 4 + 13)?;
+    (packet[9] == TCP && flags & (SYN | ACK) == SYN).then_some(ends)
+}
+
 /// Whether this is ARP, or neighbour discovery (RFC 4861), which takes its place in IPv6.
 pub(crate) fn is_resolution(frame: &[u8]) -> bool {
     let discovery = || {

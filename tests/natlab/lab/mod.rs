@@ -25,6 +25,7 @@ mod segment;
 mod space;
 mod translator;
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -120,6 +121,22 @@ impl Lab {
     /// From now on a packet takes so long across the public segment, one way.
     pub(crate) fn delay(&self, one_way: Duration) {
         self.public.delay(one_way);
+    }
+
+    /// From now on a packet takes so much longer from one machine on the public segment to another, one way. Zero: no longer
+    /// than others.
+    pub(crate) fn delay_between(&self, from: Ipv4Addr, to: Ipv4Addr, extra: Duration) {
+        self.public.delay_between(from, to, extra);
+    }
+
+    /// How many TCP connections were begun across the public segment between the machines that are asked for.
+    pub(crate) fn openings(&self, between: impl Fn(Ipv4Addr, Ipv4Addr) -> bool) -> u64 {
+        self.public.openings(between)
+    }
+
+    /// By how much the latest packet on the public segment was too late since this was asked last: how busy this machine is.
+    pub(crate) fn lateness(&self) -> Duration {
+        self.public.lateness()
     }
 
     /// From now on this part of the packets is lost on the public segment, each way.

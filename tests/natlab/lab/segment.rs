@@ -72,6 +72,28 @@ impl Segment {
         self.shared.lock().delay = delay;
     }
 
+    /// From now on every frame that goes from one machine to another takes so much longer. One that was sent before the
+    /// last change may arrive after one that was sent after it.
+    pub(crate) fn delay_between(&self, from: Ipv4Addr, to: Ipv4Addr, extra: Duration) {
+        let mut state = self.shared.lock();
+        if extra.is_zero() {
+            state.detours.remove(&(from, to));
+        } else {
+            state.detours.insert((from, to), extra);
+        }
+    }
+
+    /// How many TCP connections were begun here (SYNs, repeated ones as well) between the machines that are asked for.
+    pub(crate) fn openings(&self, between: impl Fn(Ipv4Addr, Ipv4Addr) -> bool) -> u64 {
+        let state = self.shared.lock();
+        state.openings.iter().filter(|((from, to), _)| between(*from, *to)).map(|(_, count)| count).sum()
+    }
+
+    /// By how much the latest of all frames was too late since this was asked last: how busy this machine is.
+    pub(crate) fn lateness(&self) -> Duration {
+        std::mem::take(&mut self.shared.lock().lateness)
+    }
+
     /// From now on this part of all frames is lost: 0.0 none, 1.0 all. Which ones is the same in every run.
     pub(crate) fn loss(&self, part: f64) {
         self.shared.lock().loss = part;
@@ -180,6 +202,10 @@ struct State {
     /// Behind which port each station was heard last.
     homes: HashMap<Mac, u64>,
     delay: Duration,
+    /// What is added to it between two machines.
+    detours: HashMap<(Ipv4Addr, Ipv4Addr), Duration>,
+    openings: HashMap<(Ipv4Addr, Ipv4Addr), u64>,
+    lateness: Duration,
     loss: f64,
     lost: u64,
     dice: u64,
@@ -257,7 +283,11 @@ impl State {
     fn accept(&mut self, from: u64, frame: Vec<u8>, now: Instant) {
         let (Some(source), true) = (frame::source(&frame), self.under_way.len() < CAPACITY) else { return };
         self.homes.insert(source, from);
-        let mut delay = self.delay;
+        if let Some(ends) = frame::opening(&frame) {
+            *self.openings.entry(ends).or_default() += 1;
+        }
+        let detour = frame::ends(&frame).and_then(|ends| self.detours.get(&ends));
+        let mut delay = self.delay + detour.copied().unwrap_or_default();
         if frame::is_resolution(&frame) {
             delay = Duration::ZERO;
         } else if self.unlucky() {
@@ -273,7 +303,8 @@ impl State {
         if self.under_way.peek()?.0.due > now {
             return None;
         }
-        let Reverse(UnderWay { from, frame, .. }) = self.under_way.pop()?;
+        let Reverse(UnderWay { due, from, frame, .. }) = self.under_way.pop()?;
+        self.lateness = self.lateness.max(now - due);
         let home = frame::destination(&frame).and_then(|station| self.homes.get(&station).copied());
         let wanted = |port| port != from && home.is_none_or(|home| home == port);
         let ends = self.ports.iter().filter(|(port, _)| wanted(*port)).map(|(_, end)| end.clone()).collect();
