@@ -247,6 +247,21 @@ impl<H: Host> Driver<H> {
         network.report_at(begin + takes, self.program, report);
     }
 
+    /// Two slots exchange their sockets. What either may have missed meanwhile is looked at again.
+    #[expect(dead_code, reason = "streams do not exchange sockets yet")]
+    fn swap(&mut self, a: usize, b: usize) {
+        let most = a.max(b);
+        if self.slots.len() <= most {
+            self.slots.resize(most + 1, None);
+        }
+        self.slots.swap(a, b);
+        for slot in [a, b] {
+            self.by_end.extend(self.slots[slot].map(|end| (end, slot)));
+            self.readable.push_back(slot);
+            self.writable.push(slot);
+        }
+    }
+
     fn put(&mut self, slot: usize, end: EndId) {
         if self.slots.len() <= slot {
             self.slots.resize(slot + 1, None);
