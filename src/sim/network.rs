@@ -9,6 +9,7 @@ mod dialling;
 mod packets;
 mod places;
 mod programs;
+mod routers;
 mod sockets;
 
 use std::cmp::Reverse;
@@ -19,8 +20,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use self::dialling::Syn;
-pub(super) use self::places::RouterId;
-use self::places::{Passage, Place, Realm, Router};
+use self::places::{Place, Realm};
+use self::routers::Passage;
+pub(super) use self::routers::{Router, RouterId};
 use super::nat::Flow;
 use crate::gateway;
 use crate::random::Random;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::driver::{Driver, Name, Surroundings};
 use super::nat::{Filter, Nat};
-use super::network::{Computer, ComputerId, EndId, Network, ProgramId, RouterId};
+use super::network::{Computer, ComputerId, EndId, Network, ProgramId, Router, RouterId};
 use super::script::{Behaviour, Input, Script, Wire};
 use crate::config::{Config, RendezvousConfig};
 use crate::event::Event;
@@ -316,6 +316,10 @@ impl World {
     /// Its address needs to be unique in its house only.
     pub(super) fn computer_behind(&mut self, router: RouterId, ip: &str) -> ComputerId {
         self.network.computer_behind(router, &addresses(ip))
+    }
+
+    pub(super) fn router_mut(&mut self, id: RouterId) -> &mut Router {
+        self.network.router_mut(id)
     }
 
     /// What comes to an external port goes to a computer, as somebody has set by hand.

@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::time::Duration;
 
-use super::places::{Passage, Place};
-use super::{ComputerId, EndId, Happening, Network, Packet, State};
+use super::places::Place;
+use super::routers::Passage;
+use super::{ComputerId, EndId, Happening, LOOPBACK_DELAY, Network, Packet, State};
 use crate::time::Instant;
 
 /// A dial that is not answered is given up after so many repetitions, as by Linux' `tcp_syn_retries`.
@@ -77,7 +78,7 @@ impl Network {
             }
             return;
         };
-        let Some(at) = self.is_behind(router, inner.ip()) else { return };
+        let Some(at) = self.inside(router, inner.ip()) else { return };
         let delay = self.way(syn.at, at);
         self.plan(self.now + delay, Happening::Syn(Syn { at, to: inner, ..syn }));
     }
@@ -141,7 +142,7 @@ impl Network {
     /// A RST comes back.
     fn refuse(&mut self, syn: &Syn) {
         let back = Place::Computer(self.ends[syn.end.0].computer);
-        let delay = if syn.at == back { super::LOOPBACK_DELAY } else { self.way(syn.at, back) };
+        let delay = if syn.at == back { LOOPBACK_DELAY } else { self.way(syn.at, back) };
         self.plan(self.now + delay, Happening::Packet { to: syn.end, packet: Packet::Refused });
     }
 

@@ -40,7 +40,7 @@ impl Network {
         }
     }
 
-    /// From an address of the program's computer, as far as there is one: others may be dialled from the same port.
+    /// From an address of the program's computer, or from any; others may be dialled from the same port.
     pub(in crate::sim) fn dial(
         &mut self,
         program: ProgramId,
@@ -54,6 +54,9 @@ impl Network {
             let bound = from.map(|from| from.ip());
             let bound = bound.filter(|ip| ip.is_ipv4() == to.is_ipv4() && !ip.is_unspecified());
             let ips = &self.computers[computer.0].ips;
+            if bound.is_some_and(|ip| !ips.contains(&ip)) {
+                return Err(io::ErrorKind::AddrNotAvailable);
+            }
             bound
                 .or_else(|| ips.iter().copied().find(|ip| ip.is_ipv4() == to.is_ipv4()))
                 .ok_or(io::ErrorKind::NetworkUnreachable)?
