@@ -29,7 +29,7 @@ struct House {
     script: ProgramId,
 }
 
-/// Every house has the same addresses inside; what comes to port 4000 is accepted there if it is let in.
+/// All have the same addresses inside. What is let in to `port` is accepted there.
 fn house(world: &mut World, ip: &str, nat: Nat, filter: Filter, port: Option<u16>) -> House {
     let router = world.router(ip, nat, filter);
     world.router_mut(router).delay = millis(12);
