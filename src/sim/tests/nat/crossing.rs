@@ -169,3 +169,22 @@ fn an_answer_that_a_partition_held_up_is_given_again() {
         assert_eq!(callers(&world, b).len(), 1);
     });
 }
+
+#[test]
+fn a_refusal_that_comes_after_the_others_syn_is_ignored() {
+    with_seeds(2, |seed| {
+        let mut world = World::new(seed);
+        let addrs = ["203.0.113.1", "203.0.113.2"].map(|ip| at(ip, 4000));
+        let [a, b] = [("203.0.113.1", Filter::Drop), ("203.0.113.2", Filter::Reject)]
+            .map(|(ip, filter)| house(&mut world, ip, Nat::Preserving, filter, None));
+        // The refusal goes off after 24 ms and takes the long way; what follows overtakes it.
+        world.delay_between(b.computer, a.computer, millis(30));
+        let first = dial(&mut world, a.script, 4000, addrs[1]);
+        world.run_for(millis(30));
+        world.delay_between(b.computer, a.computer, Duration::ZERO);
+        let second = dial(&mut world, b.script, 4000, addrs[0]);
+        world.run_for(millis(120));
+        assert!(is_open(&world, a.script, first) && is_open(&world, b.script, second));
+        assert_eq!(world.syns("203.0.113.2"), 1);
+    });
+}
