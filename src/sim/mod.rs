@@ -6,7 +6,8 @@
 //! modelled:
 //!
 //! - [`network`]: computers, and TCP between them: delay, bandwidth, windows, refusals, silence, half-closes, resets,
-//!   partitions, and computers that vanish.
+//!   partitions, and computers that vanish; and two that dial each other.
+//! - [`nat`]: what routers do to it.
 //! - [`driver`]: the calls of `net::engine`, in its order.
 //! - [`world`]: programs on computers, each running once in a frame of its own when there is something to do.
 //! - [`script`]: programs that are no nodes: servers that talk nonsense, and somebody with netcat.
@@ -18,6 +19,7 @@
 //! It is for the tests of this crate. As a public module it would need a facade like `Net`'s over its nodes.
 
 mod driver;
+mod nat;
 mod network;
 mod script;
 mod tests;

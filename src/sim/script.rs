@@ -1,7 +1,8 @@
 //! Programs that are no nodes: a closure that gets lines and answers, or a test that types by hand.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::network::{EndId, Network, ProgramId, Read, Write};
 
@@ -22,6 +23,8 @@ pub(super) struct Script {
     cons: BTreeMap<EndId, Con>,
     /// Everything that it was told, in order.
     pub(super) heard: Vec<(EndId, Input)>,
+    /// Why dials failed.
+    pub(super) failures: BTreeMap<EndId, io::ErrorKind>,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +45,14 @@ impl Wire<'_> {
         let end = self.network.dial(self.program, to, None).expect("there is a way");
         self.cons.insert(end, Con::default());
         end
+    }
+
+    /// From a port that may be shared.
+    pub(super) fn dial_from(&mut self, port: u16, to: SocketAddr) -> Result<EndId, io::ErrorKind> {
+        let from = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
+        let end = self.network.dial(self.program, to, Some(from))?;
+        self.cons.insert(end, Con::default());
+        Ok(end)
     }
 
     pub(super) fn send(&mut self, end: EndId, text: impl AsRef<[u8]>) {
@@ -69,7 +80,7 @@ impl Wire<'_> {
 
 impl Script {
     pub(super) fn new(program: ProgramId, behaviour: Behaviour) -> Self {
-        Self { behaviour, program, cons: BTreeMap::new(), heard: Vec::new() }
+        Self { behaviour, program, cons: BTreeMap::new(), heard: Vec::new(), failures: BTreeMap::new() }
     }
 
     pub(super) fn wire<'a>(&'a mut self, network: &'a mut Network) -> Wire<'a> {
@@ -82,8 +93,9 @@ impl Script {
             self.tell(network, end, Input::Opened);
         }
         while let Some((end, outcome)) = network.mailbox(self.program).connected.pop_front() {
-            if outcome.is_err() {
+            if let Err(kind) = outcome {
                 self.cons.remove(&end);
+                self.failures.insert(end, kind);
                 self.tell(network, end, Input::Ended);
             } else if self.cons.contains_key(&end) {
                 self.tell(network, end, Input::Opened);

@@ -1,11 +1,14 @@
 //! Programs on computers in a network, and the loop that lets each run when there is something to do.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::time::Duration;
 
 use super::driver::{Driver, Name, Surroundings};
-use super::network::{Computer, ComputerId, EndId, Network, ProgramId};
+use super::nat::{Filter, Nat};
+use super::network::{Computer, ComputerId, EndId, Network, ProgramId, Router, RouterId};
 use super::script::{Behaviour, Input, Script, Wire};
 use crate::config::{Config, RendezvousConfig};
 use crate::event::Event;
@@ -198,8 +201,7 @@ fn collect_events(driver: &mut Driver<Node>, log: &mut Log, network: &mut Networ
 /// Computers and programs.
 impl World {
     pub(super) fn computer(&mut self, ip: &str) -> ComputerId {
-        let ips: Vec<IpAddr> = ip.split(' ').map(|ip| ip.parse().expect("an address")).collect();
-        self.network.computer(&ips)
+        self.network.computer(&addresses(ip))
     }
 
     pub(super) fn computer_mut(&mut self, id: ComputerId) -> &mut Computer {
@@ -293,6 +295,69 @@ impl World {
     }
 }
 
+/// Houses: routers, and what is behind them.
+impl World {
+    /// At the internet.
+    pub(super) fn router(&mut self, ip: &str, nat: Nat, filter: Filter) -> RouterId {
+        self.network.router(None, ip.parse().expect("an address"), nat, filter)
+    }
+
+    /// At a provider's whose customers share an address.
+    pub(super) fn router_behind(
+        &mut self,
+        carrier: RouterId,
+        ip: &str,
+        nat: Nat,
+        filter: Filter,
+    ) -> RouterId {
+        self.network.router(Some(carrier), ip.parse().expect("an address"), nat, filter)
+    }
+
+    /// Its address needs to be unique in its house only.
+    pub(super) fn computer_behind(&mut self, router: RouterId, ip: &str) -> ComputerId {
+        self.network.computer_behind(router, &addresses(ip))
+    }
+
+    pub(super) fn router_mut(&mut self, id: RouterId) -> &mut Router {
+        self.network.router_mut(id)
+    }
+
+    /// What comes to an external port goes to a computer, as somebody has set by hand.
+    pub(super) fn forward(&mut self, router: RouterId, port: u16, to: ComputerId, inner_port: u16) {
+        let inner = SocketAddr::new(self.network.address(to), inner_port);
+        self.network.router_mut(router).nat.forward(port, inner);
+    }
+
+    /// Whether the house can use its own external addresses; not, unless told.
+    pub(super) fn hairpin(&mut self, router: RouterId, does: bool) {
+        self.network.router_mut(router).nat.hairpin = does;
+    }
+
+    /// Other traffic of the house takes so many external ports.
+    pub(super) fn take_ports(&mut self, router: RouterId, count: usize) {
+        self.network.router_mut(router).nat.take_ports(count);
+    }
+
+    /// The router forgets what was idle for so long; never, unless told.
+    pub(super) fn expire_after(&mut self, router: RouterId, idle: Duration) {
+        self.network.set_expiry(router, idle);
+    }
+
+    /// Packets of `a` to `b` take so much longer from now on.
+    pub(super) fn delay_between(&mut self, a: ComputerId, b: ComputerId, extra: Duration) {
+        self.network.delay_between(a, b, extra);
+    }
+
+    /// SYNs that were sent to an address so far, repetitions included.
+    pub(super) fn syns(&self, to: &str) -> usize {
+        self.syns_within(to, Instant::ZERO..self.now() + Duration::from_nanos(1))
+    }
+
+    pub(super) fn syns_within(&self, to: &str, within: Range<Instant>) -> usize {
+        self.network.syns(to.parse().expect("an address"), within)
+    }
+}
+
 /// What tests do to programs, and see of them.
 impl World {
     /// Acts on a node between two turns of its loop; what follows is done at once.
@@ -323,6 +388,12 @@ impl World {
     pub(super) fn heard(&self, id: ProgramId) -> &[(EndId, Input)] {
         let Program::Script(script) = &self.programs[id.0] else { panic!("{id:?} is no script") };
         &script.heard
+    }
+
+    /// Why a script's dial failed.
+    pub(super) fn failure(&self, id: ProgramId, end: EndId) -> Option<io::ErrorKind> {
+        let Program::Script(script) = &self.programs[id.0] else { panic!("{id:?} is no script") };
+        script.failures.get(&end).copied()
     }
 
     pub(super) fn log(&mut self, id: ProgramId) -> &mut Log {
@@ -400,6 +471,10 @@ impl World {
         }
         nodes.iter().all(|node| reached.contains(node))
     }
+}
+
+fn addresses(text: &str) -> Vec<IpAddr> {
+    text.split(' ').map(|ip| ip.parse().expect("an address")).collect()
 }
 
 /// `IP:PORT` of a program.

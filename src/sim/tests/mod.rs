@@ -2,6 +2,7 @@
 
 mod finding;
 mod model;
+mod nat;
 mod reach;
 mod scale;
 mod sending;
