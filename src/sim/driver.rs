@@ -187,6 +187,7 @@ impl<H: Host> Driver<H> {
                     Err(kind) => self.host.handle_connect_failed(slot, kind, now),
                 }
             }
+            Action::Socket(SocketAction::Exchange { one, other }) => self.exchange(one, other),
             Action::Socket(SocketAction::ShutdownWrite { slot }) => {
                 if let Some(end) = self.slots.get(slot).copied().flatten() {
                     network.shutdown_write(end);
@@ -247,8 +248,8 @@ impl<H: Host> Driver<H> {
         network.report_at(begin + takes, self.program, report);
     }
 
-    /// Two slots exchange their sockets. What either may have missed meanwhile is looked at again.
-    fn swap(&mut self, a: usize, b: usize) {
+    /// As `io::Sockets::exchange`.
+    fn exchange(&mut self, a: usize, b: usize) {
         let most = a.max(b);
         if self.slots.len() <= most {
             self.slots.resize(most + 1, None);

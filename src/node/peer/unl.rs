@@ -28,7 +28,7 @@ impl Node {
         if self.links.unl.as_ref() == Some(&unl) {
             return;
         }
-        self.notes.push(Level::Info, || format!("unl: {unl}"));
+        self.notes.push(Level::Debug, || format!("unl: {unl}"));
         self.links.unl = Some(unl.clone());
         self.events.push(Event::Unl(unl));
     }

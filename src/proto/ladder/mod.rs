@@ -212,7 +212,6 @@ impl Ladder {
         if is_hopeless(ours.kind, theirs.kind) {
             self.lanes.fail(Rung::Punch, RungFault::Unpredictable, now);
         } else {
-            self.lanes.try_now(Rung::Punch, now);
             self.meet_by = None;
             self.wants.push_back(Want::Punch { round, ours, theirs });
         }
@@ -337,6 +336,7 @@ impl Ladder {
         self.round += 1;
         self.ours = None;
         self.meet_by = Some(now + self.config.punch_time * 2);
+        self.lanes.try_now(Rung::Punch, now);
         self.wants.push_back(Want::Observe { round: self.round });
     }
 

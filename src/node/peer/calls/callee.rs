@@ -140,8 +140,8 @@ impl Node {
         rtt: Duration,
         now: Instant,
     ) {
-        let Some(call) = self.calls.open.get(&id) else { return };
-        if call.server != Some(place) {
+        // It need not be the one through which the call came first, but one of our own choice.
+        if !self.servers.is_own(place) {
             return;
         }
         let Some(callee) = self.calls.callee(id) else { return };
@@ -167,7 +167,7 @@ impl Node {
         let Part::Callee(Callee { ready: Some((round, theirs, rtt)), .. }) = &call.part else { return };
         let (round, theirs, rtt) = (*round, *theirs, *rtt);
         let Some(ours) = call.seen.filter(|seen| seen.round == round).map(|seen| seen.side) else { return };
-        let Some(place) = call.server else { return };
+        let Some((place, _)) = self.seen_by(id, round) else { return };
         if call.punch.as_ref().is_some_and(|punch| punch.round >= round) {
             return;
         }

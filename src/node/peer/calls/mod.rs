@@ -16,7 +16,7 @@ mod relaying;
 mod signals;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::Node;
@@ -28,7 +28,7 @@ use crate::proto::budget::{Budget, BudgetLimits};
 use crate::proto::ladder::Ladder;
 use crate::random::Random;
 use crate::time::{Instant, soonest};
-use crate::unl::{Forwarding, Unl};
+use crate::unl::{Forwarding, Place, Unl};
 use crate::wire::hello::CallId;
 use crate::wire::signal::Half;
 use dials::RungDial;
@@ -163,6 +163,14 @@ impl Calls {
     pub(super) fn is_mapped(&self, id: CallId) -> bool {
         let unl = self.open.get(&id).and_then(|call| call.unl.as_ref());
         unl.is_some_and(|unl| matches!(unl.forwarding(), Forwarding::Upnp | Forwarding::NatPmp))
+    }
+
+    /// Whether the other side of a call has this address in its own network, so that it comes by no router.
+    pub(super) fn is_neighbour(&self, id: CallId, ip: IpAddr) -> bool {
+        let unl = self.open.get(&id).and_then(|call| call.unl.as_ref());
+        unl.is_some_and(|unl| {
+            unl.addresses().any(|address| address.place == Place::Lan && address.addr.ip() == ip)
+        })
     }
 
     /// What a new link to this node has to know.

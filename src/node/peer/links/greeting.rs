@@ -358,8 +358,12 @@ impl Node {
                 (via, greeting.ends.dialled)
             }
             Errand::Accepted => {
-                let asked = greeting.call().is_some_and(|call| self.calls.is_ours(call));
-                (if asked { Via::Reverse } else { Via::Accepted }, accepted)
+                let via = match greeting.call().filter(|&call| self.calls.is_ours(call)) {
+                    Some(call) if self.calls.is_neighbour(call, accepted.ip()) => Via::Lan,
+                    Some(_) => Via::Reverse,
+                    None => Via::Accepted,
+                };
+                (via, accepted)
             }
         }
     }
