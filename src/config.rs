@@ -666,6 +666,17 @@ pub struct RendezvousConfig {
     pub(crate) idle_timeout: Duration,
     pub(crate) probe_time: Duration,
     pub(crate) max_probes_per_address: usize,
+    pub(crate) public_addresses: Vec<SocketAddr>,
+    pub(crate) max_signals_per_minute: u32,
+    pub(crate) max_mail: usize,
+    pub(crate) relay: bool,
+    pub(crate) max_relays: usize,
+    pub(crate) max_relays_per_node: usize,
+    pub(crate) max_relays_per_address: usize,
+    pub(crate) relay_bytes: u64,
+    pub(crate) relay_time: Duration,
+    pub(crate) relay_rate: u64,
+    pub(crate) relay_idle: Duration,
     pub(crate) streams: StreamLimits,
 }
 
@@ -680,6 +691,17 @@ impl Default for RendezvousConfig {
             idle_timeout: Duration::from_secs(15 * 60),
             probe_time: Duration::from_millis(500),
             max_probes_per_address: 10,
+            public_addresses: Vec::new(),
+            max_signals_per_minute: 120,
+            max_mail: 20_000,
+            relay: true,
+            max_relays: 1000,
+            max_relays_per_node: 8,
+            max_relays_per_address: 32,
+            relay_bytes: 1 << 30,
+            relay_time: Duration::from_secs(2 * 3600),
+            relay_rate: 1 << 20,
+            relay_idle: Duration::from_secs(10 * 60),
             streams: StreamLimits {
                 max_line: 8 << 10,
                 max_unread: 64 << 10,
@@ -760,6 +782,87 @@ impl RendezvousConfig {
         self
     }
 
+    /// Adds an address by which nodes dial this server although it does not see them arrive there: that of a one-to-one NAT
+    /// or a forwarded port in front of it. What nodes sign for a server names the address that they have dialled, so that
+    /// nobody can show it at another server; so a server takes nothing that is signed for an address that it does not know as
+    /// its own. With more than [`RendezvousConfig::MAX_PUBLIC_ADDRESSES`] it does not start.
+    pub fn public_address(mut self, addr: impl Into<SocketAddr>) -> Self {
+        self.public_addresses.push(addr.into());
+        self
+    }
+
+    /// How many signals one connection may have passed on in a minute. Defaults to 120: some 20 attempts to connect, with
+    /// all that is said to and fro.
+    pub fn max_signals_per_minute(mut self, signals: u32) -> Self {
+        self.max_signals_per_minute = signals;
+        self
+    }
+
+    /// How many signals wait for nodes that are not connected, each for a minute at most. Defaults to 20,000: 70 MB when all
+    /// are as long as they can be. One node has 16 waiting for it and 32 of its own at most.
+    pub fn max_mail(mut self, signals: usize) -> Self {
+        self.max_mail = signals;
+        self
+    }
+
+    /// Whether nodes that can not connect to each other may be connected through this server. On by default: without it the
+    /// pairs behind two unpredictable NATs never meet. It costs the server's bandwidth, twice.
+    pub fn relay(mut self, relay: bool) -> Self {
+        self.relay = relay;
+        self
+    }
+
+    /// Relays at once. Defaults to 1000; each takes two of [`max_clients`](RendezvousConfig::max_clients), and 128 KiB when both of its ends read
+    /// slowly.
+    pub fn max_relays(mut self, relays: usize) -> Self {
+        self.max_relays = relays;
+        self
+    }
+
+    /// Relays at once of one node. Defaults to 8: a relay is the last resort for a few peers, not a way to run a service.
+    pub fn max_relays_per_node(mut self, relays: usize) -> Self {
+        self.max_relays_per_node = relays;
+        self
+    }
+
+    /// Ends of relays at once at one address (of IPv6: one /64 network), loopback excepted. Defaults to 32: keys are free,
+    /// addresses are not, and a carrier's NAT puts several nodes behind one.
+    pub fn max_relays_per_address(mut self, ends: usize) -> Self {
+        self.max_relays_per_address = ends;
+        self
+    }
+
+    /// How many bytes one relay carries, both directions together, before it is ended; 0: without limit. Defaults to 1 GiB:
+    /// hours of a game or a conversation, and no film archive.
+    pub fn relay_bytes(mut self, bytes: u64) -> Self {
+        self.relay_bytes = bytes;
+        self
+    }
+
+    /// How long one relay lasts, in whole seconds; zero: without limit. Defaults to 2 hours: nodes that still need each
+    /// other ask again, and may find a better way by then.
+    pub fn relay_time(mut self, time: Duration) -> Self {
+        self.relay_time = time;
+        self
+    }
+
+    /// How many bytes a second one relay carries in each direction, after a second's worth at once; 0: without limit.
+    /// Defaults to 1 MiB: enough for voice and games, and a hundred of them fill a line of one gigabit.
+    pub fn relay_rate(mut self, bytes: u64) -> Self {
+        self.relay_rate = bytes;
+        self
+    }
+
+    /// How long nothing may go through a relay before it is ended. At least a second; defaults to 10 minutes: longer than
+    /// the signs of life of any usual protocol are apart.
+    pub fn relay_idle(mut self, time: Duration) -> Self {
+        self.relay_idle = time;
+        self
+    }
+
+    /// How many public addresses one server can have.
+    pub const MAX_PUBLIC_ADDRESSES: usize = 16;
+
     /// How many addresses one server can listen at.
     pub const MAX_LISTEN: usize = 16;
 
@@ -770,6 +873,18 @@ impl RendezvousConfig {
         }
         if !(Duration::from_millis(50)..=Duration::from_secs(10)).contains(&self.probe_time) {
             return Err("probe_time must be between 50 milliseconds and 10 seconds");
+        }
+        if self.public_addresses.len() > Self::MAX_PUBLIC_ADDRESSES {
+            return Err("too many public addresses; see RendezvousConfig::MAX_PUBLIC_ADDRESSES");
+        }
+        if self.public_addresses.iter().any(|addr| addr.port() == 0 || addr.ip().is_unspecified()) {
+            return Err("a public address is one that can be dialled");
+        }
+        if self.relay_time.subsec_nanos() != 0 {
+            return Err("relay_time must be a whole number of seconds");
+        }
+        if self.relay_idle < Duration::from_secs(1) {
+            return Err("relay_idle must be at least a second");
         }
         Ok(())
     }

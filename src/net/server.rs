@@ -46,6 +46,10 @@ pub struct ServerStats {
     pub clients: usize,
     /// Nodes that are listed.
     pub nodes: usize,
+    /// Nodes that have proven their id and take signals.
+    pub identities: usize,
+    /// Pairs of nodes whose connection goes through this server.
+    pub relays: usize,
 }
 
 impl RendezvousConfig {
@@ -111,6 +115,12 @@ impl Rendezvous {
 
     /// What it holds at the moment.
     pub fn stats(&self) -> ServerStats {
-        ServerStats { clients: self.core.host.clients(), nodes: self.core.host.nodes() }
+        let host = &self.core.host;
+        ServerStats {
+            clients: host.clients(),
+            nodes: host.nodes(),
+            identities: host.identities(),
+            relays: host.relays(),
+        }
     }
 }

@@ -1,5 +1,9 @@
 //! The server behind [`Rendezvous`](crate::Rendezvous): the rendezvous machine on streams of lines.
 
+mod relay;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -17,7 +21,9 @@ use crate::proto::rendezvous::server::{ClientId, CloseWhy, Limits, ProbeId, Serv
 use crate::random::Random;
 use crate::time::{Instant, soonest};
 use crate::wire::probe;
+use crate::wire::relay::RelayLimits;
 use crate::wire::rendezvous::Features;
+use relay::{RelayEndpoint, Relays};
 
 /// Answers are collected up to this before they are queued on the stream.
 const BATCH: usize = 16 << 10;
@@ -29,6 +35,8 @@ pub(crate) enum Role {
     Client { waits: bool },
     /// We ask whether a client's port can be reached. Nobody can ask us anything here.
     Probe(ProbeId),
+    /// What it says is for the other end of a relay.
+    Relay(RelayEndpoint),
 }
 
 /// A rendezvous server.
@@ -43,11 +51,19 @@ pub(crate) struct ServerNode {
     waiting: Vec<ConId>,
     /// The streams of probes.
     probes: HashMap<ProbeId, ConId>,
+    relays: Relays,
+    relay_limits: RelayLimits,
+    relay_idle: Duration,
+    are_relays_limited: bool,
 }
 
 impl ServerNode {
     pub(crate) fn new(config: &RendezvousConfig, net: u32, random: Random, wall_at_origin: Duration) -> Self {
-        let probes = config.max_probes_per_address > 0;
+        let relay_limits = RelayLimits {
+            bytes: config.relay_bytes,
+            seconds: config.relay_time.as_secs(),
+            rate: config.relay_rate,
+        };
         let limits = Limits {
             clients: config.max_clients,
             clients_per_address: config.max_clients_per_address,
@@ -56,7 +72,15 @@ impl ServerNode {
             idle: config.idle_timeout,
             probe_time: config.probe_time,
             probes_per_address: config.max_probes_per_address,
-            features: if probes { Features::ALL } else { Features::ALL.without(Features::PROBE) },
+            features: features(config),
+            identities: config.max_nodes,
+            public_addresses: config.public_addresses.clone(),
+            mail: config.max_mail,
+            signals_a_minute: config.max_signals_per_minute,
+            relays: config.max_relays,
+            relays_per_node: config.max_relays_per_node,
+            relays_per_address: config.max_relays_per_address,
+            relay: relay_limits,
             ..Limits::default()
         };
         Self {
@@ -66,6 +90,10 @@ impl ServerNode {
             answers: Vec::new(),
             waiting: Vec::new(),
             probes: HashMap::new(),
+            relays: Relays::default(),
+            relay_limits,
+            relay_idle: config.relay_idle,
+            are_relays_limited: relay_limits.bytes > 0 || relay_limits.rate > 0,
         }
     }
 
@@ -82,6 +110,16 @@ impl ServerNode {
     /// Nodes that are listed.
     pub(crate) fn nodes(&self) -> usize {
         self.server.nodes()
+    }
+
+    /// Ids that are proven for signals.
+    pub(crate) fn identities(&self) -> usize {
+        self.server.identities()
+    }
+
+    /// Relays that run.
+    pub(crate) fn relays(&self) -> usize {
+        self.server.relays()
     }
 
     /// Answers what a client asked, as long as it reads the answers.
@@ -135,7 +173,7 @@ impl ServerNode {
         let id = self.streams.id_at(slot)?;
         match self.streams.tag(id)? {
             Role::Probe(probe) => Some((*probe, id)),
-            Role::Client { .. } => None,
+            Role::Client { .. } | Role::Relay(_) => None,
         }
     }
 
@@ -190,7 +228,7 @@ impl ServerNode {
                 self.probes.insert(probe, id);
             }
             ServerAction::Abandon { probe } => self.abandon(probe),
-            ServerAction::Splice { .. } => {}
+            ServerAction::Splice { a, b } => self.splice(a, b, now),
         }
     }
 
@@ -199,6 +237,13 @@ impl ServerNode {
         // What is for a client must never be said to a probed port.
         matches!(self.streams.tag(id), Some(Role::Client { .. })).then_some(id)
     }
+}
+
+/// What the server offers.
+fn features(config: &RendezvousConfig) -> Features {
+    let refused = [(config.max_probes_per_address == 0, Features::PROBE), (!config.relay, Features::RELAY)];
+    let refused = refused.into_iter().filter(|(refused, _)| *refused);
+    refused.fold(Features::ALL, |features, (_, feature)| features.without(feature))
 }
 
 /// A client is known by its stream's slot: the machine forgets a client before its slot is used again.
@@ -264,10 +309,19 @@ impl Host for ServerNode {
     }
 
     fn handle_received(&mut self, slot: usize, len: usize, now: Instant) {
+        if self.streams.pass_on(slot, len) {
+            let id = self.streams.id_at(slot);
+            if let Some(&Role::Relay(end)) = id.and_then(|id| self.streams.tag(id)) {
+                self.handle_passed(end, len, now);
+            }
+            return;
+        }
         self.streams.handle_received(slot, len);
         if let Some((probe, id)) = self.probe_at(slot) {
             self.hear_probe(probe, id);
-        } else if let Some(id) = self.streams.id_at(slot) {
+        } else if let Some(id) = self.streams.id_at(slot)
+            && matches!(self.streams.tag(id), Some(Role::Client { .. }))
+        {
             self.answer(id, now);
         }
     }
@@ -283,6 +337,7 @@ impl Host for ServerNode {
         self.answer_waiting(now);
         self.server.handle_timeout(now);
         self.act_all(now);
+        self.handle_relay_timeouts(now);
         // What a client sent before it went away was answered when it came; there is no walk to wait for.
         self.streams.handle_walk();
         self.streams.handle_timeout(now);
@@ -290,6 +345,7 @@ impl Host for ServerNode {
             match dropped.tag {
                 Role::Client { .. } => self.server.handle_closed(client(dropped.id), now),
                 Role::Probe(probe) => drop(self.probes.remove(&probe)),
+                Role::Relay(end) => self.handle_relay_dropped(end, dropped.id, now),
             }
         }
         // Who left may have had probes under way.
@@ -297,7 +353,8 @@ impl Host for ServerNode {
     }
 
     fn poll_timeout(&mut self) -> Option<Instant> {
-        soonest(self.streams.poll_timeout(), self.server.poll_timeout())
+        let machines = soonest(self.server.poll_timeout(), self.relays.poll_timeout());
+        soonest(self.streams.poll_timeout(), machines)
     }
 
     fn poll_action(&mut self) -> Option<Action> {

@@ -4,6 +4,7 @@
 //! for another stream only after the driver was told to close the old one, in one queue of actions, so the two never
 //! disagree about whose slot it is.
 
+mod splice;
 mod table;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -16,6 +17,7 @@ use crate::proto::link::chunks::Chunks;
 use crate::proto::link::{Counters, End, Link, SpareBuffers, Step};
 use crate::time::Instant;
 use crate::wire::line::Found;
+use splice::Splice;
 use table::Table;
 
 /// What the driver is to do with a stream's socket.
@@ -76,6 +78,8 @@ struct Entry<T> {
     touched: bool,
     /// Something was refused because too much was queued.
     refused: bool,
+    /// Its bytes are another stream's.
+    splice: Option<Box<Splice>>,
 }
 
 /// All streams of a node. `T` is what the node knows of each.
@@ -85,6 +89,8 @@ pub(crate) struct Streams<T> {
     table: Table<Entry<T>>,
     chunks: Chunks,
     spare: SpareBuffers,
+    /// What spliced streams are read into.
+    raw: Vec<u8>,
     actions: VecDeque<SocketAction>,
     /// Streams on which something was queued since they were last offered to the driver.
     unsent: Vec<usize>,
@@ -109,6 +115,7 @@ impl<T> Streams<T> {
             table: Table::new(net),
             chunks: Chunks::default(),
             spare: SpareBuffers::default(),
+            raw: Vec::new(),
             actions: VecDeque::new(),
             unsent: Vec::new(),
             ready: Vec::new(),
@@ -182,6 +189,9 @@ impl<T> Streams<T> {
 
     /// Room to read the stream into, unless the application has enough to read from it.
     pub(crate) fn space(&mut self, slot: usize) -> Option<&mut [u8]> {
+        if self.table.at(slot)?.splice.is_some() {
+            return self.spliced_space(slot);
+        }
         let entry = self.table.at_mut(slot)?;
         let space = entry.link.space(&self.limits, &mut self.chunks);
         entry.parked = space.is_none();
@@ -206,6 +216,9 @@ impl<T> Streams<T> {
     pub(crate) fn handle_end(&mut self, slot: usize, end: End, now: Instant) {
         let walks = self.walks;
         if let Some(entry) = self.table.at_mut(slot) {
+            if entry.splice.is_some() {
+                return self.handle_spliced_end(slot, end, now);
+            }
             entry.link.handle_end(end, walks, now);
             self.touch(slot);
         }
@@ -214,7 +227,8 @@ impl<T> Streams<T> {
     /// The peer's side of the stream is about to end, as soon as all that came before has been read.
     pub(crate) fn handle_hangup(&mut self, slot: usize, now: Instant) {
         let walks = self.walks;
-        if let Some(entry) = self.table.at_mut(slot) {
+        // What is spliced waits for no application.
+        if let Some(entry) = self.table.at_mut(slot).filter(|entry| entry.splice.is_none()) {
             entry.link.handle_hangup(walks, now);
             self.touch(slot);
         }
@@ -237,7 +251,9 @@ impl<T> Streams<T> {
             entry.refused = false;
             self.relieved = true;
         }
-        if !entry.link.is_open() {
+        if entry.splice.is_some() {
+            self.handle_spliced_sent(slot);
+        } else if !entry.link.is_open() {
             self.touch(slot);
         }
     }
@@ -466,14 +482,11 @@ impl<T> Streams<T> {
 
     /// The same, for this reason.
     pub(crate) fn close_for(&mut self, id: ConId, why: CloseReason, now: Instant) -> bool {
-        let limits = self.limits;
-        let Some(entry) = self.table.get_mut(id).filter(|entry| entry.link.is_ours()) else { return false };
-        entry.link.close(why, &limits, now);
-        if std::mem::take(&mut entry.parked) {
-            self.resumed.push(id.slot());
+        let is_ours = self.table.get(id).is_some_and(|entry| entry.link.is_ours());
+        if is_ours {
+            self.close_slot(id.slot(), why, now);
         }
-        self.touch(id.slot());
-        true
+        is_ours
     }
 
     /// Whether the id names a stream that this side has not closed.
@@ -530,6 +543,7 @@ impl<T> Streams<T> {
             parked: false,
             touched: false,
             refused: false,
+            splice: None,
         })
     }
 
@@ -540,6 +554,22 @@ impl<T> Streams<T> {
         }
         self.actions.push_back(SocketAction::Close { slot });
         Some(entry)
+    }
+
+    fn close_slot(&mut self, slot: usize, why: CloseReason, now: Instant) {
+        let limits = self.limits;
+        let Some(entry) = self.table.at_mut(slot) else { return };
+        entry.link.close(why, &limits, now);
+        if std::mem::take(&mut entry.parked) {
+            self.resumed.push(slot);
+        }
+        self.touch(slot);
+    }
+
+    fn drop_slot(&mut self, slot: usize, why: CloseReason) {
+        if let (Some(id), Some(entry)) = (self.id_at(slot), self.remove(slot)) {
+            self.dropped.push_back(Dropped { id, tag: entry.tag, why });
+        }
     }
 
     fn touch(&mut self, slot: usize) {
@@ -570,11 +600,7 @@ impl<T> Streams<T> {
         match step {
             None => {}
             Some(Step::ShutdownWrite) => self.actions.push_back(SocketAction::ShutdownWrite { slot }),
-            Some(Step::Drop(why)) => {
-                if let (Some(id), Some(entry)) = (self.id_at(slot), self.remove(slot)) {
-                    self.dropped.push_back(Dropped { id, tag: entry.tag, why });
-                }
-            }
+            Some(Step::Drop(why)) => self.drop_slot(slot, why),
         }
     }
 }

@@ -199,6 +199,24 @@ impl Link {
         Ok(())
     }
 
+    /// Queues bytes of another stream, unseen. Whoever does so sees to the room.
+    pub(crate) fn append(&mut self, bytes: &[u8], spare: &mut SpareBuffers) {
+        if self.phase == Phase::Open {
+            self.outbox.tail(spare).extend_from_slice(bytes);
+        }
+    }
+
+    /// Bytes were received that are another stream's.
+    pub(crate) fn handle_passed(&mut self, len: usize) {
+        self.counters.bytes_received += len as u64;
+    }
+
+    /// Nobody here will read what has arrived, nor what comes: nobody is waited for either.
+    pub(crate) fn forget_arrived(&mut self) {
+        self.inbox.discard();
+        self.patience = None;
+    }
+
     /// The place of the next whole line that arrived; [`found`](Self::found) gives it, until the next call.
     #[inline(always)]
     pub(crate) fn next_line(&mut self, limits: &StreamLimits) -> Option<Span> {

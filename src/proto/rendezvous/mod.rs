@@ -14,6 +14,7 @@ mod identities;
 mod limits;
 mod mailbox;
 mod meetings;
+pub(crate) mod meter;
 mod observations;
 pub(crate) mod observe;
 mod probes;

@@ -1,5 +1,7 @@
 //! The client and the server, joined without sockets.
 
+mod relaying;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -139,7 +141,7 @@ impl World {
                     self.dial(probe, to);
                     continue;
                 }
-                ServerAction::Abandon { .. } => continue,
+                ServerAction::Abandon { .. } | ServerAction::Splice { .. } => continue,
                 ServerAction::Send { client, .. } | ServerAction::Close { client, .. } => client,
             };
             let Some(node) = self.nodes.iter_mut().find(|node| node.connection == Some(client)) else {
@@ -153,7 +155,9 @@ impl World {
                     node.connection = None;
                     node.client.handle_disconnected(self.now);
                 }
-                ServerAction::Dial { .. } | ServerAction::Abandon { .. } => unreachable!("see above"),
+                ServerAction::Dial { .. } | ServerAction::Abandon { .. } | ServerAction::Splice { .. } => {
+                    unreachable!("see above")
+                }
             }
         }
         busy
@@ -273,7 +277,7 @@ fn any_common_set_of_features_works() {
     ];
     let sets = (0..64).map(|bits| {
         let dropped = all.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 0);
-        dropped.fold(Features::ALL, |set, (_, feature)| set.without(*feature))
+        dropped.fold(Features::ALL.without(Features::PROVEN), |set, (_, feature)| set.without(*feature))
     });
     for features in sets {
         for (offered, known) in [(features, Features::ALL), (Features::ALL, features)] {

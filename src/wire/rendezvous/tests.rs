@@ -1,9 +1,12 @@
 //! The protocol as text.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::identity::{Key, PublicKey};
+use crate::random::Random;
 use crate::wire::proof::{Role, Ticket};
 
 /// A public key, a signature of zeros and an id as they stand on the wire.

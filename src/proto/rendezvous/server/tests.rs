@@ -1,3 +1,5 @@
+mod proven;
+
 use super::*;
 
 const WALL: u64 = 1_700_000_000;

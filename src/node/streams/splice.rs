@@ -1,0 +1,191 @@
+//! Two streams of which each sends what the other receives: bytes, whatever they are.
+//!
+//! What was read stands in one buffer that all spliced streams share, and is copied once, to the queue of the other
+//! stream. A stream is not read while that queue is long, so a slow reader slows its sender down, and a pair never holds
+//! more than two queues. An end that finishes sending is told to the other side once all before it is out, and may
+//! go on receiving.
+
+use super::{Entry, SocketAction, Streams, mark_unsent};
+use crate::error::CloseReason;
+use crate::id::ConId;
+use crate::proto::link::End;
+use crate::time::Instant;
+
+/// How much is read at a time, and how much may be queued: what fits into a processor's cache, and what a fast line
+/// takes between two turns of the loop.
+const MOST: usize = 64 << 10;
+
+/// Less room than this is not worth a read.
+const LEAST: usize = 8 << 10;
+
+/// One stream's half of a splice.
+#[derive(Debug)]
+pub(super) struct Splice {
+    /// Where its bytes go. It is spliced as long as this one is.
+    other: usize,
+    /// How many more bytes may be read.
+    allowance: u64,
+    /// The peer finished sending.
+    finished: bool,
+    /// The peer was told that the other stream's peer finished.
+    shut: bool,
+}
+
+impl<T> Streams<T> {
+    /// Passes on all that comes from either of two open streams to the other from now on, without limit until there is a
+    /// [`grant`](Self::grant). What has arrived until now is forgotten. False when one of them is over already.
+    pub(crate) fn splice(&mut self, a: ConId, b: ConId) -> bool {
+        let open =
+            |id| self.table.get(id).is_some_and(|entry: &Entry<T>| entry.connected && entry.link.is_open());
+        let possible = a != b && open(a) && open(b);
+        if possible {
+            self.raw.resize(MOST, 0);
+            for (id, other) in [(a, b), (b, a)] {
+                if let Some(entry) = self.table.get_mut(id) {
+                    let (other, allowance) = (other.slot(), u64::MAX);
+                    entry.splice = Some(Box::new(Splice { other, allowance, finished: false, shut: false }));
+                    entry.link.forget_arrived();
+                    if std::mem::take(&mut entry.parked) {
+                        self.resumed.push(id.slot());
+                    }
+                }
+            }
+        }
+        possible
+    }
+
+    /// How many bytes may be read from a spliced stream from now on.
+    pub(crate) fn grant(&mut self, id: ConId, allowance: u64) {
+        if let Some(splice) = self.table.get_mut(id).and_then(|entry| entry.splice.as_mut()) {
+            splice.allowance = allowance;
+            self.resume_spliced(id.slot());
+        }
+    }
+
+    /// Takes over what was read into [`space`](Streams::space), if the stream is spliced; whether it is.
+    pub(crate) fn pass_on(&mut self, slot: usize, len: usize) -> bool {
+        let Some(entry) = self.table.at_mut(slot) else { return false };
+        let Some(splice) = entry.splice.as_mut() else { return false };
+        splice.allowance = splice.allowance.saturating_sub(len as u64);
+        let other = splice.other;
+        entry.link.handle_passed(len);
+        if let Some(entry) = self.table.at_mut(other) {
+            entry.link.append(self.raw.get(..len).unwrap_or_default(), &mut self.spare);
+            mark_unsent(entry, other, &mut self.unsent);
+        }
+        true
+    }
+
+    /// Ends the splice of a stream: last words to both sides that still listen, and then both are closed.
+    pub(crate) fn end_splice(&mut self, id: ConId, last_words: &[u8], now: Instant) {
+        let Some(other) = self.other(id.slot()) else { return };
+        for slot in [id.slot(), other] {
+            let walks = self.walks;
+            let Some(entry) = self.table.at_mut(slot) else { continue };
+            let Some(splice) = entry.splice.take() else { continue };
+            if !splice.shut {
+                entry.link.append(last_words, &mut self.spare);
+                mark_unsent(entry, slot, &mut self.unsent);
+            }
+            if splice.finished {
+                entry.link.handle_end(End::Finished, walks, now);
+            }
+            self.close_slot(slot, CloseReason::Local, now);
+        }
+    }
+
+    /// Room to read a spliced stream into.
+    pub(super) fn spliced_space(&mut self, slot: usize) -> Option<&mut [u8]> {
+        let room = self.spliced_room(slot);
+        if let Some(entry) = self.table.at_mut(slot) {
+            entry.parked = room == 0;
+        }
+        self.raw.get_mut(..room).filter(|space| !space.is_empty())
+    }
+
+    /// The network took something of what was queued on a spliced stream.
+    pub(super) fn handle_spliced_sent(&mut self, slot: usize) {
+        if let Some(other) = self.other(slot) {
+            self.resume_spliced(other);
+            self.shut_spliced(slot);
+        }
+    }
+
+    /// The peer of a spliced stream is done. What it sent still goes to the other side.
+    pub(super) fn handle_spliced_end(&mut self, slot: usize, end: End, now: Instant) {
+        let Some(other) = self.other(slot) else { return };
+        let walks = self.walks;
+        let Some(entry) = self.table.at_mut(slot) else { return };
+        match end {
+            End::Finished => {
+                if let Some(splice) = entry.splice.as_mut() {
+                    splice.finished = true;
+                }
+                self.shut_spliced(other);
+            }
+            // Nothing can be said to it any more, so there is no reason to listen to the other side.
+            End::Broken(_) => {
+                entry.splice = None;
+                entry.link.handle_end(end, walks, now);
+                self.touch(slot);
+                if let Some(entry) = self.table.at_mut(other) {
+                    entry.splice = None;
+                    self.close_slot(other, CloseReason::Peer, now);
+                }
+            }
+        }
+    }
+
+    fn other(&self, slot: usize) -> Option<usize> {
+        Some(self.table.at(slot)?.splice.as_ref()?.other)
+    }
+
+    /// How much may be read now.
+    fn spliced_room(&self, slot: usize) -> usize {
+        let Some(splice) = self.table.at(slot).and_then(|entry| entry.splice.as_ref()) else { return 0 };
+        let queued = self.table.at(splice.other).map_or(MOST, |entry| entry.link.queued());
+        let room = MOST.saturating_sub(queued);
+        let allowance = usize::try_from(splice.allowance).unwrap_or(usize::MAX);
+        if room < LEAST { 0 } else { room.min(allowance) }
+    }
+
+    /// It is read again when half of the queue is out, so that a slow reader does not cost a turn for each few bytes.
+    fn resume_spliced(&mut self, slot: usize) {
+        let Some(entry) = self.table.at(slot).filter(|entry| entry.parked) else { return };
+        let Some(splice) = entry.splice.as_ref().filter(|splice| splice.allowance > 0) else { return };
+        let queued = self.table.at(splice.other).map_or(0, |entry| entry.link.queued());
+        if queued <= MOST / 2
+            && let Some(entry) = self.table.at_mut(slot)
+        {
+            entry.parked = false;
+            self.resumed.push(slot);
+        }
+    }
+
+    /// Tells a spliced stream's peer that there will be no more, once there is no more. When both peers have been told, it
+    /// is over.
+    fn shut_spliced(&mut self, slot: usize) {
+        let Some(other) = self.other(slot) else { return };
+        let finished = self.splice_at(other).is_some_and(|splice| splice.finished);
+        let Some(entry) = self.table.at_mut(slot).filter(|entry| finished && entry.link.queued() == 0) else {
+            return;
+        };
+        if let Some(splice) = entry.splice.as_mut()
+            && !std::mem::replace(&mut splice.shut, true)
+        {
+            self.actions.push_back(SocketAction::ShutdownWrite { slot });
+        }
+        if self.splice_at(other).is_some_and(|splice| splice.shut) {
+            for slot in [slot, other] {
+                if let Some(entry) = self.table.at_mut(slot) {
+                    entry.splice = None;
+                }
+                self.drop_slot(slot, CloseReason::Peer);
+            }
+        }
+    }
+
+    fn splice_at(&self, slot: usize) -> Option<&Splice> {
+        self.table.at(slot)?.splice.as_deref()
+    }
+}
