@@ -75,8 +75,8 @@ impl Connection {
 
     /// It listens only so that the one node can get here; whoever else comes has no business with it.
     fn refuse_strangers(&self) {
-        let Pipe { net, audience, .. } = &self.pipe;
-        for con in net.connections().filter(|con| !audience.has(con.id())) {
+        let Pipe { net, audience, others, .. } = &self.pipe;
+        for con in others.iter().filter_map(|&id| net.con(id)) {
             if matches!(audience, Audience::Only(_)) || !self.may_be_it(con) {
                 con.close();
             }

@@ -25,7 +25,10 @@ pub(crate) struct Pipe {
     pub(crate) input: Input,
     pub(crate) output: Output,
     pub(crate) audience: Audience,
-    /// As the last walk found it.
+    /// Those that the last walk found and that do not take part. A connection is in no walk before its event has told
+    /// whose outcome it is.
+    pub(crate) others: Vec<ConId>,
+    /// How many take part, as the last walk found it.
     peers: usize,
     congested: bool,
     /// Lines that could not be sent to somebody.
@@ -45,7 +48,17 @@ pub(crate) enum Audience {
 
 impl Pipe {
     pub(crate) fn new(net: Net, input: Input, output: Output, audience: Audience) -> Self {
-        Self { net, input, output, audience, peers: 0, congested: false, missed: 0, told_alone: false }
+        Self {
+            net,
+            input,
+            output,
+            audience,
+            others: Vec::new(),
+            peers: 0,
+            congested: false,
+            missed: 0,
+            told_alone: false,
+        }
     }
 
     /// Hears, then speaks. Returns what has happened, of which the user has been told.
@@ -124,7 +137,12 @@ impl Pipe {
             events.push(event);
         }
         (self.peers, self.congested) = (0, false);
-        for con in walk.filter(|con| audience.has(con.id())) {
+        self.others.clear();
+        for con in walk {
+            if !audience.has(con.id()) {
+                self.others.push(con.id());
+                continue;
+            }
             self.peers += 1;
             self.congested |= con.queued() > PACE;
             for line in con.replies() {
