@@ -1,6 +1,7 @@
 //! The tool as people and scripts use it: real processes, on loopback.
 #![cfg(unix)]
 
+mod direct;
 mod doctor;
 mod process;
 #[cfg(all(target_os = "linux", feature = "gateway"))]
@@ -253,6 +254,13 @@ fn wrong_usage_says_what_is_wrong_and_what_to_do() {
         (&["chat", "--nat", "delta:0"], &["--nat", "delta:0", "delta:N"]),
         (&["doctor", "--nat", "symmetric"], &["--nat", "symmetric", "preserving, reuse, random or delta:N"]),
         (&["unl"], &["TEXT", "Usage:"]),
+        (&["connect"], &["UNL", "Usage:"]),
+        (&["connect", "unl3_", "--only", "existing"], &["--only", "lan, direct, reverse, punch, relay"]),
+        (&["connect", "unl3_", "--wait", "0"], &["--wait", "1..=3600"]),
+        (&["connect", "unl3_", "--rendezvous", "example.org"], &["--rendezvous", "no port", "HOST:PORT"]),
+        (&["listen", "--names", "--json"], &["--names", "--json"]),
+        (&["listen", "--port", "65536"], &["--port", "65536", "no port", "0 to 65535"]),
+        (&too_many("listen", "--rendezvous", 9), &["at most 8 rendezvous servers", "--rendezvous", "9"]),
         (&["doctor", "--wan-ip", "192.0.2.1:80"], &["--wan-ip", "192.0.2.1:80", "without a port"]),
         (&["doctor", "--wan-ip", "127.0.0.1"], &["--wan-ip", "127.0.0.1", "nobody outside"]),
         (&["doctor", "--wait", "soon"], &["--wait", "soon"]),
@@ -284,6 +292,8 @@ fn help_is_no_failure_and_shows_examples() {
         &["rendezvous", "--help"],
         &["doctor", "--help"],
         &["unl", "--help"],
+        &["listen", "--help"],
+        &["connect", "--help"],
     ] {
         let mut process = Process::start(arguments);
         let help: Vec<String> = process.rest();
@@ -301,6 +311,7 @@ fn a_port_in_use_is_named() {
         &["rendezvous", "--listen", &*listen][..],
         &["chat", "--bind", "127.0.0.1", "--port", &port],
         &["doctor", "--bind", "127.0.0.1", "--port", &port],
+        &["listen", "--bind", "127.0.0.1", "--port", &port],
     ] {
         let mut process = Process::start(arguments);
         assert_eq!(process.status(), Some(1), "{arguments:?}");

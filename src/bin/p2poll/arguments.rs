@@ -1,5 +1,6 @@
 //! The command line: what can be said, and what is wrong with what was said.
 
+mod direct;
 mod reach;
 
 use std::net::{IpAddr, SocketAddr};
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use p2poll::{Config, RendezvousConfig};
 
+pub(crate) use direct::{ConnectOptions, ListenOptions};
 #[cfg(test)]
 pub(crate) use reach::NodeKind;
 pub(crate) use reach::ReachOptions;
@@ -38,6 +40,12 @@ pub(crate) enum Command {
     /// Joins the p2p network: what is typed goes to every connected peer
     #[command(after_help = CHAT_HELP)]
     Chat(ChatOptions),
+    /// Prints the UNL of this node and waits for those who connect by it; lines go both ways
+    #[command(after_help = direct::LISTEN_HELP)]
+    Listen(ListenOptions),
+    /// Connects to a node by its UNL, by whatever way there is; lines go both ways
+    #[command(after_help = direct::CONNECT_HELP)]
+    Connect(ConnectOptions),
     /// Finds out how others can reach this machine, what stands in the way, and what to do about it
     #[command(after_help = DOCTOR_HELP)]
     Doctor(DoctorOptions),
@@ -163,6 +171,8 @@ impl Command {
                 at_most_servers(&options.rendezvous)?;
                 at_most(Config::MAX_PEERS, "peers", "--peer", options.peer.len())
             }
+            Self::Listen(options) => at_most_servers(&options.rendezvous),
+            Self::Connect(options) => at_most_servers(&options.rendezvous),
             Self::Doctor(options) => at_most_servers(&options.rendezvous),
             Self::Unl(_) => Ok(()),
         }
@@ -174,6 +184,10 @@ Examples, each in a terminal of its own:
   p2poll rendezvous --listen 127.0.0.1:8000
   p2poll chat --rendezvous 127.0.0.1:8000
   p2poll chat --rendezvous 127.0.0.1:8000
+
+Two that one knows, wherever they are; the first prints a UNL, which the second connects to:
+  p2poll listen --rendezvous rv.example.org:8000
+  p2poll connect unl3_..
 
 When others can not connect to this machine, this says why:
   p2poll doctor --rendezvous HOST:PORT
@@ -234,7 +248,7 @@ again whenever something has changed.
 
 The object of --json, in one line; what is not known is null:
   event      doctor
-  node_type  passive, simultaneous (it needs hole punching, which is not there yet) or active
+  node_type  passive, simultaneous (others meet it by hole punching) or active
   nat        kind (preserving, delta, reuse or random), delta (the difference of two ports in a row), why (the kind
              is not known), translated (whether a NAT translates this machine's address)
   wan        our address as the outside sees it

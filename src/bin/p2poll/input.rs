@@ -92,6 +92,11 @@ impl Input {
         self.ended
     }
 
+    /// There was something to be sent, or at least somebody wanted to.
+    pub(crate) fn had_lines(&self) -> bool {
+        self.splitter.lines_seen
+    }
+
     /// Lines that no peer would have accepted.
     pub(crate) fn refused(&self) -> u64 {
         self.splitter.refused
@@ -126,6 +131,8 @@ struct Splitter {
     /// That line is too long: the rest of it goes the way of its beginning.
     skipping: bool,
     refused: u64,
+    /// A line has come to its end.
+    lines_seen: bool,
 }
 
 impl Splitter {
@@ -156,6 +163,7 @@ impl Splitter {
     }
 
     fn finish_line(&mut self) {
+        self.lines_seen = true;
         let mut line = std::mem::take(&mut self.partial);
         if std::mem::take(&mut self.skipping) {
             self.refused += 1;

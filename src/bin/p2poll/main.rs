@@ -1,14 +1,17 @@
-//! The command-line tool: netcat for peers that find each other, the rendezvous server that they need for it, the
-//! doctor for when they do not, and a reader of the words that say where a peer is.
+//! The command-line tool: netcat for peers that find each other, or connect by a word that says where a peer is, the
+//! rendezvous server that they need for it, the doctor for when they do not, and a reader of those words.
 //!
 //! Built on the public API alone. Lines that were received, the doctor's report, and with `--json` events, go to
 //! standard output; everything else goes to standard error. Exit status: 0 done, 1 failed at run time, 2 wrong usage.
 
 mod arguments;
 mod chat;
+mod connect;
 mod doctor;
 mod input;
+mod listen;
 mod output;
+mod pipe;
 mod server;
 mod unl;
 mod waiting;
@@ -38,6 +41,8 @@ fn main() -> ExitCode {
     let outcome = arguments.command.check().map_err(Failure::Usage).and_then(|()| match &arguments.command {
         Command::Rendezvous(options) => server::run(options),
         Command::Chat(options) => chat::run(options),
+        Command::Listen(options) => listen::run(options),
+        Command::Connect(options) => connect::run(options),
         Command::Doctor(options) => doctor::run(options),
         Command::Unl(options) => unl::run(options),
     });

@@ -4,7 +4,7 @@ use std::fmt::{Display, Write as _};
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
 use std::net::SocketAddr;
 
-use p2poll::{ConId, Event, Line, NatKind, RendezvousNews};
+use p2poll::{ConId, Event, FailReason, Line, NatKind, Progress, RendezvousNews, RungFault, Tried, Unl};
 use serde_json::{Value, json};
 
 pub(crate) struct Output {
@@ -47,6 +47,18 @@ impl Output {
                 if !plain.logged {
                     self.tell(|| format!("listening at {addr}"));
                 }
+                Ok(())
+            }
+        }
+    }
+
+    /// Where this node is: what a person copies, and a script cuts out, wherever the rest of standard error goes.
+    pub(crate) fn unl(&mut self, unl: &Unl) -> io::Result<()> {
+        match self.style {
+            Style::Json => self.write_json(&json!({ "event": "unl", "unl": unl.as_str() })),
+            Style::Plain(_) => {
+                // Without standard error there is nobody to tell.
+                let _ = writeln!(io::stderr(), "unl: {unl}");
                 Ok(())
             }
         }
@@ -135,13 +147,49 @@ pub(crate) fn complain(text: impl Display) {
 /// With the fields in the order in which the help names them.
 fn to_json(event: &Event) -> Option<Value> {
     Some(match event {
-        // The tool begins no attempt by itself, so that none belongs to a connection, and none fails.
+        // The tool begins one attempt at most, so that the connection need not say whose outcome it is.
         Event::Connected { con, via, peer, took, .. } => json!({
             "event": "connected", "con": con.number(), "via": via.to_string(), "peer": peer.to_string(),
             "ms": took.as_secs_f64() * 1000.0,
         }),
         Event::Closed { con, why } => {
             json!({ "event": "closed", "con": con.number(), "why": why.to_string() })
+        }
+        Event::Upgraded { con, via, peer } => json!({
+            "event": "upgraded", "con": con.number(), "via": via.to_string(), "peer": peer.to_string(),
+        }),
+        Event::Climbing { attempt, progress } => {
+            let mut value = json!({ "event": "climbing", "attempt": attempt.number() });
+            match progress {
+                Progress::Began(rung) => {
+                    value["progress"] = "trying".into();
+                    value["rung"] = rung.name().into();
+                }
+                Progress::Failed(tried) => {
+                    value["progress"] = "failed".into();
+                    for (field, what) in tried_fields(tried) {
+                        value[field] = what;
+                    }
+                }
+                Progress::Called(server) => {
+                    value["progress"] = "called".into();
+                    value["server"] = server.to_string().into();
+                }
+                Progress::Waiting(server) => {
+                    value["progress"] = "waiting".into();
+                    value["server"] = server.to_string().into();
+                }
+                _ => return None,
+            }
+            value
+        }
+        Event::Failed { attempt, why } => {
+            let tried: &[Tried] = if let FailReason::NoWay(tried) = why { tried } else { &[] };
+            let tried = tried.iter().map(|tried| {
+                let fields = tried_fields(tried).into_iter();
+                fields.map(|(field, what)| (field.to_owned(), what)).collect::<Value>()
+            });
+            json!({ "event": "failed", "attempt": attempt.number(), "tried": tried.collect::<Vec<_>>() })
         }
         Event::Rendezvous { server, news } => {
             let mut value = json!({ "event": "rendezvous", "server": &**server });
@@ -173,6 +221,15 @@ fn to_json(event: &Event) -> Option<Value> {
     })
 }
 
+/// What a way to a node said.
+fn tried_fields(tried: &Tried) -> [(&'static str, Value); 3] {
+    [
+        ("rung", tried.rung.name().into()),
+        ("why", tried.why.to_string().into()),
+        ("ms", (tried.took.as_secs_f64() * 1000.0).into()),
+    ]
+}
+
 /// What a person wants to know of it. The log tells of all but the missed.
 fn to_text(event: &Event, logged: bool) -> Option<String> {
     Some(match event {
@@ -180,6 +237,15 @@ fn to_text(event: &Event, logged: bool) -> Option<String> {
         _ if logged => return None,
         Event::Connected { con, via, peer, .. } => format!("{con} connected: {peer} ({via})"),
         Event::Closed { con, why } => format!("{con} gone: {why}"),
+        Event::Upgraded { con, via, peer } => format!("{con} goes another way from now on: {peer} ({via})"),
+        Event::Climbing { progress: Progress::Began(rung), .. } => format!("trying {rung} ..."),
+        // Its time will be told when nothing else helps.
+        Event::Climbing { progress: Progress::Failed(tried), .. }
+            if matches!(tried.why, RungFault::Nothing | RungFault::LeftOut) =>
+        {
+            return None;
+        }
+        Event::Climbing { progress, .. } => progress.to_string(),
         Event::Rendezvous { server, news: RendezvousNews::Down { why, retry_in } } => {
             format!("rendezvous server {server} {why}; trying again in {:.0} s", retry_in.as_secs_f64())
         }

@@ -38,9 +38,9 @@ pub(crate) struct ReachOptions {
 pub(crate) enum NodeKind {
     /// Anybody can connect to its port: it is advertised
     Passive,
-    /// A peer that connects at the same time as it does can meet it (hole punching, not yet): it is not advertised
+    /// Nobody can just connect to it, but a peer that knows its UNL meets it by hole punching: it is not advertised
     Simultaneous,
-    /// Nobody can connect to it: it connects to others and is not advertised
+    /// Nobody can connect to it, nor count on hole punching: it connects to others and is not advertised
     Active,
 }
 

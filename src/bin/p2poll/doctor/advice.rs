@@ -265,15 +265,15 @@ impl Case<'_> {
         if self.reach.reachable != Reachability::No || self.is_alone() {
             return Vec::new();
         }
-        let when = if self.is_nobody_to_connect() { "Use" } else { "Until then use" };
+        let when = if self.is_nobody_to_connect() { "Let" } else { "Until then let" };
         let mut advice = vec![format!(
-            "{when} peers to which others can connect: this machine can connect to them, but nobody can connect to it. \
-             p2poll punches no holes into NATs yet, and has no relay."
+            "{when} others connect by UNL (p2poll listen --rendezvous HOST:PORT prints one): nobody can just connect to \
+             this machine, but a rendezvous server brings both together, by hole punching or as a relay."
         )];
         if self.reach.nat.kind() == Some(NatKind::Random) {
             advice.push(
-                "Do not count on hole punching later: this NAT chooses ports that nobody can foretell, so that only \
-                 an open port or a relay helps."
+                "Do not count on hole punching: this NAT chooses ports that nobody can foretell, so that without an open \
+                 port at one of the two a relay has to pass the bytes on."
                     .into(),
             );
         }
@@ -452,7 +452,7 @@ mod tests {
         assert!(advice.len() == begin.len() && advice.iter().zip(begin).all(fits), "{advice:#?}\n{begin:#?}");
     }
 
-    const UNTIL_THEN: &str = "Until then use peers";
+    const UNTIL_THEN: &str = "Until then let others connect by UNL";
     const BY_HAND: &str = "If that does not help, forward TCP port 4000 to 192.168.1.5 by hand";
 
     #[test]
@@ -662,7 +662,7 @@ mod tests {
         assert_told(picture(|_| {}), &typed("active"), &[nothing, "Leave out --node-type active"]);
         let begin = ["Forward TCP port 4000", UNTIL_THEN, "Leave out --node-type passive"];
         assert_told(closed(|_| {}), &typed("passive"), &begin);
-        assert_told(closed(|_| {}), &typed("active"), &["Use peers"]);
+        assert_told(closed(|_| {}), &typed("active"), &["Let others connect by UNL"]);
 
         let wan_ip = Some([198, 51, 100, 1].into());
         let fixed = with(ReachOptions { wan_ip, ..Default::default() });

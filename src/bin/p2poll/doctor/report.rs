@@ -136,7 +136,7 @@ fn node_type(reach: &Reach, fixed: bool) -> String {
             None => "as far as is known",
         },
         NodeType::Simultaneous => {
-            "nobody can just connect to it, but its NAT can be foretold (hole punching, not yet)"
+            "nobody can just connect to it, but its NAT can be foretold, so that hole punching works"
         }
         _ => "nobody can connect to it, it connects to others",
     };

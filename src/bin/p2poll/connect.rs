@@ -1,0 +1,132 @@
+//! `p2poll connect UNL`
+
+use p2poll::{AttemptId, CloseReason, Con, Connect, Event, FailReason, Tried, Unl, UnlError, Via};
+
+use crate::Failure;
+use crate::arguments::ConnectOptions;
+use crate::input::Input;
+use crate::pipe::{Audience, Pipe};
+use crate::waiting::Waiting;
+
+pub(crate) fn run(options: &ConnectOptions) -> Result<(), Failure> {
+    // The reason names no more of the text than one character, which it shows harmlessly.
+    let unl: Unl = options.unl.parse().map_err(|why: UnlError| Failure::Usage(why.to_string()))?;
+    let mut waiting = Waiting::new()?;
+    let mut net = options.config()?.start()?;
+    waiting.add(&mut net)?;
+    let input = Input::start(waiting.waker())?;
+    let connect = Connect::to(&unl).only(options.rungs());
+    let attempt = net.connect(connect).map_err(|why| Failure::Run(why.to_string()))?;
+    let pipe = Pipe::new(net, input, options.output(), Audience::OutcomeOf(attempt));
+    let mut connection = Connection { pipe, unl, attempt, stay: options.stay };
+    loop {
+        match connection.turn()? {
+            Turn::Failed(why) => return connection.fail(why, &mut waiting),
+            Turn::Over => return connection.pipe.leave(&mut waiting),
+            Turn::Broken(why) => {
+                connection.pipe.leave(&mut waiting)?;
+                return Err(Failure::Run(format!("the connection is gone: {why}")));
+            }
+            Turn::GoesOn if waiting.wants_to_leave() => return connection.interrupt(&mut waiting),
+            Turn::GoesOn => waiting.wait(connection.pipe.next_wakeup())?,
+        }
+    }
+}
+
+struct Connection {
+    pipe: Pipe,
+    unl: Unl,
+    attempt: AttemptId,
+    stay: bool,
+}
+
+/// What has become of it.
+enum Turn {
+    GoesOn,
+    /// No way was found.
+    Failed(FailReason),
+    /// All was said, or the peer has closed.
+    Over,
+    Broken(CloseReason),
+}
+
+impl Connection {
+    fn turn(&mut self) -> Result<Turn, Failure> {
+        let events = self.pipe.turn()?;
+        self.refuse_strangers();
+        for event in events {
+            match event {
+                Event::Failed { attempt, why } if attempt == self.attempt => return Ok(Turn::Failed(why)),
+                Event::Closed { con, why } if self.pipe.audience == Audience::Only(con) => {
+                    return Ok(if why == CloseReason::Peer { Turn::Over } else { Turn::Broken(why) });
+                }
+                _ => {}
+            }
+        }
+        Ok(if self.is_over() { Turn::Over } else { Turn::GoesOn })
+    }
+
+    /// The input has ended and was delivered. Input that was there before the connection waits for it.
+    fn is_over(&self) -> bool {
+        let Pipe { audience, input, .. } = &self.pipe;
+        let connected = matches!(audience, Audience::Only(_));
+        connected && !self.stay && input.is_over() && self.pipe.is_delivered()
+    }
+
+    /// It listens only so that the one node can get here; whoever else comes has no business with it.
+    fn refuse_strangers(&self) {
+        let Pipe { net, audience, others, .. } = &self.pipe;
+        for con in others.iter().filter_map(|&id| net.con(id)) {
+            if matches!(audience, Audience::Only(_)) || !self.may_be_it(con) {
+                con.close();
+            }
+        }
+    }
+
+    /// Whether the attempt may yet turn out to lead to this connection.
+    fn may_be_it(&self, con: Con<'_>) -> bool {
+        match self.unl.node_id() {
+            Some(id) => con.node_id() == Some(id),
+            None => con.via() != Some(Via::Accepted),
+        }
+    }
+
+    fn fail(self, why: FailReason, waiting: &mut Waiting) -> Result<(), Failure> {
+        // That the input was not sent is no news.
+        let left = self.pipe.leave(waiting);
+        match left {
+            Err(Failure::OutputClosed) => left,
+            _ => Err(Failure::Run(explained(&why))),
+        }
+    }
+
+    fn interrupt(self, waiting: &mut Waiting) -> Result<(), Failure> {
+        match self.pipe.audience {
+            Audience::Only(_) => self.pipe.leave(waiting),
+            _ => self.fail(FailReason::Cancelled, waiting),
+        }
+    }
+}
+
+/// One line for each way.
+fn explained(why: &FailReason) -> String {
+    match why {
+        FailReason::NoWay(tried) if !tried.is_empty() => {
+            let width = tried.iter().map(|tried| tried.rung.name().len()).max().unwrap_or(0);
+            let line = |Tried { rung, why, .. }: &Tried| format!("\n  {rung:width$}  {why}");
+            format!("no way to the node was found:{}", tried.iter().map(line).collect::<String>())
+        }
+        why => why.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_without_ways_are_one_line() {
+        assert_eq!(explained(&FailReason::NoWay(Vec::new())), "no way");
+        assert_eq!(explained(&FailReason::Oneself), "that is this node itself");
+    }
+}
