@@ -7,8 +7,8 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use p2poll::{
-    AttemptId, Con, ConId, Config, Connect, Event, FailReason, Key, Net, NodeId, Rendezvous, RendezvousConfig, Rung,
-    Rungs, Unl, Via,
+    AttemptId, Con, ConId, Config, Connect, Event, FailReason, Key, Net, NodeId, Rendezvous,
+    RendezvousConfig, Rung, Rungs, Unl, Via,
 };
 
 const TICK: Duration = Duration::from_millis(2);

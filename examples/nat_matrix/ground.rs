@@ -69,11 +69,12 @@ impl Ground {
         self.servers.iter().map(Server::addr).collect()
     }
 
-    /// From now on what servers send takes so much longer to a place. Not what nodes have measured until now.
+    /// From now on what servers send takes so much longer to a place, on the connections that nodes have to them by then:
+    /// the signals. Not what nodes have measured until now, nor what they measure on connections of their own.
     pub(crate) fn delay_signals(&self, place: &Place, extra: Duration) {
         for addr in self.server_addrs() {
             if let SocketAddr::V4(addr) = addr {
-                self.lab.delay_between(*addr.ip(), place.outside, extra);
+                self.lab.delay_standing(*addr.ip(), place.outside, extra);
             }
         }
     }

@@ -294,10 +294,10 @@ mod tests {
         let mut driver = Driver::new(host, program);
         driver.put(0, first);
         driver.put(1, second);
-        driver.swap(0, 1);
+        driver.exchange(0, 1);
         assert_eq!(driver.slots, [Some(second), Some(first)]);
         assert_eq!(driver.by_end, BTreeMap::from([(second, 0), (first, 1)]));
-        driver.swap(4, 0);
+        driver.exchange(4, 0);
         assert_eq!(driver.slots, [None, Some(first), None, None, Some(second)]);
         assert_eq!(driver.by_end, BTreeMap::from([(second, 4), (first, 1)]));
     }

@@ -50,6 +50,15 @@ pub(crate) fn ends(frame: &[u8]) -> Option<(Ipv4Addr, Ipv4Addr)> {
     Some((address(12)?, address(16)?))
 }
 
+/// Between which sockets it travels, if it is TCP.
+pub(crate) fn sockets(frame: &[u8]) -> Option<(SocketAddrV4, SocketAddrV4)> {
+    let (from, to) = ends(frame)?;
+    let packet = &frame[HEADER..];
+    let tcp = packet.get(usize::from(packet[0] & 0xf) * 4..)?;
+    let port = |at: usize| Some(u16::from_be_bytes([*tcp.get(at)?, *tcp.get(at + 1)?]));
+    (packet[9] == TCP).then_some((SocketAddrV4::new(from, port(0)?), SocketAddrV4::new(to, port(2)?)))
+}
+
 /// The same, if it is the first packet of a TCP connection: SYN without ACK (RFC 9293 section 3.5).
 pub(crate) fn opening(frame: &[u8]) -> Option<(Ipv4Addr, Ipv4Addr)> {
     let ends = ends(frame)?;

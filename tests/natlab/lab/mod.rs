@@ -123,6 +123,11 @@ impl Lab {
         self.public.delay(one_way);
     }
 
+    /// The same as [`delay_between`](Self::delay_between), but only for connections that are there already.
+    pub(crate) fn delay_standing(&self, from: Ipv4Addr, to: Ipv4Addr, extra: Duration) {
+        self.public.delay_standing(from, to, extra);
+    }
+
     /// From now on a packet takes so much longer from one machine on the public segment to another, one way. Zero: no longer
     /// than others.
     pub(crate) fn delay_between(&self, from: Ipv4Addr, to: Ipv4Addr, extra: Duration) {

@@ -4,10 +4,10 @@
 //! TAP devices, which hand out frames with checksums that are complete and no longer than the link allows.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::fmt::{self, Debug, Formatter};
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -80,6 +80,18 @@ impl Segment {
             state.detours.remove(&(from, to));
         } else {
             state.detours.insert((from, to), extra);
+        }
+    }
+
+    /// The same, but only for connections that are there already: those that are begun later are not slowed down.
+    pub(crate) fn delay_standing(&self, from: Ipv4Addr, to: Ipv4Addr, extra: Duration) {
+        self.delay_between(from, to, extra);
+        let mut state = self.shared.lock();
+        state.spared.retain(|(sender, receiver)| (*sender.ip(), *receiver.ip()) != (from, to));
+        if extra.is_zero() {
+            state.standing.remove(&(from, to));
+        } else {
+            state.standing.insert((from, to));
         }
     }
 
@@ -204,6 +216,10 @@ struct State {
     delay: Duration,
     /// What is added to it between two machines.
     detours: HashMap<(Ipv4Addr, Ipv4Addr), Duration>,
+    /// The detours that hold only for connections that were there before.
+    standing: HashSet<(Ipv4Addr, Ipv4Addr)>,
+    /// Those that were not.
+    spared: HashSet<(SocketAddrV4, SocketAddrV4)>,
     openings: HashMap<(Ipv4Addr, Ipv4Addr), u64>,
     lateness: Duration,
     loss: f64,
@@ -285,9 +301,12 @@ impl State {
         self.homes.insert(source, from);
         if let Some(ends) = frame::opening(&frame) {
             *self.openings.entry(ends).or_default() += 1;
+            let (opener, opened) = ends;
+            if self.standing.contains(&(opened, opener)) {
+                self.spared.extend(frame::sockets(&frame).map(|(opener, opened)| (opened, opener)));
+            }
         }
-        let detour = frame::ends(&frame).and_then(|ends| self.detours.get(&ends));
-        let mut delay = self.delay + detour.copied().unwrap_or_default();
+        let mut delay = self.delay + self.detour(&frame);
         if frame::is_resolution(&frame) {
             delay = Duration::ZERO;
         } else if self.unlucky() {
@@ -296,6 +315,13 @@ impl State {
         }
         self.accepted += 1;
         self.under_way.push(Reverse(UnderWay { due: now + delay, number: self.accepted, from, frame }));
+    }
+
+    /// How much longer this frame takes than others.
+    fn detour(&self, frame: &[u8]) -> Duration {
+        let extra = frame::ends(frame).and_then(|ends| self.detours.get(&ends)).copied();
+        let is_spared = || frame::sockets(frame).is_some_and(|sockets| self.spared.contains(&sockets));
+        extra.filter(|_| self.spared.is_empty() || !is_spared()).unwrap_or_default()
     }
 
     /// A frame whose time has come, and where it goes: to the station's port, or to all when that is unknown.

@@ -117,7 +117,9 @@ impl Node {
         Facts {
             lan: !self.lan_addresses(unl).is_empty(),
             lan_at_once,
-            direct: !self.wan_addresses(unl).is_empty(),
+            // What says that it can not be connected to is not dialled in vain, unless there is nothing else to try.
+            direct: !self.wan_addresses(unl).is_empty()
+                && (unl.node_type() == NodeType::Passive || !callable),
             passive: unl.node_type() == NodeType::Passive,
             same_wan,
             callable,
