@@ -26,7 +26,6 @@ pub(super) enum Answer {
     /// To a `PROVE`.
     Proof,
     /// To a `SIGNAL` to this node.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the node, which sends signals, takes it up next"))]
     Signaled(NodeId),
     /// To a registration: `LISTED` or `FULL`.
     Listed,
