@@ -692,7 +692,7 @@ impl Default for RendezvousConfig {
             probe_time: Duration::from_millis(500),
             max_probes_per_address: 10,
             public_addresses: Vec::new(),
-            max_signals_per_minute: 120,
+            max_signals_per_minute: 600,
             max_mail: 20_000,
             relay: true,
             max_relays: 1000,
@@ -791,7 +791,7 @@ impl RendezvousConfig {
         self
     }
 
-    /// How many signals one connection may have passed on in a minute. Defaults to 120: some 20 attempts to connect, with
+    /// How many signals one connection may have passed on in a minute. Defaults to 600: some 100 attempts to connect, with
     /// all that is said to and fro.
     pub fn max_signals_per_minute(mut self, signals: u32) -> Self {
         self.max_signals_per_minute = signals;

@@ -260,6 +260,10 @@ impl Node {
         there: Option<bool>,
         now: Instant,
     ) {
+        // There is room for one more by now.
+        for id in self.calls.ids() {
+            self.call_through_servers(id, now);
+        }
         let Some(id) = self.calls.to(to) else { return };
         let addr = self.servers.addr_of(place);
         let Some(caller) = self.calls.caller(id) else { return };

@@ -93,7 +93,7 @@ impl Node {
 
     /// Drops all that belongs to a call.
     pub(super) fn forget_call(&mut self, id: CallId, now: Instant) {
-        self.end_punch(id, None);
+        self.end_punch(id);
         self.end_observation(id);
         let Some(call) = self.calls.open.remove(&id) else { return };
         self.notes.push(Level::Debug, || format!("call {} is over", short(&id)));

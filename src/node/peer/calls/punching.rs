@@ -200,7 +200,7 @@ impl Node {
         start: Instant,
         now: Instant,
     ) {
-        self.end_punch(id, None);
+        self.end_punch(id);
         let attested = self.trusts(id);
         let links = &self.config.links;
         let config = PunchConfig {
@@ -354,12 +354,13 @@ impl Node {
         self.act_for_punch(id, now);
     }
 
-    /// Ends a punch, but for the stream that won.
-    pub(super) fn end_punch(&mut self, id: CallId, winner: Option<ConId>) {
+    /// Ends a punch.
+    pub(super) fn end_punch(&mut self, id: CallId) {
         let Some(call) = self.calls.open.get_mut(&id) else { return };
         let Some(run) = call.punch.take() else { return };
         for (_, stream) in run.streams {
-            if Some(stream) != winner {
+            // The winner has become a connection, or has taken the place of one.
+            if matches!(self.streams.tag(stream), Some(Role::Punching(_) | Role::Greeting)) {
                 self.links.greetings.remove(&stream);
                 self.streams.abandon(stream);
             }
