@@ -208,6 +208,12 @@ impl Calls {
         })
     }
 
+    /// How many are under way, and how many are remembered.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.open.len(), self.remembered.len())
+    }
+
     fn ids(&self) -> Vec<CallId> {
         self.open.keys().copied().collect()
     }

@@ -145,6 +145,11 @@ impl Links {
         self.before.len()
     }
 
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.links.len()
+    }
+
     /// The connections whose relayed link is to be replaced now.
     pub(super) fn due_upgrades(&self, now: Instant) -> Vec<ConId> {
         let due =
