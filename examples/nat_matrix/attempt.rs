@@ -71,7 +71,6 @@ pub(crate) fn attempt(ground: &Ground, cell: &Cell, number: usize) -> Attempt {
         (Err(why), _) | (_, Err(why)) => return Attempt::without_network(number, &why),
     };
     let late = places[number / 2 % 2];
-    ground.lab.lateness();
     let end = climb(ground, cell, late, [&mut caller, &mut called]).unwrap_or_else(End::Trouble);
     let lateness = ground.lab.lateness();
     let mut attempt = Attempt { number, end, lateness, traces: Vec::new() };
@@ -97,6 +96,8 @@ fn climb(
     get_ready([caller, called])?;
     let before = ground.through_the_router();
     ground.delay_signals(late, cell.skew);
+    // From here on it is measured.
+    ground.lab.lateness();
     let outcome = caller.connect(called.unl()).map_err(|why| why.to_string());
     let outcome = outcome.and_then(|()| caller.outcome(OUTCOME));
     ground.delay_signals(late, Duration::ZERO);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::attempt::{Attempt, End};
-use crate::cells::{Cell, ROUND_TRIP, Share, Within};
+use crate::cells::{Cell, ROUND_TRIP, Share};
 
 /// Of so many attempts of one cell that missed all that was said is printed.
 const TOLD: usize = 2;
@@ -68,12 +68,14 @@ impl<'a> Row<'a> {
                 return Some("what is not punched is to be relayed, in time".into());
             }
         }
-        match self.cell.goal.within {
-            Within::Median(trips) if self.median() > trips * ROUND_TRIP + self.cell.skew => {
-                Some(format!("the median is {} ms", self.median().as_millis()))
-            }
-            _ => None,
-        }
+        let limit = self.cell.median_limit().filter(|limit| self.median() > *limit)?;
+        Some(format!("the median is {} ms, more than {} ms", self.median().as_millis(), limit.as_millis()))
+    }
+
+    /// How many took longer than half of them may.
+    fn slow(&self) -> usize {
+        let limit = self.cell.median_limit().unwrap_or(Duration::MAX);
+        self.times.iter().filter(|took| **took > limit).count()
     }
 
     fn median(&self) -> Duration {
@@ -209,9 +211,11 @@ impl Report<'_> {
             let place = (late.len() as f64 * part).ceil() as usize;
             late.get(place.saturating_sub(1)).map_or(0.0, |late| late.as_secs_f64() * 1e3)
         };
+        let slow: usize = self.rows.iter().map(Row::slow).sum();
         format!(
-            "{} attempts in {} cells in {:.0} s, {} cells at once, {} ms from one site to the other and back. The latest \
-             packet of an attempt was {:.1} ms late in the median and {:.1} ms in the worst case.",
+            "{} attempts in {} cells in {:.0} s, {} cells at once, {} ms from one site to the other and back. {slow} took \
+             longer than the round trips (RT) that are expected. The latest packet of an attempt was {:.1} ms late in the \
+             median and {:.1} ms in the worst case, which is this machine's doing.",
             late.len(),
             self.rows.len(),
             self.took.as_secs_f64(),

@@ -21,11 +21,10 @@ pub(crate) fn run(options: &ConnectOptions) -> Result<(), Failure> {
     let mut connection = Connection { pipe, unl, attempt, stay: options.stay };
     loop {
         match connection.turn()? {
-            Turn::Failed(why) => return connection.fail(why, &mut waiting),
+            Turn::Failed(why) => return connection.fail(explained(&why), &mut waiting),
             Turn::Over => return connection.pipe.leave(&mut waiting),
             Turn::Broken(why) => {
-                connection.pipe.leave(&mut waiting)?;
-                return Err(Failure::Run(format!("the connection is gone: {why}")));
+                return connection.fail(format!("the connection is gone: {why}"), &mut waiting);
             }
             Turn::GoesOn if waiting.wants_to_leave() => return connection.interrupt(&mut waiting),
             Turn::GoesOn => waiting.wait(connection.pipe.next_wakeup())?,
@@ -91,19 +90,18 @@ impl Connection {
         }
     }
 
-    fn fail(self, why: FailReason, waiting: &mut Waiting) -> Result<(), Failure> {
-        // That the input was not sent is no news.
-        let left = self.pipe.leave(waiting);
-        match left {
-            Err(Failure::OutputClosed) => left,
-            _ => Err(Failure::Run(explained(&why))),
+    fn fail(self, why: String, waiting: &mut Waiting) -> Result<(), Failure> {
+        match self.pipe.leave(waiting) {
+            Err(Failure::OutputClosed) => Err(Failure::OutputClosed),
+            // That the input was not sent goes without saying.
+            _ => Err(Failure::Run(why)),
         }
     }
 
     fn interrupt(self, waiting: &mut Waiting) -> Result<(), Failure> {
         match self.pipe.audience {
             Audience::Only(_) => self.pipe.leave(waiting),
-            _ => self.fail(FailReason::Cancelled, waiting),
+            _ => self.fail(explained(&FailReason::Cancelled), waiting),
         }
     }
 }

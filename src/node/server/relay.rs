@@ -63,10 +63,10 @@ impl ServerNode {
         let ends = [self.id_of(a), self.id_of(b)];
         let [Some(a), Some(b)] = ends else {
             // One of them is over, and the other one was told of a relay: its end tells the rest.
-            return ends.into_iter().flatten().for_each(|id| drop(self.streams.close(id, now)));
+            return self.close_all(ends.into_iter().flatten(), now);
         };
         if !self.streams.splice(a, b) {
-            return [a, b].into_iter().for_each(|id| drop(self.streams.close(id, now)));
+            return self.close_all([a, b], now);
         }
         self.relays.last += 1;
         let number = self.relays.last;
@@ -106,6 +106,12 @@ impl ServerNode {
     pub(super) fn handle_relay_dropped(&mut self, end: RelayEndpoint, id: ConId, now: Instant) {
         self.relays.remove(end.number);
         self.server.handle_closed(client(id), now);
+    }
+
+    fn close_all(&mut self, ids: impl IntoIterator<Item = ConId>, now: Instant) {
+        for id in ids {
+            self.streams.close(id, now);
+        }
     }
 
     /// Lets both directions go on for as long as they may, or ends the relay.

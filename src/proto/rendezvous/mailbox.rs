@@ -94,7 +94,9 @@ impl Mailbox {
             self.discount(letter.from);
             if let Some(numbers) = self.boxes.get_mut(&letter.to) {
                 // The oldest of all is the oldest of its box.
-                numbers.pop_front_if(|first| *first == number);
+                if numbers.front() == Some(&number) {
+                    numbers.pop_front();
+                }
                 if numbers.is_empty() {
                     self.boxes.remove(&letter.to);
                 }

@@ -1,5 +1,8 @@
 //! One end of a connection by which a server sees an address of ours: it asks once, and hears once.
 
+// The node takes it up next.
+#![allow(dead_code)]
+
 use std::net::SocketAddr;
 
 use crate::wire::rendezvous::{Reply, Request, Token};

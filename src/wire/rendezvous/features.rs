@@ -29,7 +29,7 @@ impl Features {
     /// `RELAY`, for who has proven its id.
     pub(crate) const RELAY: Self = Self(1 << 9);
     /// What is of use only to who has an id to prove.
-    pub(crate) const PROVEN: Self = Self(Self::ID.0 | Self::OBSERVE.0 | Self::SIGNAL.0 | Self::RELAY.0);
+    pub(crate) const PROVEN: Self = Self::ID.or(Self::OBSERVE).or(Self::SIGNAL).or(Self::RELAY);
     /// All that this version knows.
     pub(crate) const ALL: Self = Self((1 << 10) - 1);
 

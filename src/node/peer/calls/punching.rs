@@ -89,7 +89,8 @@ impl Node {
     }
 
     fn observe(&mut self, id: CallId, round: u8, place: usize, tries: u8, now: Instant) {
-        let Some(server) = self.servers.addr_of(place) else { return self.fail_observation(id, round, now) };
+        let server = self.servers.addr_of(place).filter(|&server| self.may_visit(place, server, now));
+        let Some(server) = server else { return self.fail_observation(id, round, now) };
         let port = PORTS.start + self.calls.random.below(PORTS.len()) as u16;
         let token = Token::nonce(&mut self.calls.random);
         let from = SocketAddr::new(self.config.bind.unwrap_or(any_address(server)), port);
@@ -112,7 +113,8 @@ impl Node {
     pub(in super::super) fn handle_observing(&mut self, id: CallId, stream: ConId, _now: Instant) {
         let Some(call) = self.calls.open.get_mut(&id) else { return };
         if let Some(observing) = call.observing.as_mut().filter(|observing| observing.stream == stream) {
-            let line = observing.machine.request();
+            let (line, place) = (observing.machine.request(), observing.place);
+            self.handle_visited(place);
             // A fresh stream takes a line.
             let _ = self.streams.queue_raw(stream, &line);
         }
