@@ -6,6 +6,8 @@
 
 mod attempts;
 mod calls;
+#[cfg(test)]
+pub(crate) mod census;
 mod cons;
 mod ends;
 mod links;

@@ -185,6 +185,12 @@ impl Servers {
         self.all.iter().filter(takes).map(|server| server.name.to_string())
     }
 
+    /// Guests who have not left.
+    #[cfg(test)]
+    pub(super) fn guests(&self) -> usize {
+        self.all.iter().filter(|server| server.is_guest && !server.has_left).count()
+    }
+
     /// The server of this name: one of ours, or a guest, who is let in if there is room.
     fn named(&mut self, name: &str, random: &mut Random, now: Instant) -> Option<usize> {
         let known = |server: &Server| *server.name == *name && !server.has_left;

@@ -30,8 +30,8 @@ pub(crate) struct LadderConfig {
     pub(crate) within: Duration,
     /// One round of punching.
     pub(crate) punch_time: Duration,
-    /// Rounds of punching, each with a port of its own. The second one is for delta NATs whose neighbours took more
-    /// ports than the first one could foresee.
+    /// Rounds of punching, each with a port of its own. The second one is only for delta NATs, whose neighbours took more
+    /// ports than the first one could foresee, and for those of which nothing is known.
     pub(crate) rounds: u8,
     /// How much later a node that others can connect to is called (RFC 8305 section 8: the connection attempt delay).
     pub(crate) head_start: Duration,
@@ -104,6 +104,8 @@ pub(crate) struct Ladder {
     relay_offered: bool,
     round: u8,
     ours: Option<Side>,
+    /// A port of the present round may have been foreseen wrongly.
+    is_guess: bool,
     /// When the present round of punching is given up, if it does not begin.
     meet_by: Option<Instant>,
 }
@@ -123,6 +125,7 @@ impl Ladder {
             relay_offered: false,
             round: 0,
             ours: None,
+            is_guess: false,
             meet_by: None,
         };
         ladder.begin(now);
@@ -213,6 +216,7 @@ impl Ladder {
             self.lanes.fail(Rung::Punch, RungFault::Unpredictable, now);
         } else {
             self.meet_by = None;
+            self.is_guess = [ours.kind, theirs.kind].into_iter().any(is_guess);
             self.wants.push_back(Want::Punch { round, ours, theirs });
         }
         self.work(now);
@@ -223,7 +227,7 @@ impl Ladder {
         if round != self.round || self.lanes.is_over(Rung::Punch) {
             return;
         }
-        if self.round < self.config.rounds {
+        if self.round < self.config.rounds && self.is_guess {
             self.begin_round(now);
         } else {
             self.lanes.fail(Rung::Punch, why, now);
@@ -379,6 +383,11 @@ impl Ladder {
         let dialling = [Rung::Direct, Rung::Reverse].iter().any(|&rung| !self.lanes.is_over(rung));
         Some(if dialling { answered + Duration::from_secs(1) } else { answered })
     }
+}
+
+/// Whether another round may find what this one did not: only where a port had to be guessed.
+fn is_guess(kind: Option<NatKind>) -> bool {
+    !matches!(kind, Some(NatKind::Preserving | NatKind::Reuse))
 }
 
 /// The rungs that take the node's help, so that it has to be called.

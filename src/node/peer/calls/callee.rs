@@ -35,6 +35,11 @@ impl Node {
             self.notes.push(Level::Info, || format!("call {}: no UNL of {node}", short(&id)));
             return;
         };
+        // A direct dial was faster than its call: the hello has named it already.
+        let is_over = self.con_of(node).and_then(|con| self.links.link(con));
+        if is_over.is_some_and(|link| link.calls.contains(&id)) {
+            return;
+        }
         if Some(node) == self.links.id() || self.goes_before(node, &call, now) {
             return;
         }

@@ -356,10 +356,7 @@ impl Node {
 
     /// Says to the other side that nothing will come of it, and forgets it.
     pub(super) fn give_up_call(&mut self, id: CallId, now: Instant) {
-        let server = self.calls.open.get(&id).and_then(|call| call.server);
-        if let Some(place) = server {
-            self.signal(place, id, None, Body::Done, now);
-        }
+        self.say_done(id, now);
         self.forget_call(id, now);
     }
 

@@ -46,6 +46,8 @@ pub(super) struct Calls {
     random: Random,
     open: BTreeMap<CallId, Call>,
     remembered: VecDeque<CallId>,
+    /// Calls of ours that are over: what they still bring is left over. At most [`REMEMBERED`].
+    over: VecDeque<CallId>,
     rate: CallRate,
 }
 
@@ -142,6 +144,7 @@ impl Calls {
             random: random.fork(),
             open: BTreeMap::new(),
             remembered: VecDeque::new(),
+            over: VecDeque::new(),
             rate: CallRate::new(links.max_calls_per_minute),
         }
     }
@@ -177,7 +180,8 @@ impl Calls {
     /// What a new link to this node has to know.
     pub(super) fn concluded(&self, node: NodeId, call: Option<CallId>) -> Concluded {
         let mut concluded = Concluded::default();
-        for (id, open) in self.open.iter().filter(|(_, open)| open.node() == Some(node)) {
+        let ended = |(id, open): &(&CallId, &Call)| open.node() == Some(node) && self.ends_with(**id, call);
+        for (id, open) in self.open.iter().filter(ended) {
             concluded.calls.push(*id);
             concluded.unl = concluded.unl.or_else(|| open.unl.clone());
             concluded.relay = concluded.relay.or(open.relay_limits);
@@ -185,6 +189,23 @@ impl Calls {
         }
         concluded.calls.extend(call.filter(|call| !self.open.contains_key(call)));
         concluded
+    }
+
+    /// Whether a call ends once there is a link, which came about by that other one.
+    fn ends_with(&self, id: CallId, by: Option<CallId>) -> bool {
+        Some(id) == by || self.is_ours(id)
+    }
+
+    /// Whether it was one of ours that is over.
+    pub(super) fn was_ours(&self, id: CallId) -> bool {
+        self.over.contains(&id)
+    }
+
+    fn remember_over(&mut self, id: CallId) {
+        if self.over.len() >= REMEMBERED {
+            self.over.pop_front();
+        }
+        self.over.push_back(id);
     }
 
     /// How many are under way, ours or others'.
@@ -207,6 +228,12 @@ impl Calls {
             };
             through || call.server == Some(place)
         })
+    }
+
+    /// How many are under way, and how many are remembered.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.open.len(), self.remembered.len())
     }
 
     fn ids(&self) -> Vec<CallId> {

@@ -67,7 +67,7 @@ pub(in super::super) enum Errand {
 }
 
 impl Greeting {
-    fn call(&self) -> Option<CallId> {
+    pub(super) fn call(&self) -> Option<CallId> {
         match (&self.errand, &self.stage) {
             (Errand::Call { call, .. }, _) => Some(*call),
             (_, Stage::Answered { hello, .. } | Stage::Waiting(hello)) => hello.call,
@@ -275,8 +275,11 @@ impl Node {
             let relayed = self.links.to(peer).is_some_and(|con| self.links.is_relayed(con));
             return (!relayed).then_some(Refusal::Unknown);
         }
-        // What is left over of a call that has led to a link already.
-        let left_over = link.is_some_and(|link| hello.call.is_some_and(|call| link.calls.contains(&call)));
+        // What is left over of a call that has led to a link already, or was given up.
+        let over = |call: CallId| {
+            self.calls.was_ours(call) || link.is_some_and(|link| link.calls.contains(&call))
+        };
+        let left_over = hello.call.is_some_and(over);
         if left_over {
             return Some(Refusal::Unknown);
         }
@@ -378,7 +381,8 @@ impl Node {
 
     fn show_link(&mut self, id: ConId, greeting: Greeting, peer: PublicKey, now: Instant) {
         let (via, addr) = self.way(&greeting);
-        let facts = self.calls.concluded(peer.id(), greeting.call());
+        let by = greeting.call();
+        let facts = self.calls.concluded(peer.id(), by);
         let relayed = facts.relay.filter(|_| via == Via::Relayed).map(|limits| Relayed {
             limits,
             // The one who called looks for a better way; both would only be in each other's.
@@ -389,7 +393,7 @@ impl Node {
         if greeting.shown {
             self.make_link(id, link, greeting.before);
             // It was told of when it was accepted.
-            self.conclude_calls(peer.id(), id, None, now);
+            self.conclude_calls(peer.id(), id, by, None, now);
             return;
         }
         let slot = match greeting.errand {
@@ -408,7 +412,7 @@ impl Node {
         self.links.relayed.extend(relayed.map(|relayed| (con, relayed)));
         self.shown.push(con);
         self.notes.push(Level::Info, || format!("{con} is node {}: {via} {addr}", peer.id()));
-        self.conclude_calls(peer.id(), con, Some((via, addr)), now);
+        self.conclude_calls(peer.id(), con, by, Some((via, addr)), now);
         self.streams.offer_unread(con);
         self.handle_link_received(con, now);
     }
@@ -547,16 +551,24 @@ impl Node {
         }
     }
 
-    /// Whatever else of a peer is being greeted, now that there is a link to it.
-    pub(in super::super) fn end_other_greetings(&mut self, peer: NodeId, calls: &[CallId], now: Instant) {
+    /// Whatever else of a peer is being greeted, now that there is a link to it; but for calls that go on.
+    pub(in super::super) fn end_other_greetings(
+        &mut self,
+        peer: NodeId,
+        calls: &[CallId],
+        others: &[CallId],
+        now: Instant,
+    ) {
         let of_peer = |greeting: &Greeting| match &greeting.stage {
             Stage::Dialled { to, .. } => *to == Some(peer),
             Stage::Answered { hello, .. } | Stage::Waiting(hello) => hello.key.id() == peer,
             Stage::Expecting | Stage::Opening => greeting.call().is_some_and(|call| calls.contains(&call)),
         };
-        let others: Vec<ConId> =
-            self.links.greetings.iter().filter(|(_, other)| of_peer(other)).map(|(&id, _)| id).collect();
-        for id in others {
+        let goes_on = |greeting: &Greeting| greeting.call().is_some_and(|call| others.contains(&call));
+        let over = |greeting: &Greeting| of_peer(greeting) && !goes_on(greeting);
+        let over: Vec<ConId> =
+            self.links.greetings.iter().filter(|(_, other)| over(other)).map(|(&id, _)| id).collect();
+        for id in over {
             if self.links.greetings.get(&id).is_some_and(|greeting| !greeting.shown) {
                 self.drop_greeting(id, now);
             }
