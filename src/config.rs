@@ -123,7 +123,7 @@ impl Default for LinkSettings {
             max_calls: 32,
             max_calls_per_minute: 60,
             connect_within: Duration::from_secs(15),
-            punch_time: Duration::from_secs(3),
+            punch_time: Duration::from_millis(1500),
             hello_timeout: Duration::from_secs(5),
             upgrade_every: Duration::from_secs(30),
             max_claimed_syns: 3,
@@ -428,8 +428,8 @@ impl Config {
         self
     }
 
-    /// How long both sides dial in one round of hole punching, at least 100 ms. Defaults to 3 seconds, though those that
-    /// meet do so within a few round trips.
+    /// How long both sides dial in one round of hole punching, at least 100 ms; there are two rounds at most. Defaults to
+    /// 1.5 seconds: those that meet do so within a few round trips, and who does not is to have a relay within 5 seconds.
     pub fn punch_time(mut self, span: Duration) -> Self {
         self.links.punch_time = span;
         self
@@ -692,7 +692,7 @@ impl Default for RendezvousConfig {
             probe_time: Duration::from_millis(500),
             max_probes_per_address: 10,
             public_addresses: Vec::new(),
-            max_signals_per_minute: 120,
+            max_signals_per_minute: 600,
             max_mail: 20_000,
             relay: true,
             max_relays: 1000,
@@ -791,7 +791,7 @@ impl RendezvousConfig {
         self
     }
 
-    /// How many signals one connection may have passed on in a minute. Defaults to 120: some 20 attempts to connect, with
+    /// How many signals one connection may have passed on in a minute. Defaults to 600: some 100 attempts to connect, with
     /// all that is said to and fro.
     pub fn max_signals_per_minute(mut self, signals: u32) -> Self {
         self.max_signals_per_minute = signals;

@@ -23,7 +23,7 @@
 //! ```
 //!
 //! Those two calls drive everything: accepting, reading, writing, finding peers through rendezvous servers, replacing
-//! lost ones. What a connection carries is lines of text, so everything can be typed into and read from `nc`.
+//! lost ones, connecting to a node by its UNL through whatever NATs are between. What a connection carries is lines of text, so everything can be typed into and read from `nc`.
 //!
 //! # Where to look
 //!
@@ -32,7 +32,8 @@
 //! - [`ConId`]: how to remember a connection between walks.
 //! - [`Event`]: what happened, for programs that want to know; the others may ignore it.
 //! - [`Net::reach`]: whether and how others can reach the node, a [`Reach`]; [`Event::Reach`] tells of changes.
-//! - [`Key`] and [`NodeId`]: who a node is. [`Unl`]: where it is, in one word that can be pasted.
+//! - [`Key`] and [`NodeId`]: who a node is. [`Unl`]: where it is, in one word that can be pasted; [`Net::unl`] gives one's
+//!   own, and [`Net::connect`] connects to another's.
 //! - [`Rendezvous`]: the server through which nodes find each other, to host in a loop of your own.
 //!
 //! # Two programs that find each other, in one
@@ -87,16 +88,43 @@
 //! something else is certain, so that nothing waits for all this. When the machine gets other addresses (a laptop that
 //! moves), which is looked at every 20 seconds, and when a server is met again, it is found out anew.
 //!
+//! # Connecting to a node by its UNL
+//!
+//! [`Net::unl`] is a word that says who a node is and how it can be reached; [`Net::connect`] takes such a word, and the
+//! outcome is a connection or the reasons why there is none. It climbs a ladder of [`Rung`]s, the cheap ones side by side:
+//!
+//! 1. *existing*: a connection to that node that is there already.
+//! 2. *lan*: its addresses in the same network or on the same computer, when a rendezvous server sees both at one address.
+//! 3. *direct*: its public, forwarded or mapped port.
+//! 4. *reverse*: it is called through a rendezvous server, and connects to us.
+//! 5. *punch*: TCP hole punching. Each side shows a port of its own to a server, tells the other how it was seen, and at an
+//!    instant that the two agree on by the times of their signals both dial; where a NAT counts its ports, those that come
+//!    next are dialled.
+//! 6. *relay*: the rendezvous server passes the bytes on, within limits that [`Con::relay`] tells. Meanwhile a direct way is
+//!    looked for ([`Config::upgrade_every`]); when there is one the connection goes that way, without losing or
+//!    reordering a line ([`Event::Upgraded`]).
+//!
+//! Calls wait a minute at the server for a node that is not there yet, so it does not matter who starts first. Two nodes
+//! that connect to each other at the same time end up with one connection. The connection of a version 3 UNL is a *node
+//! link*: both ends prove their ids by a `~hello`, which [`Con::node_id`] tells; everything else is lines as ever, and lines
+//! that begin with `~` are escaped on the way. pyp2p's peers are connected to by version 2 UNLs ([`Net::unl_version2`] is our
+//! own), and prove nothing.
+//!
+//! **Nobody aims a node at a third party.** Addresses that are merely claimed, by a UNL, a peer or a server that only a UNL
+//! names, get [`Config::max_claimed_syns`] SYNs a minute; to dial fast and often, as punching has to, takes an address
+//! that a rendezvous server of the node's own choice has seen the proven peer at.
+//!
 //! # How it is built
 //!
 //! Folders are layers, and each uses only those before it:
 //!
-//! - *values* (`address`, `id`, `time`, `random`, `error`, `event`, `config`, `note`, `reach`, `gateway`, `identity`,
-//!   `unl`): ids, limits, typed errors, keys. Time and randomness are values too.
-//! - `wire`: bytes to values and back: lines, addresses, the rendezvous protocol, probes.
+//! - *values* (`address`, `id`, `time`, `random`, `error`, `event`, `config`, `connect`, `note`, `reach`, `gateway`,
+//!   `identity`, `unl`): ids, limits, typed errors, keys. Time and randomness are values too.
+//! - `wire`: bytes to values and back: lines, addresses, the rendezvous protocol, probes, hellos, signals between nodes.
 //! - `proto`: state machines, each with `handle_*(.., now)` in, `poll_*()` out and `poll_timeout()`: a link, a dial, the
 //!   address book of the p2p network, admission, the rendezvous client and server, the survey of the NAT, port
-//!   mappings, and the finder, which puts together how the node can be reached.
+//!   mappings, the finder, which puts together how the node can be reached, the ladder, punching, the handshake of node
+//!   links, and the budget of what may be dialled.
 //! - `node`: the machines put together: the peer behind [`Net`], the server behind [`Rendezvous`].
 //! - `io`: the only code that touches the operating system: sockets, clock, randomness, and threads for what blocks by
 //!   nature: one worker for host names, interfaces and a small file; and while a router is asked one for each
@@ -109,7 +137,7 @@
 //!
 //! Nothing that a peer or a server sends makes a call wait, loop or panic, or makes memory grow beyond the limits of
 //! [`Config`]. A peer that floods gets a bounded share of each tick; one that does not read fills its own queue and no
-//! other; one that never ends its line is closed. Lines are not encrypted, and nobody proves who they are: treat what
+//! other; one that never ends its line is closed. Lines are not encrypted, and only node links prove who is there: treat what
 //! arrives as what a stranger says.
 //!
 //! # Platforms

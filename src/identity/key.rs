@@ -9,8 +9,8 @@ use super::{NodeId, PublicKey, Signature, in_context};
 /// What makes a node the one that it is: an Ed25519 key (RFC 8032).
 ///
 /// Its [`id`](Key::id) is the node's name, and whoever holds the key can prove to be that node. It is never printed, and
-/// wiped from memory when it is dropped (what a file was read into is not). So far it signs [`Unl`](crate::Unl)s;
-/// connections do not prove it yet.
+/// wiped from memory when it is dropped (what a file was read into is not). It signs [`Unl`](crate::Unl)s, and proves who a
+/// node is to its peers and rendezvous servers; give it to a node by [`Config::key`](crate::Config::key).
 ///
 /// [`Key::load_or_create`] keeps it in a file, so that the node is the same after a restart:
 ///

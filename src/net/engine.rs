@@ -209,10 +209,8 @@ impl<H: Host> Engine<H> {
             let Some(space) = self.host.streams().space(slot) else { return };
             match self.sockets.read(slot, space) {
                 Read::Data(len) => {
+                    self.pass_through(slot, len);
                     self.host.handle_received(slot, len, now);
-                    if let Some(other) = self.host.streams().take_early() {
-                        self.write(other);
-                    }
                     left = left.saturating_sub(len);
                     if left == 0 {
                         return self.sockets.offer(slot);
@@ -222,6 +220,17 @@ impl<H: Host> Engine<H> {
                 Read::Finished => return self.host.handle_end(slot, End::Finished, now),
                 Read::Broken(kind) => return self.host.handle_end(slot, End::Broken(kind), now),
             }
+        }
+    }
+
+    /// What is another stream's is written from where it was read, as far as the network takes it now.
+    #[inline]
+    fn pass_through(&mut self, slot: usize, len: usize) {
+        let streams = self.host.streams();
+        if let Some((other, bytes)) = streams.passing(slot, len)
+            && let Write::Sent(sent) = self.sockets.write(other, bytes)
+        {
+            streams.handle_passed_through(sent);
         }
     }
 

@@ -91,8 +91,8 @@ pub(crate) struct Streams<T> {
     spare: SpareBuffers,
     /// What spliced streams are read into.
     raw: Vec<u8>,
-    /// The stream that has something of this buffer to send.
-    early: Option<usize>,
+    /// How much of what was read into it last has been sent already.
+    passed: usize,
     actions: VecDeque<SocketAction>,
     /// Streams on which something was queued since they were last offered to the driver.
     unsent: Vec<usize>,
@@ -118,7 +118,7 @@ impl<T> Streams<T> {
             chunks: Chunks::default(),
             spare: SpareBuffers::default(),
             raw: Vec::new(),
-            early: None,
+            passed: 0,
             actions: VecDeque::new(),
             unsent: Vec::new(),
             ready: Vec::new(),

@@ -254,7 +254,7 @@ impl Node {
             Role::Observing(call) => self.handle_observation_gone(call, dropped.id, now),
             Role::Relaying(call) => self.handle_relay_gone(call, dropped.id, now),
             Role::Draining(con) => self.handle_drained(con, dropped.id, dropped.why, now),
-            // Such a stream is abandoned, not dropped.
+            // Such a stream is abandoned, as a rule; one that punched and lost may end before.
             Role::Dialling { .. } | Role::Climbing(_) | Role::Punching(_) => {}
         }
     }

@@ -27,6 +27,13 @@ use crate::unl::Unl;
 use crate::wire::address::HostPort;
 use crate::wire::rendezvous::{Delivery, Features, Listed, Token, Verdict};
 
+/// Of the name of a guest so many addresses are dialled: one of each family.
+const GUEST_ADDRESSES: usize = 2;
+
+/// Signals that are looked at in a second, from one server: each costs a check of its signature, some 60
+/// microseconds; as many as all the calls that may be under way can bring at once.
+const SIGNALS_A_SECOND: u32 = 200;
+
 #[derive(Debug)]
 struct Server {
     name: Arc<str>,
@@ -48,6 +55,20 @@ struct Server {
     has_left: bool,
     /// It is there only because a UNL names it.
     is_guest: bool,
+    /// In which second it was heard last, and how many signals came in it.
+    signals: (u64, u32),
+}
+
+impl Server {
+    /// Whether one more signal is looked at: a server that floods makes us no work.
+    fn takes_signal(&mut self, now: Instant) -> bool {
+        let second = now.since_origin().as_secs();
+        if self.signals.0 != second {
+            self.signals = (second, 0);
+        }
+        self.signals.1 = self.signals.1.saturating_add(1);
+        self.signals.1 <= SIGNALS_A_SECOND
+    }
 }
 
 /// The servers in the order of the configuration, and behind them the guests.
@@ -101,6 +122,7 @@ impl Servers {
             ends: None,
             has_left: false,
             is_guest: false,
+            signals: (0, 0),
         }
     }
 
@@ -123,6 +145,11 @@ impl Servers {
     /// Whether it is one of our own choice.
     pub(super) fn is_own(&self, place: usize) -> bool {
         self.all.get(place).is_some_and(|server| !server.is_guest)
+    }
+
+    /// The application has named no server, so that all that are here are there for a UNL.
+    pub(super) fn have_none_of_our_own(&self) -> bool {
+        self.all.iter().all(|server| server.is_guest)
     }
 
     /// Its address, as it was dialled.
@@ -230,8 +257,21 @@ impl Node {
     /// What is to be dialled for a guest counts like what anybody else claims.
     pub(super) fn allow_guest(&mut self, place: usize, addresses: &mut Vec<SocketAddr>, now: Instant) {
         if !self.servers.is_own(place) {
+            addresses.truncate(GUEST_ADDRESSES);
             let syns = self.config.links.max_claimed_syns;
             addresses.retain(|&addr| self.calls.budget.take(addr, Class::Claimed, syns, now));
+        }
+    }
+
+    /// Whether one more connection may be made to a server.
+    pub(super) fn may_visit(&mut self, place: usize, addr: SocketAddr, now: Instant) -> bool {
+        self.servers.is_own(place) || self.calls.budget.take(addr, Class::Claimed, 1, now)
+    }
+
+    /// It is a server indeed, and no third party.
+    pub(super) fn handle_visited(&mut self, place: usize) {
+        if let Some(addr) = self.servers.addr_of(place).filter(|_| !self.servers.is_own(place)) {
+            self.calls.budget.give_back(addr, Class::Claimed, u32::MAX);
         }
     }
 }
@@ -239,7 +279,7 @@ impl Node {
 impl Node {
     /// Asks all servers for nodes now.
     pub(crate) fn bootstrap(&mut self, now: Instant) {
-        for server in &mut self.servers.all {
+        for server in self.servers.all.iter_mut().filter(|server| !server.is_guest) {
             server.client.bootstrap(now);
         }
     }
@@ -374,6 +414,7 @@ impl Node {
         let news = match event {
             ClientEvent::Up { kind, seen, rtt, features } => {
                 self.learn_seen(place, seen);
+                self.handle_visited(place);
                 let kind = match kind {
                     client::ServerKind::P2poll => ServerKind::P2poll,
                     client::ServerKind::Pyp2p => ServerKind::Pyp2p,
@@ -426,7 +467,9 @@ impl Node {
                 return;
             }
             ClientEvent::Signal(incoming) => {
-                self.handle_signal(place, &incoming, now);
+                if self.servers.all[place].takes_signal(now) {
+                    self.handle_signal(place, &incoming, now);
+                }
                 return;
             }
             ClientEvent::Probed { port, verdict } => {
@@ -454,7 +497,6 @@ impl Node {
                 self.servers.all[place].has_left = true;
                 return;
             }
-            // Nobody has a key that a client is given, yet.
             // Punching is not built yet: nobody asks for these, and what comes unasked is left alone.
             ClientEvent::Remote { .. }
             | ClientEvent::PredictionSet

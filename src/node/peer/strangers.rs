@@ -168,8 +168,11 @@ impl Node {
             self.streams.abandon(id);
             return;
         }
-        if let Some(id) = self.streams.name(id) {
+        if self.greets_all() {
+            self.greet_stranger(id, ends, now);
+        } else if let Some(id) = self.streams.name(id) {
             self.enter(id, ends, now);
+            self.handle_first_received(id, now);
         }
     }
 

@@ -1,8 +1,8 @@
 //! Two streams of which each sends what the other receives: bytes, whatever they are.
 //!
-//! What was read stands in one buffer that all spliced streams share, and is copied once, to the queue of the other
-//! stream. A stream is not read while that queue is long, so a slow reader slows its sender down, and a pair never holds
-//! more than two queues. An end that finishes sending is told to the other side once all before it is out, and may
+//! What was read stands in one buffer that all spliced streams share. What the network does not take from there at once is
+//! copied, to the queue of the other stream. A stream is not read while anything stands in that queue: so a slow reader slows its sender down, a pair never
+//! holds more than two reads, and what is read and sent are large pieces. An end that finishes sending is told to the other side once all before it is out, and may
 //! go on receiving.
 
 use super::{Entry, SocketAction, Streams, mark_unsent};
@@ -11,12 +11,9 @@ use crate::id::ConId;
 use crate::proto::link::End;
 use crate::time::Instant;
 
-/// How much is read at a time, and how much may be queued: what fits into a processor's cache, and what a fast line
-/// takes between two turns of the loop.
+/// How much is read at a time, and so may be queued: what fits into a processor's cache, and what a fast line takes between
+/// two turns of the loop.
 const MOST: usize = 64 << 10;
-
-/// Less room than this is not worth a read.
-const LEAST: usize = 8 << 10;
 
 /// One stream's half of a splice.
 #[derive(Debug)]
@@ -68,21 +65,29 @@ impl<T> Streams<T> {
         let Some(splice) = entry.splice.as_mut() else { return false };
         splice.allowance = splice.allowance.saturating_sub(len as u64);
         let other = splice.other;
-        entry.link.handle_passed(len);
+        entry.link.handle_passed(len, 0);
+        let sent = std::mem::take(&mut self.passed);
         if let Some(entry) = self.table.at_mut(other) {
-            entry.link.append(self.raw.get(..len).unwrap_or_default(), &mut self.spare);
-            mark_unsent(entry, other, &mut self.unsent);
-            self.early = Some(other);
+            entry.link.handle_passed(0, sent);
+            if let Some(rest) = self.raw.get(sent..len).filter(|rest| !rest.is_empty()) {
+                entry.link.append(rest, &mut self.spare);
+                mark_unsent(entry, other, &mut self.unsent);
+            }
         }
         true
     }
 
-    /// The stream that was just passed something. Sent at once it is sent from the processor's cache, and its buffer serves
-    /// the next pair (measured with 1000 pairs: three times as many bytes). A driver that does not ask sends it with the
-    /// others.
+    /// Where what was just read goes, if the stream is spliced, before [`pass_on`](Self::pass_on) is told. A driver may send
+    /// it from here, as nothing is queued before it, and tell by [`handle_passed_through`](Self::handle_passed_through). It
+    /// need not: but then all is copied to a queue that has left the processor's cache when it is sent.
     #[inline]
-    pub(crate) fn take_early(&mut self) -> Option<usize> {
-        self.early.take()
+    pub(crate) fn passing(&self, slot: usize, len: usize) -> Option<(usize, &[u8])> {
+        let splice = self.table.at(slot)?.splice.as_ref()?;
+        Some((splice.other, self.raw.get(..len)?))
+    }
+
+    pub(crate) fn handle_passed_through(&mut self, sent: usize) {
+        self.passed = sent;
     }
 
     /// Ends the splice of a stream: last words to both sides that still listen, and then both are closed.
@@ -151,22 +156,18 @@ impl<T> Streams<T> {
 
     /// How much may be read now.
     fn spliced_room(&self, slot: usize) -> usize {
-        let Some(splice) = self.table.at(slot).and_then(|entry| entry.splice.as_ref()) else { return 0 };
-        let queued = self.table.at(splice.other).map_or(MOST, |entry| entry.link.queued());
-        let room = MOST.saturating_sub(queued);
-        let allowance = usize::try_from(splice.allowance).unwrap_or(usize::MAX);
-        if room < LEAST { 0 } else { room.min(allowance) }
+        let Some(splice) = self.splice_at(slot) else { return 0 };
+        let is_empty = self.table.at(splice.other).is_some_and(|entry| entry.link.queued() == 0);
+        let most = if is_empty { MOST } else { 0 };
+        usize::try_from(splice.allowance).unwrap_or(MOST).min(most)
     }
 
-    /// It is read again when half of the queue is out, so that a slow reader does not cost a turn for each few bytes.
     fn resume_spliced(&mut self, slot: usize) {
-        let Some(entry) = self.table.at(slot).filter(|entry| entry.parked) else { return };
-        let Some(splice) = entry.splice.as_ref().filter(|splice| splice.allowance > 0) else { return };
-        let queued = self.table.at(splice.other).map_or(0, |entry| entry.link.queued());
-        if queued <= MOST / 2
-            && let Some(entry) = self.table.at_mut(slot)
+        let room = self.spliced_room(slot);
+        if let Some(entry) = self.table.at_mut(slot)
+            && room > 0
+            && std::mem::take(&mut entry.parked)
         {
-            entry.parked = false;
             self.resumed.push(slot);
         }
     }

@@ -206,9 +206,10 @@ impl Link {
         }
     }
 
-    /// Bytes were received that are another stream's.
-    pub(crate) fn handle_passed(&mut self, len: usize) {
-        self.counters.bytes_received += len as u64;
+    /// Bytes were received that are another stream's, or sent that are.
+    pub(crate) fn handle_passed(&mut self, received: usize, sent: usize) {
+        self.counters.bytes_received += received as u64;
+        self.counters.bytes_sent += sent as u64;
     }
 
     /// Nobody here will read what has arrived, nor what comes: nobody is waited for either.

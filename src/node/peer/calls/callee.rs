@@ -14,7 +14,6 @@ use super::signals::HeardCall;
 use super::{Call, Callee, Part, REMEMBERED, caller::short};
 use crate::connect::Rung;
 use crate::node::peer::Node;
-use crate::proto::household::household;
 use crate::proto::punch::{Side, is_hopeless};
 use crate::reach::NodeType;
 use crate::time::Instant;
@@ -83,8 +82,8 @@ impl Node {
 
     fn reason_to_refuse(&mut self, call: &HeardCall, now: Instant) -> Option<RefuseWhy> {
         let node = call.from.id();
-        let link = self.con_of(node).and_then(|con| self.links.link(con));
-        if call.upgrade && link.is_none_or(|link| link.relayed.is_none()) {
+        let link = self.con_of(node);
+        if call.upgrade && !link.is_some_and(|con| self.links.is_relayed(con)) {
             return Some(RefuseWhy::UnknownCall);
         }
         if self.calls.count(false) >= self.config.links.max_calls || !self.calls.rate.take(node, now) {
@@ -122,8 +121,7 @@ impl Node {
     /// Connects to the caller, where that is promising: in the same network, if the server sees both at one address, or
     /// at the port that it says is open.
     fn connect_back(&mut self, id: CallId, call: &HeardCall, unl: &Unl, now: Instant) {
-        let ours = self.own_address_at(call.place);
-        if ours.is_some_and(|ours| household(ours.ip()) == household(call.seen.ip())) {
+        if self.is_same_network(call.place, call.seen) {
             self.dial_rung(id, Rung::Lan, now);
         } else if unl.node_type() == NodeType::Passive {
             self.dial_rung(id, Rung::Reverse, now);

@@ -54,10 +54,9 @@ impl Node {
         Ok(attempt)
     }
 
-    /// Begins to look for direct ways where that is due; whether there are any.
-    pub(super) fn begin_upgrades(&mut self, now: Instant) -> bool {
-        let due = self.links.due_upgrades(now);
-        for &con in &due {
+    /// Begins to look for direct ways where that is due.
+    pub(super) fn begin_upgrades(&mut self, now: Instant) {
+        for con in self.links.due_upgrades(now) {
             let unl = self.links.link(con).and_then(|link| link.unl.clone());
             let busy = self.is_leaving() || self.calls.count(true) >= self.config.links.max_calls;
             match unl.filter(|_| !busy) {
@@ -68,7 +67,6 @@ impl Node {
                 None => self.postpone_upgrade(con, now),
             }
         }
-        !due.is_empty()
     }
 
     fn begin_call(
@@ -262,6 +260,10 @@ impl Node {
         there: Option<bool>,
         now: Instant,
     ) {
+        // There is room for one more by now.
+        for id in self.calls.ids() {
+            self.call_through_servers(id, now);
+        }
         let Some(id) = self.calls.to(to) else { return };
         let addr = self.servers.addr_of(place);
         let Some(caller) = self.calls.caller(id) else { return };
@@ -297,9 +299,7 @@ impl Node {
         }
         call.server = Some(answer.place);
         call.their_half = answer.half;
-        let same_wan = self
-            .own_address_at(answer.place)
-            .is_some_and(|ours| household(ours.ip()) == household(answer.seen.ip()));
+        let same_wan = self.is_same_network(answer.place, answer.seen);
         let unl: Option<Unl> = answer.unl.parse().ok();
         let Some(call) = self.calls.open.get_mut(&id) else { return };
         let kind = unl.as_ref().and_then(Unl::nat);

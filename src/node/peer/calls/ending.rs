@@ -21,13 +21,13 @@ use crate::wire::signal::Body;
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
 impl Node {
-    /// There is a link to this node: all calls between us have come to their end.
+    /// There is a link to this node: all calls between us have come to their end. `news`: the way and the peer's end, where
+    /// the application was not told of the connection yet.
     pub(in super::super) fn conclude_calls(
         &mut self,
         node: NodeId,
         con: ConId,
-        via: Via,
-        peer: SocketAddr,
+        news: Option<(Via, SocketAddr)>,
         now: Instant,
     ) {
         let mut told = false;
@@ -44,6 +44,7 @@ impl Node {
             }
             self.forget_call(id, now);
         }
+        let Some((via, peer)) = news else { return };
         // It is no third party: what was dialled there was dialled rightly.
         for class in [Class::Claimed, Class::Attested] {
             self.calls.budget.give_back(peer, class, u32::MAX);
@@ -92,7 +93,7 @@ impl Node {
 
     /// Drops all that belongs to a call.
     pub(super) fn forget_call(&mut self, id: CallId, now: Instant) {
-        self.end_punch(id, None);
+        self.end_punch(id);
         self.end_observation(id);
         let Some(call) = self.calls.open.remove(&id) else { return };
         self.notes.push(Level::Debug, || format!("call {} is over", short(&id)));
@@ -143,13 +144,13 @@ impl Node {
 
     /// While a direct way is looked for, and after it was found in vain.
     pub(super) fn pause_upgrade(&mut self, con: ConId, at: Option<Instant>) {
-        if let Some(relayed) = self.links.link_mut(con).and_then(|link| link.relayed.as_mut()) {
+        if let Some(relayed) = self.links.relayed.get_mut(&con) {
             relayed.upgrade_at = at;
         }
     }
 
     pub(super) fn postpone_upgrade(&mut self, con: ConId, now: Instant) {
-        if let Some(relayed) = self.links.link_mut(con).and_then(|link| link.relayed.as_mut()) {
+        if let Some(relayed) = self.links.relayed.get_mut(&con) {
             relayed.pause = (relayed.pause * 2).min(LONGEST_PAUSE);
             relayed.upgrade_at = Some(now + relayed.pause);
         }

@@ -25,6 +25,7 @@ use crate::connect::{RelayLimits, RungFault, Rungs};
 use crate::id::{AttemptId, ConId};
 use crate::identity::{NodeId, PublicKey};
 use crate::proto::budget::{Budget, BudgetLimits};
+use crate::proto::household::household;
 use crate::proto::ladder::Ladder;
 use crate::random::Random;
 use crate::time::{Instant, soonest};
@@ -271,7 +272,8 @@ impl Call {
 impl Node {
     /// Lets all calls go on.
     pub(super) fn advance_calls(&mut self, now: Instant) {
-        if self.calls.open.is_empty() && !self.begin_upgrades(now) {
+        self.begin_upgrades(now);
+        if self.calls.open.is_empty() {
             return;
         }
         self.calls.budget.handle_timeout(now);
@@ -291,8 +293,11 @@ impl Node {
         }
     }
 
-    /// The peer as one server sees it: an address that a server of our own choice has named.
-    fn own_address_at(&self, place: usize) -> Option<SocketAddr> {
-        self.servers.seen_at(place)
+    /// Whether a server sees this address where it sees us: only then are addresses that mean something in one network only
+    /// dialled. It has to be a server of our own choice. Who has chosen none has chosen the UNL, and its servers with it.
+    fn is_same_network(&self, place: usize, seen: SocketAddr) -> bool {
+        let believed = self.servers.is_own(place) || self.servers.have_none_of_our_own();
+        let ours = self.servers.seen_at(place).filter(|_| believed);
+        ours.is_some_and(|ours| household(ours.ip()) == household(seen.ip()))
     }
 }

@@ -89,7 +89,8 @@ impl Node {
     }
 
     fn observe(&mut self, id: CallId, round: u8, place: usize, tries: u8, now: Instant) {
-        let Some(server) = self.servers.addr_of(place) else { return self.fail_observation(id, round, now) };
+        let server = self.servers.addr_of(place).filter(|&server| self.may_visit(place, server, now));
+        let Some(server) = server else { return self.fail_observation(id, round, now) };
         let port = PORTS.start + self.calls.random.below(PORTS.len()) as u16;
         let token = Token::nonce(&mut self.calls.random);
         let from = SocketAddr::new(self.config.bind.unwrap_or(any_address(server)), port);
@@ -112,7 +113,8 @@ impl Node {
     pub(in super::super) fn handle_observing(&mut self, id: CallId, stream: ConId, _now: Instant) {
         let Some(call) = self.calls.open.get_mut(&id) else { return };
         if let Some(observing) = call.observing.as_mut().filter(|observing| observing.stream == stream) {
-            let line = observing.machine.request();
+            let (line, place) = (observing.machine.request(), observing.place);
+            self.handle_visited(place);
             // A fresh stream takes a line.
             let _ = self.streams.queue_raw(stream, &line);
         }
@@ -198,7 +200,7 @@ impl Node {
         start: Instant,
         now: Instant,
     ) {
-        self.end_punch(id, None);
+        self.end_punch(id);
         let attested = self.trusts(id);
         let links = &self.config.links;
         let config = PunchConfig {
@@ -352,12 +354,13 @@ impl Node {
         self.act_for_punch(id, now);
     }
 
-    /// Ends a punch, but for the stream that won.
-    pub(super) fn end_punch(&mut self, id: CallId, winner: Option<ConId>) {
+    /// Ends a punch.
+    pub(super) fn end_punch(&mut self, id: CallId) {
         let Some(call) = self.calls.open.get_mut(&id) else { return };
         let Some(run) = call.punch.take() else { return };
         for (_, stream) in run.streams {
-            if Some(stream) != winner {
+            // The winner has become a connection, or has taken the place of one.
+            if matches!(self.streams.tag(stream), Some(Role::Punching(_) | Role::Greeting)) {
                 self.links.greetings.remove(&stream);
                 self.streams.abandon(stream);
             }

@@ -82,7 +82,7 @@ impl Node {
 
     fn begin_relay(&mut self, id: CallId, place: usize, now: Instant) {
         let begun = self.relay_dial(id, place, now);
-        let Some((dial, server)) = begun else {
+        let Some((dial, server)) = begun.filter(|(_, server)| self.may_visit(place, *server, now)) else {
             return self.fail_relay(id, RelayRefusal::Ticket, now);
         };
         let from = self.config.bind.map(|ip| SocketAddr::new(ip, 0));
@@ -120,6 +120,9 @@ impl Node {
 
     pub(in super::super) fn handle_relay_connected(&mut self, id: CallId, stream: ConId, now: Instant) {
         let local = self.streams.facts(stream).and_then(|facts| facts.local);
+        if let Some(place) = self.calls.open.get(&id).and_then(|call| call.server) {
+            self.handle_visited(place);
+        }
         let Some(run) = self.relay_run(id, stream) else { return };
         run.local = local;
         let bytes = run.dial.handle_connected();

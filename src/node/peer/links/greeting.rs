@@ -94,10 +94,18 @@ impl Node {
     /// Takes in a connection that is not shown yet, but takes its slot.
     pub(in super::super) fn greet_accepted(&mut self, ends: Ends, now: Instant) -> ConId {
         let id = self.streams.accept_unnamed(ends.dialler, ends.dialled, Role::Greeting, now);
-        self.admission.handle_opened(ends.dialler.ip());
-        let until = now + SILENCE;
-        self.greet(id, Stage::Opening, Errand::Accepted, ends, until);
+        self.greet_stranger(id, ends, now);
         id
+    }
+
+    /// The same for one that was held back until now.
+    pub(in super::super) fn greet_stranger(&mut self, id: ConId, ends: Ends, now: Instant) {
+        if let Some(tag) = self.streams.tag_mut(id) {
+            *tag = Role::Greeting;
+        }
+        self.admission.handle_opened(ends.dialler.ip());
+        self.greet(id, Stage::Opening, Errand::Accepted, ends, now + SILENCE);
+        self.work_on_greeting(id, now);
     }
 
     fn greet(&mut self, id: ConId, stage: Stage, errand: Errand, ends: Ends, until: Instant) {
@@ -264,7 +272,7 @@ impl Node {
         }
         let link = self.links.to(peer).and_then(|con| self.links.link(con));
         if hello.upgrade {
-            let relayed = link.is_some_and(|link| link.relayed.is_some());
+            let relayed = self.links.to(peer).is_some_and(|con| self.links.is_relayed(con));
             return (!relayed).then_some(Refusal::Unknown);
         }
         // What is left over of a call that has led to a link already.
@@ -329,7 +337,7 @@ impl Node {
     }
 
     fn finish_upgrade(&mut self, id: ConId, greeting: &Greeting, con: Option<ConId>, now: Instant) {
-        let relayed = con.filter(|&con| self.links.link(con).is_some_and(|link| link.relayed.is_some()));
+        let relayed = con.filter(|&con| self.links.is_relayed(con));
         let (via, peer) = self.way(greeting);
         self.release_slot(greeting);
         match relayed {
@@ -377,10 +385,11 @@ impl Node {
             upgrade_at: facts.ours.then(|| now + self.config.links.upgrade_every).filter(|_| self.upgrades()),
             pause: self.config.links.upgrade_every,
         });
-        let link = Link { peer, calls: facts.calls, unl: facts.unl, relayed, draining: None };
+        let link = Link { peer, calls: facts.calls, unl: facts.unl, draining: None };
         if greeting.shown {
             self.make_link(id, link, greeting.before);
-            self.conclude_calls(peer.id(), id, via, addr, now);
+            // It was told of when it was accepted.
+            self.conclude_calls(peer.id(), id, None, now);
             return;
         }
         let slot = match greeting.errand {
@@ -396,9 +405,10 @@ impl Node {
             self.network.peers.handle_inbound_opened(addr, now);
         }
         self.make_link(con, link, greeting.before);
+        self.links.relayed.extend(relayed.map(|relayed| (con, relayed)));
         self.shown.push(con);
         self.notes.push(Level::Info, || format!("{con} is node {}: {via} {addr}", peer.id()));
-        self.conclude_calls(peer.id(), con, via, addr, now);
+        self.conclude_calls(peer.id(), con, Some((via, addr)), now);
         self.streams.offer_unread(con);
         self.handle_link_received(con, now);
     }

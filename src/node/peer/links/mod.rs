@@ -34,6 +34,8 @@ pub(super) struct Links {
     /// Connections whose other side has not proven who it is.
     pub(super) greetings: BTreeMap<ConId, Greeting>,
     links: BTreeMap<ConId, Link>,
+    /// Those that go by way of a relay.
+    pub(super) relayed: BTreeMap<ConId, Relayed>,
     by_node: BTreeMap<NodeId, ConId>,
     /// Lines that came before the peer's hello, and are to be read first.
     before: BTreeMap<ConId, VecDeque<Line>>,
@@ -47,7 +49,6 @@ pub(super) struct Link {
     /// The calls that it came about by: whatever else they still bring is left over.
     pub(super) calls: Vec<CallId>,
     pub(super) unl: Option<Unl>,
-    pub(super) relayed: Option<Relayed>,
     /// The stream of its old way, as long as that still brings something.
     draining: Option<ConId>,
 }
@@ -89,6 +90,7 @@ impl Links {
             unl: None,
             greetings: BTreeMap::new(),
             links: BTreeMap::new(),
+            relayed: BTreeMap::new(),
             by_node: BTreeMap::new(),
             before: BTreeMap::new(),
             temporary: BTreeMap::new(),
@@ -102,7 +104,7 @@ impl Links {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let greetings = self.greetings.values().map(|greeting| Some(greeting.until));
         let temporary = self.temporary.values().map(|temporary| Some(temporary.until));
-        let upgrades = self.links.values().map(|link| link.relayed.and_then(|relayed| relayed.upgrade_at));
+        let upgrades = self.relayed.values().map(|relayed| relayed.upgrade_at);
         greetings.chain(temporary).chain(upgrades).fold(None, soonest)
     }
 
@@ -145,11 +147,14 @@ impl Links {
         self.before.len()
     }
 
+    pub(super) fn is_relayed(&self, con: ConId) -> bool {
+        self.relayed.contains_key(&con)
+    }
+
     /// The connections whose relayed link is to be replaced now.
     pub(super) fn due_upgrades(&self, now: Instant) -> Vec<ConId> {
-        let due =
-            |link: &Link| link.relayed.and_then(|relayed| relayed.upgrade_at).is_some_and(|at| at <= now);
-        self.links.iter().filter(|(_, link)| due(link)).map(|(&con, _)| con).collect()
+        let due = |relayed: &Relayed| relayed.upgrade_at.is_some_and(|at| at <= now);
+        self.relayed.iter().filter(|(_, relayed)| due(relayed)).map(|(&con, _)| con).collect()
     }
 }
 
@@ -172,7 +177,7 @@ impl Node {
     }
 
     pub(crate) fn relay_limits(&self, con: ConId) -> Option<RelayLimits> {
-        self.links.link(con)?.relayed.map(|relayed| relayed.limits)
+        self.links.relayed.get(&con).map(|relayed| relayed.limits)
     }
 
     pub(crate) fn close_when_idle(&mut self, con: ConId, idle: Option<Duration>, now: Instant) {
@@ -196,6 +201,7 @@ impl Node {
     pub(super) fn forget_link(&mut self, con: ConId, now: Instant) {
         self.links.temporary.remove(&con);
         self.links.before.remove(&con);
+        self.links.relayed.remove(&con);
         if self.links.greetings.contains_key(&con) {
             self.drop_greeting(con, now);
         }

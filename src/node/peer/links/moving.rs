@@ -41,9 +41,9 @@ impl Node {
             (role.via, role.peer) = (via, peer);
         }
         self.streams.hold(con, true);
+        self.links.relayed.remove(&con);
         if let Some(link) = self.links.link_mut(con) {
             link.draining = Some(old);
-            link.relayed = None;
         }
         self.streams.offer_unread(old);
         self.notes.push(Level::Info, || format!("{con} goes another way: {via} {peer}"));

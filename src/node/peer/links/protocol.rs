@@ -29,7 +29,7 @@ impl Node {
         self.handle_protocol(con, now);
         let from = self.reading_end(con);
         let line = self.streams.next_line(from).map(Found::to_line)?;
-        let is_relayed = self.links.link(con).is_some_and(|link| link.relayed.is_some());
+        let is_relayed = self.links.is_relayed(con);
         match relay_closed(line.as_bytes()).filter(|_| is_relayed || from != con) {
             Some(end) => {
                 self.end_relayed(con, end, now);
