@@ -145,8 +145,10 @@ fn a_relayed_connection_goes_a_direct_way_without_losing_a_line() {
     let unl = town.callable(bob);
     let attempt = town.nets[alice].connect(by_relay(&unl)).unwrap();
     let (con, _) = town.outcome(alice, attempt).unwrap();
-    let bobs = town.nets[bob].con_of(town.nets[alice].node_id().unwrap()).unwrap().id();
-    let is_upgrade = |event: &Event| matches!(event, Event::Upgraded { via: Via::Lan, .. });
+    let id = town.nets[alice].node_id().unwrap();
+    town.until(|town| town.nets[bob].con_of(id).is_some());
+    let bobs = town.nets[bob].con_of(id).unwrap().id();
+    let is_upgrade = |event: &Event| matches!(event, Event::Upgraded { .. });
     let mut sent = 0;
     let mut after = 0;
     while after < 200 {

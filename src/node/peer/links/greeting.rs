@@ -52,9 +52,9 @@ pub(in super::super) enum Stage {
     /// We said hello.
     Dialled { dialling: Dialling, to: Option<NodeId> },
     /// We answered a hello.
-    Answered { accepting: Accepting, hello: Hello },
+    Answered { accepting: Box<Accepting>, hello: Box<Hello> },
     /// A hello that is answered when ours, elsewhere, has led to nothing.
-    Waiting(Hello),
+    Waiting(Box<Hello>),
 }
 
 /// What a connection is for.
@@ -116,13 +116,17 @@ impl Node {
     /// The first bytes of a connection that the application sees: they may be a hello.
     #[cold]
     pub(in super::super) fn handle_first_received(&mut self, id: ConId, now: Instant) {
+        if self.links.greetings.contains_key(&id) {
+            self.work_on_greeting(id, now);
+            return;
+        }
         let opening =
             if self.links.key.is_some() { classify_line(self.streams.arrived(id)) } else { Opening::Plain };
         let Some(Role::Peer(role)) = self.streams.tag_mut(id) else { return };
         match opening {
             Opening::Undecided => {}
+            // It stays fresh until it is known who it is.
             Opening::Hello => {
-                role.fresh = false;
                 let (errand, ends, until) =
                     (Errand::Accepted, role.ends, now + self.config.links.hello_timeout);
                 self.greet(id, Stage::Opening, errand, ends, until);
@@ -227,7 +231,7 @@ impl Node {
         let peer = hello.key.id();
         if self.has_own_hello(id, peer, hello.upgrade) {
             if self.links.id() > Some(peer) {
-                self.set_stage(id, Stage::Waiting(hello), now);
+                self.set_stage(id, Stage::Waiting(Box::new(hello)), now);
                 return false;
             }
             self.give_up_own_hellos(id, peer, hello.upgrade, now);
@@ -245,6 +249,7 @@ impl Node {
             return false;
         }
         self.streams.frame(id);
+        let (accepting, hello) = (Box::new(accepting), Box::new(hello));
         self.set_stage(id, Stage::Answered { accepting, hello }, now);
         true
     }
@@ -390,6 +395,7 @@ impl Node {
         });
         let link = Link { peer, calls: facts.calls, unl: facts.unl, draining: None };
         if greeting.shown {
+            self.set_known(id);
             self.make_link(id, link, greeting.before);
             // It was told of when it was accepted.
             self.conclude_calls(peer.id(), id, by, None, now);
@@ -414,6 +420,13 @@ impl Node {
         self.conclude_calls(peer.id(), con, by, Some((via, addr)), now);
         self.streams.offer_unread(con);
         self.handle_link_received(con, now);
+    }
+
+    /// Nothing is to be found out any more of a connection that was shown before.
+    fn set_known(&mut self, id: ConId) {
+        if let Some(Role::Peer(role)) = self.streams.tag_mut(id) {
+            role.fresh = false;
+        }
     }
 
     fn upgrades(&self) -> bool {
@@ -468,6 +481,7 @@ impl Node {
     fn end_greeting(&mut self, id: ConId, now: Instant) {
         let Some(greeting) = self.links.greetings.remove(&id) else { return };
         if greeting.shown {
+            self.set_known(id);
             self.close_for(id, CloseReason::Protocol, now);
         } else {
             self.release_slot(&greeting);
@@ -581,7 +595,7 @@ impl Node {
             .greetings
             .iter()
             .filter_map(|(&id, greeting)| match &greeting.stage {
-                Stage::Waiting(hello) => Some((id, hello.clone())),
+                Stage::Waiting(hello) => Some((id, Hello::clone(hello))),
                 _ => None,
             })
             .collect();
