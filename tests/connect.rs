@@ -2,6 +2,7 @@
 
 // Tests are on the application's side of the loop: they wait for connections, and keep deadlines.
 #![allow(clippy::disallowed_methods)]
+#![allow(clippy::unwrap_used)] // a test that can not go on fails
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -94,7 +95,7 @@ impl Town {
 fn by_unl_without_any_server() {
     let mut town = Town::new();
     let (alice, bob) = (town.net(Config::new().direct()), town.net(Config::new().direct()));
-    let attempt = town.nets[alice].connect(&town.unl(bob)).unwrap();
+    let attempt = town.nets[alice].connect(town.unl(bob)).unwrap();
     let (con, via) = town.outcome(alice, attempt).unwrap();
     assert_eq!(via, Via::Lan);
     let bob_id = town.nets[bob].node_id().unwrap();
@@ -258,7 +259,7 @@ fn somebody_else_at_the_address_is_not_taken_for_the_node() {
 fn nobody_connects_to_himself() {
     let mut town = Town::new();
     let alice = town.net(Config::new().direct());
-    assert_eq!(town.nets[alice].connect(&town.unl(alice)), Err(ConnectError::Oneself));
+    assert_eq!(town.nets[alice].connect(town.unl(alice)), Err(ConnectError::Oneself));
 }
 
 #[test]
@@ -284,7 +285,7 @@ fn a_temporary_connection_closes_itself_and_a_constant_one_does_not() {
 fn raw_bytes_are_no_line_of_a_link() {
     let mut town = Town::new();
     let (alice, bob) = (town.net(Config::new().direct()), town.net(Config::new().direct()));
-    let attempt = town.nets[alice].connect(&town.unl(bob)).unwrap();
+    let attempt = town.nets[alice].connect(town.unl(bob)).unwrap();
     let (con, _) = town.outcome(alice, attempt).unwrap();
     assert_eq!(town.nets[alice].con(con).unwrap().send(b"raw\n"), Err(SendError::BadLine));
 }
