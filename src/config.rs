@@ -545,8 +545,6 @@ impl Default for RendezvousConfig {
                 max_line: 8 << 10,
                 max_unread: 64 << 10,
                 max_queued: 256 << 10,
-                // More at a time than a socket takes of it would be copied aside where it is relayed.
-                read_per_tick: 64 << 10,
                 ..StreamLimits::default()
             },
         }

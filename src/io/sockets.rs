@@ -360,14 +360,7 @@ impl Sockets {
         }
         loop {
             return match slot.socket.write(bytes) {
-                Ok(len) => {
-                    // Likewise a short write filled the socket (epoll(7), question 9): to try at once would send what
-                    // little room there is by then.
-                    if cfg!(unix) && len < bytes.len() {
-                        slot.writable = false;
-                    }
-                    Write::Sent(len)
-                }
+                Ok(len) => Write::Sent(len),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     slot.writable = false;

@@ -1,9 +1,9 @@
 //! Two streams of which each sends what the other receives: bytes, whatever they are.
 //!
-//! What was read stands in one buffer that all spliced streams share. What the network does not take from there at once is
-//! copied, to the queue of the other stream. A stream is not read while anything stands in that queue: so a slow reader slows its sender down, a pair never
-//! holds more than two reads, and what is read and sent are large pieces. An end that finishes sending is told to the other side once all before it is out, and may
-//! go on receiving.
+//! What was read stands in one buffer that all spliced streams share. What the network does not take from there at once
+//! is copied, to the queue of the other stream. A stream is not read while anything stands in that queue: so a slow
+//! reader slows its sender down, a pair never holds more than two reads, and what is read and sent are large pieces. An end
+//! that finishes sending is told to the other side once all before it is out, and may go on receiving.
 
 use super::{Entry, SocketAction, Streams, mark_unsent};
 use crate::error::CloseReason;
@@ -79,7 +79,8 @@ impl<T> Streams<T> {
 
     /// Where what was just read goes, if the stream is spliced, before [`pass_on`](Self::pass_on) is told. A driver may send
     /// it from here, as nothing is queued before it, and tell by [`handle_passed_through`](Self::handle_passed_through). It
-    /// need not: but then all is copied to a queue that has left the processor's cache when it is sent.
+    /// need not; but with many pairs a queue has left the processor's cache when it is sent (measured with 1000: half as many
+    /// bytes).
     #[inline]
     pub(crate) fn passing(&self, slot: usize, len: usize) -> Option<(usize, &[u8])> {
         let splice = self.table.at(slot)?.splice.as_ref()?;

@@ -54,34 +54,26 @@ impl Outbox {
 /// Buffers that were grown for one stream and serve the next, so that sending in a loop does not allocate, and an
 /// idle stream holds nothing.
 #[derive(Debug, Default)]
-pub(crate) struct SpareBuffers {
-    buffers: Vec<Vec<u8>>,
-    /// The capacity of all of them.
-    size: usize,
-}
+pub(crate) struct SpareBuffers(Vec<Vec<u8>>);
 
 impl SpareBuffers {
-    /// All together. Enough for the few streams that are written between two flushes in the usual program, and for the
-    /// hundred relays of a server whose ends take a part of what they are sent.
-    const LIMIT: usize = 8 << 20;
+    /// Enough for the few streams that are written between two flushes in the usual program.
+    const LIMIT: usize = 8;
 
     /// A larger one is given back to the allocator: it grew for a peer that did not read. What a program sends to one
     /// that does stays below: from half of this on it is sent at once.
     const LARGEST: usize = 1 << 20;
 
     fn exchange(&mut self, small: &mut Vec<u8>) {
-        if let Some(mut large) = self.buffers.pop() {
-            self.size -= large.capacity();
+        if let Some(mut large) = self.0.pop() {
             large.extend_from_slice(small);
             *small = large;
         }
     }
 
     fn give(&mut self, buffer: Vec<u8>) {
-        let capacity = buffer.capacity();
-        if capacity <= Self::LARGEST && self.size + capacity <= Self::LIMIT {
-            self.size += capacity;
-            self.buffers.push(buffer);
+        if self.0.len() < Self::LIMIT && buffer.capacity() <= Self::LARGEST {
+            self.0.push(buffer);
         }
     }
 }
