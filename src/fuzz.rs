@@ -101,8 +101,8 @@ fn one_line(text: &[u8]) -> &[u8] {
     line
 }
 
-/// What is understood is written as it is read, in the one way that there is. The first byte chooses whether the rest is a
-/// text, or what is inside of either version, with the checksum and the signature made for it.
+/// What is understood is written as it is read, in the one way that there is. The first byte chooses whether the rest
+/// is a text, or what is inside of either version, with the checksum and the signature made for it.
 pub fn unl(data: &[u8]) {
     let key = Key::from_seed(&[1; 32]);
     let text = unl_text(data, &key);
