@@ -174,10 +174,13 @@ fn a_link_moves_once_a_port_is_opened() {
         town.world.forward(router.expect("a router"), 50500, computer, 50500);
         let upgraded = |event: &Event| matches!(event, Event::Upgraded { .. });
         // It has to notice that it can be reached, and the pauses double.
-        let moved = town.world.run_until(secs(4000), |world| {
-            nodes.iter().all(|&id| world.events(id).iter().any(upgraded))
+        town.world.act(nodes[0], |node, now| node.refresh_reach(now));
+        let moved = (0..30).any(|_| {
+            town.world.send(nodes[0], "still here");
+            town.world.run_for(secs(100));
+            nodes.iter().all(|&id| town.world.events(id).iter().any(upgraded))
         });
-        assert!(moved);
+        assert!(moved, "{:?}", town.world.events(nodes[0]));
         town.assert_talk(nodes, [id(1), id(2)]);
     });
 }
