@@ -457,8 +457,7 @@ impl Node {
                 self.notes.push(Level::Warn, || {
                     format!("rendezvous server {name} does not take our proof: {why:?}")
                 });
-                self.handle_server_lost(place, now);
-                self.handle_server_lost(place, now);
+                self.handle_server_useless(place, now);
                 return;
             }
             ClientEvent::Signaled { to, outcome } => {

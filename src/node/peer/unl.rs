@@ -67,7 +67,7 @@ impl Node {
     }
 
     /// The addresses of its interfaces at which it listens.
-    fn own_lan(&self, reach: &Reach) -> Vec<SocketAddr> {
+    pub(super) fn own_lan(&self, reach: &Reach) -> Vec<SocketAddr> {
         let Some(listening) = self.listening else { return Vec::new() };
         let port = listening.port();
         if !listening.ip().is_unspecified() {

@@ -48,6 +48,12 @@ impl Default for LadderConfig {
     }
 }
 
+/// Between two tries of the relay: about what a server takes that only restarts.
+const RELAY_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often it is tried again.
+const RELAY_TRIES: u8 = 5;
+
 /// What is known when an attempt begins.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Facts {
@@ -102,6 +108,11 @@ pub(crate) struct Ladder {
     answered: Option<Instant>,
     /// The node comes to a relay.
     relay_offered: bool,
+    /// What the last try of the relay came to, where another one may have more luck; how many there were, and when the
+    /// next one is due.
+    refusal: Option<RelayRefusal>,
+    relay_tries: u8,
+    relay_again: Option<Instant>,
     round: u8,
     ours: Option<Side>,
     /// A port of the present round may have been foreseen wrongly.
@@ -123,6 +134,9 @@ impl Ladder {
             absent: 0,
             answered: None,
             relay_offered: false,
+            refusal: None,
+            relay_tries: 0,
+            relay_again: None,
             round: 0,
             ours: None,
             is_guess: false,
@@ -235,8 +249,18 @@ impl Ladder {
         self.work(now);
     }
 
+    /// Nothing came of the relay this time. A server that restarts, or lost the other side's way to it, is worth another
+    /// try.
     pub(crate) fn handle_relay_failed(&mut self, why: RelayRefusal, now: Instant) {
-        self.lanes.fail(Rung::Relay, RungFault::RelayRefused(why), now);
+        let passes = matches!(why, RelayRefusal::Unreachable | RelayRefusal::Absent);
+        let again = now + RELAY_PAUSE;
+        if passes && self.relay_tries < RELAY_TRIES && again < self.deadline {
+            self.relay_tries += 1;
+            self.refusal = Some(why);
+            self.relay_again = Some(again);
+        } else {
+            self.lanes.fail(Rung::Relay, RungFault::RelayRefused(why), now);
+        }
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
@@ -251,6 +275,7 @@ impl Ladder {
                             RungFault::NoAnswer
                         }
                     }
+                    Rung::Relay => self.refusal.map_or(RungFault::TimedOut, RungFault::RelayRefused),
                     _ => RungFault::TimedOut,
                 };
                 self.lanes.fail(rung, why, now);
@@ -264,7 +289,8 @@ impl Ladder {
         if self.lanes.are_over() {
             return None;
         }
-        [Some(self.deadline), self.call_at, self.meet_by, self.relay_at()].into_iter().fold(None, soonest)
+        let due = [self.call_at, self.meet_by, self.relay_at(), self.relay_again];
+        due.into_iter().fold(Some(self.deadline), soonest)
     }
 
     pub(crate) fn poll_want(&mut self) -> Option<Want> {
@@ -361,6 +387,9 @@ impl Ladder {
             self.lanes.fail(Rung::Punch, RungFault::NoAnswer, now);
         }
         if self.relay_at().is_some_and(|at| at <= now) && self.lanes.try_now(Rung::Relay, now) {
+            self.wants.push_back(Want::Relay);
+        }
+        if self.relay_again.take_if(|at| *at <= now).is_some() && self.lanes.is_trying(Rung::Relay) {
             self.wants.push_back(Want::Relay);
         }
     }

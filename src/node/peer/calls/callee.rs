@@ -27,7 +27,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 impl Node {
     pub(super) fn handle_call(&mut self, id: CallId, call: HeardCall, now: Instant) {
         // Only servers of our own choice may have us called; and one call is one, through however many servers.
-        if !self.servers.is_own(call.place) || !self.remember_call(id) {
+        if !self.servers.is_own(call.place) {
+            return;
+        }
+        if !self.remember_call(id) {
+            self.answer_again(id, &call, now);
             return;
         }
         let node = call.from.id();
@@ -49,6 +53,20 @@ impl Node {
             return;
         }
         self.take_call(id, &call, unl, now);
+    }
+
+    /// The caller did not hear the answer, as its server went down. Nothing else is done again.
+    fn answer_again(&mut self, id: CallId, call: &HeardCall, now: Instant) {
+        let Some(open) = self.calls.open.get(&id) else { return };
+        let is_it = matches!(open.part, Part::Callee(_)) && open.peer == Some(call.from);
+        if !is_it || open.server != Some(call.place) {
+            return;
+        }
+        let punch = call.punch && !is_hopeless(self.reach().nat.kind(), open.unl.as_ref().and_then(Unl::nat));
+        let relay = self.accept_ticket(id, call);
+        if let Some(own) = self.unl() {
+            self.signal(call.place, id, None, Body::Answer { unl: own.to_string(), punch, relay }, now);
+        }
     }
 
     /// A call that is played again is none.

@@ -23,6 +23,9 @@ use crate::wire::signal::{Body, Half};
 /// The ways that are looked for when a link is relayed.
 const DIRECT_WAYS: Rungs = Rungs::ALL.without(Rung::Existing).without(Rung::Relay);
 
+/// A server that could not be reached so often in a row does not only restart.
+const HOPELESS: u32 = 3;
+
 impl Node {
     /// Begins an attempt of the application's.
     pub(crate) fn connect_unl(&mut self, to: Connect, now: Instant) -> Result<AttemptId, ConnectError> {
@@ -234,6 +237,13 @@ impl Node {
         }
     }
 
+    /// No call gets through this server.
+    pub(in super::super) fn handle_server_useless(&mut self, place: usize, now: Instant) {
+        for _ in 0..HOPELESS {
+            self.handle_server_lost(place, now);
+        }
+    }
+
     /// A server is gone, for now.
     pub(in super::super) fn handle_server_lost(&mut self, place: usize, now: Instant) {
         for id in self.calls.ids() {
@@ -244,7 +254,7 @@ impl Node {
             server.failures += 1;
             // It may only be restarting; whether it has what it was told is not known.
             server.called = false;
-            let hopeless = caller.servers.iter().all(|server| server.failures >= 2);
+            let hopeless = caller.servers.iter().all(|server| server.failures >= HOPELESS);
             if hopeless && !caller.ladder.is_answered() {
                 caller.ladder.handle_uncallable(now);
             }
@@ -281,9 +291,9 @@ impl Node {
             // It takes no more of ours; perhaps another does.
             None => {
                 if let Some(server) = caller.servers.iter_mut().find(|server| server.place == place) {
-                    server.failures += 2;
+                    server.failures += HOPELESS;
                 }
-                if caller.servers.iter().all(|server| server.failures >= 2) {
+                if caller.servers.iter().all(|server| server.failures >= HOPELESS) {
                     caller.ladder.handle_uncallable(now);
                 }
             }

@@ -60,8 +60,14 @@ impl Node {
         }
     }
 
-    /// A relayed link goes another way.
-    pub(in super::super) fn conclude_upgrade(&mut self, con: ConId, call: Option<CallId>, now: Instant) {
+    /// A relayed link goes another way: over this stream, which is kept.
+    pub(in super::super) fn conclude_upgrade(
+        &mut self,
+        con: ConId,
+        stream: ConId,
+        call: Option<CallId>,
+        now: Instant,
+    ) {
         let node = self.node_id(con);
         let calls: Vec<CallId> = node.map(|node| self.calls_with(node)).unwrap_or_default();
         if let Some(node) = node {
@@ -69,6 +75,7 @@ impl Node {
         }
         for id in calls.into_iter().chain(call) {
             if self.calls.open.get(&id).is_some_and(|call| call.upgrade.is_some()) {
+                self.end_punch(id, Some(stream));
                 self.forget_call(id, now);
             }
         }

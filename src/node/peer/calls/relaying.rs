@@ -63,11 +63,10 @@ impl Node {
         let Some(place) = self.calls.open.get(&id).and_then(|call| call.server) else { return };
         let half = self.servers.addr_of(place).and_then(|server| self.sign_ticket(id, server));
         match half {
-            Some(half) => {
-                self.signal(place, id, None, Body::Relay { half }, now);
+            Some(half) if self.signal(place, id, None, Body::Relay { half }, now) => {
                 self.begin_relay(id, place, now);
             }
-            None => self.fail_relay(id, RelayRefusal::Unreachable, now),
+            _ => self.fail_relay(id, RelayRefusal::Unreachable, now),
         }
     }
 

@@ -349,9 +349,10 @@ impl Node {
         self.release_slot(greeting);
         match relayed {
             Some(con) => {
+                // First, as the stream's id names the old way once the link has moved.
                 let call = greeting.call();
+                self.conclude_upgrade(con, id, call, now);
                 self.move_link(con, id, via, peer, now);
-                self.conclude_upgrade(con, call, now);
             }
             None => self.close_hidden(id, now),
         }

@@ -162,6 +162,10 @@ impl Town {
     #[track_caller]
     fn assert_talk(&mut self, [a, b]: [ProgramId; 2], ids: [NodeId; 2]) {
         let said = format!("said at {:?}", self.world.now());
+        // The side that is told last is told a moment later.
+        self.world.run_until(secs(2), |world| {
+            world.node(a).con_of(ids[1]).is_some() && world.node(b).con_of(ids[0]).is_some()
+        });
         for (from, to) in [(a, ids[1]), (b, ids[0])] {
             let con = self.con_of(from, to).expect("a link");
             self.world.act(from, |node, _| node.send_line(con, said.as_bytes())).expect("room");

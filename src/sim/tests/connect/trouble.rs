@@ -245,7 +245,10 @@ fn a_server_that_restarts_during_a_call_costs_time_or_a_reason() {
                     assert!(link.took < secs(15));
                     good.set(good.get() + 1);
                 }
-                Err(FailReason::NoWay(tried)) => assert_eq!(tried.len(), 6),
+                Err(FailReason::NoWay(tried)) => {
+                    eprintln!("{seed} {homes:?} {into} {outage} {}", FailReason::NoWay(tried.clone()));
+                    assert_eq!(tried.len(), 6);
+                }
                 Err(other) => panic!("{other:?}"),
             }
             town.world.run_for(secs(60));
