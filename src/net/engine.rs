@@ -210,6 +210,9 @@ impl<H: Host> Engine<H> {
             match self.sockets.read(slot, space) {
                 Read::Data(len) => {
                     self.host.handle_received(slot, len, now);
+                    if let Some(other) = self.host.streams().take_passed() {
+                        self.write(other);
+                    }
                     left = left.saturating_sub(len);
                     if left == 0 {
                         return self.sockets.offer(slot);

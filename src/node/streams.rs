@@ -91,6 +91,8 @@ pub(crate) struct Streams<T> {
     spare: SpareBuffers,
     /// What spliced streams are read into.
     raw: Vec<u8>,
+    /// The stream on which something was passed on last.
+    passed: Option<usize>,
     actions: VecDeque<SocketAction>,
     /// Streams on which something was queued since they were last offered to the driver.
     unsent: Vec<usize>,
@@ -116,6 +118,7 @@ impl<T> Streams<T> {
             chunks: Chunks::default(),
             spare: SpareBuffers::default(),
             raw: Vec::new(),
+            passed: None,
             actions: VecDeque::new(),
             unsent: Vec::new(),
             ready: Vec::new(),

@@ -110,7 +110,7 @@ fn one(contestant: &mut Contestant, shape: Shape, options: &Options) -> Result<S
 
 fn tell(report: &mut Report, relays: usize, shape: Shape, all: Vec<(&'static str, Vec<Sample>)>) {
     let title = format!("Relay: {relays} connections, {}; the relaying process on one core", shape.name);
-    let columns = ["", "MB/s", "min..max", "messages/s", "busy", "CPU ns/KiB", "MB/s of CPU", "x hand-written"];
+    let columns = ["", "MB/s", "min..max", "messages/s", "busy", "load busy", "CPU ns/KiB", "MB/s of CPU", "x hand-written"];
     let mut table = Table::new(title, &columns);
     let per_core = |samples: &[Sample]| pick(samples, Sample::bytes_per_cpu_second);
     let bare = all.iter().find(|(name, _)| *name == HAND_WRITTEN).map(|(_, samples)| per_core(samples).median());
@@ -127,13 +127,14 @@ fn tell(report: &mut Report, relays: usize, shape: Shape, all: Vec<(&'static str
             format!("{}..{}", short(speed.min()), short(speed.max())),
             short(speed.median() * 1e6 / shape.message as f64),
             format!("{:.0} %", 100.0 * pick(samples, Sample::busy).median()),
+            format!("{:.0} %", 100.0 * pick(samples, Sample::own_busy).median()),
             short(cost.median()),
             short(per_core(samples).median() / 1e6),
             ratio(against(samples)),
         ]);
     }
-    table.note("Busy: how much of its core the relaying process had. Where that is not all, the load's own core was the limit,");
-    table.note("or others had the machine: what one core carries is what goes through in a second of processor time.");
+    table.note("Busy: how much of its core the relaying process used, and the thread that makes the load. Where neither is near");
+    table.note("100 %, others had the machine: what one core carries is what goes through in a second of processor time.");
     report.table(table);
     let ours = all.iter().find(|(name, _)| *name == P2POLL).and_then(|(_, samples)| against(samples));
     let what = if shape.message == BULK.message {

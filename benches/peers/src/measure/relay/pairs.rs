@@ -1,7 +1,7 @@
 //! The load on a relay: pairs of connections whose one end sends and whose other end throws away.
 
 use super::Shape;
-use crate::Result;
+use crate::{Result, usage};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
@@ -39,6 +39,8 @@ pub struct Sample {
     time: Duration,
     /// The processor time of the relaying process.
     spent: Duration,
+    /// Our own.
+    own: Duration,
 }
 
 impl Sample {
@@ -52,6 +54,11 @@ impl Sample {
 
     pub fn busy(&self) -> f64 {
         self.spent.as_secs_f64() / self.time.as_secs_f64()
+    }
+
+    /// The same of what makes the load.
+    pub fn own_busy(&self) -> f64 {
+        self.own.as_secs_f64() / self.time.as_secs_f64()
     }
 }
 
@@ -98,9 +105,11 @@ impl Pairs {
             self.send(number)?;
         }
         self.serve(warm_up, true)?;
-        let (begin, spent_before, received) = (Instant::now(), spent()?, self.received);
+        let (begin, received) = (Instant::now(), self.received);
+        let (spent_before, own_before) = (spent()?, usage::thread_time());
         self.serve(measure, true)?;
-        let (time, spent, bytes) = (begin.elapsed(), spent()? - spent_before, self.received - received);
+        let (time, bytes) = (begin.elapsed(), self.received - received);
+        let (spent, own) = (spent()? - spent_before, usage::thread_time() - own_before);
         let begin = Instant::now();
         while self.pairs.iter().any(|pair| pair.under_way > 0) {
             self.serve(Duration::from_millis(1), false)?;
@@ -108,7 +117,7 @@ impl Pairs {
                 return Err("what was sent does not arrive".into());
             }
         }
-        Ok(Sample { bytes: bytes as f64, time, spent })
+        Ok(Sample { bytes: bytes as f64, time, spent, own })
     }
 
     /// For so long. What arrives is replaced by new, if `goes_on`.
