@@ -59,8 +59,12 @@ pub const AT_ONCE: usize = 64;
 
 /// Proves the ids of links for `signal`, and has them listed, each with a port of its own.
 pub fn register(server: SocketAddr, links: &[Link]) -> Result<()> {
-    greet(links, |_| "HELLO p2poll 1 seen ping listed id observe signal\r\nPASSIVE READY 40000 10\r\n".into(), 2)
-        .and_then(|nonces| prove(server, "signal", links, &nonces))
+    greet(
+        links,
+        |_| "HELLO p2poll 1 seen ping listed id observe signal\r\nPASSIVE READY 40000 10\r\n".into(),
+        2,
+    )
+    .and_then(|nonces| prove(server, "signal", links, &nonces))
 }
 
 /// Relays links of even places to those behind them.
@@ -82,7 +86,8 @@ fn greet(links: &[Link], greeting: impl Fn(&Link) -> String, lines: usize) -> Re
     links.iter().try_for_each(|link| (&link.stream).write_all(greeting(link).as_bytes()))?;
     let nonce = |link: &Link| {
         let answers = answers(&link.stream, lines)?;
-        let (_, nonce) = answers[0].rsplit_once(" nonce=").ok_or_else(|| format!("no nonce: {:?}", answers[0]))?;
+        let (_, nonce) =
+            answers[0].rsplit_once(" nonce=").ok_or_else(|| format!("no nonce: {:?}", answers[0]))?;
         answers[1..].iter().try_for_each(|answer| expect("LISTED 40000", answer))?;
         Ok(nonce.to_owned())
     };
@@ -108,7 +113,11 @@ fn ticket(server: SocketAddr, caller: &Node, callee: &Node) -> String {
 }
 
 fn expect(wanted: &str, answer: &str) -> Result<()> {
-    if answer == wanted { Ok(()) } else { Err(format!("{wanted:?} was to come, and this came: {answer:?}").into()) }
+    if answer == wanted {
+        Ok(())
+    } else {
+        Err(format!("{wanted:?} was to come, and this came: {answer:?}").into())
+    }
 }
 
 /// So many lines, behind which nothing may come.

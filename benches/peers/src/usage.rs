@@ -30,7 +30,11 @@ pub fn process_time(process: u32) -> Result<Duration> {
         libc::clock_getcpuclockid(process as libc::pid_t, &mut clock) == 0
             && libc::clock_gettime(clock, &mut time) == 0
     };
-    if done { Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32)) } else { Err("no such process".into()) }
+    if done {
+        Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
+    } else {
+        Err("no such process".into())
+    }
 }
 
 /// The resident memory of this process in bytes.

@@ -91,8 +91,7 @@ fn register(server: SocketAddr, many: usize) -> Result<Vec<protocol::Link>> {
             let address = Ipv4Addr::new(127, 0, 2, 1 + (number / AN_ADDRESS) as u8);
             protocol::Link::connect(server, address.into(), protocol::Node::numbered(number))
         };
-        let next =
-            (begin..(begin + protocol::AT_ONCE).min(many)).map(link).collect::<Result<Vec<_>>>()?;
+        let next = (begin..(begin + protocol::AT_ONCE).min(many)).map(link).collect::<Result<Vec<_>>>()?;
         protocol::register(server, &next)?;
         links.extend(next);
     }
@@ -125,7 +124,21 @@ fn tell(report: &mut Report, numbers: &Numbers, many: usize, wanted: usize) {
         table.note(format!("Fewer than {wanted}: the limit of open files (ulimit -Hn) has no room."));
     }
     report.table(table);
-    report.at_most("memory of a server's process, bytes a registered node", Some(*bytes), 2048.0, "at most 2048");
+    if wanted == NODES {
+        let (measured, least) = (Some(many as f64), many as f64);
+        report.at_least(
+            "nodes registered at one server",
+            measured,
+            least,
+            "20000, or what ulimit -Hn allows",
+        );
+    }
+    report.at_most(
+        "memory of a server's process, bytes a registered node",
+        Some(*bytes),
+        2048.0,
+        "at most 2048",
+    );
     let busy = Some(idle_ms.median() / 10.0);
     report.at_most("per cent of a core for 20,000 nodes that only ping", busy, 5.0, "at most 5.00");
     let signals_per_core = Some(1e6 / signal_us.median());

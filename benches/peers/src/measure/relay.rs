@@ -29,7 +29,8 @@ pub struct Shape {
     window: usize,
 }
 
-const BULK: Shape = Shape { name: "as fast as it goes, 64 KiB under way", message: 64 << 10, window: 64 << 10 };
+const BULK: Shape =
+    Shape { name: "as fast as it goes, 64 KiB under way", message: 64 << 10, window: 64 << 10 };
 const LINES: Shape = Shape { name: "a message of 100 bytes under way", message: 100, window: 100 };
 
 pub fn run(options: &Options, report: &mut Report) -> Result<()> {
@@ -43,7 +44,12 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
                 samples.push(one(contestant, shape, options)?);
             }
         }
-        tell(report, relays, shape, contestants.iter().map(|contestant| contestant.name).zip(samples).collect());
+        tell(
+            report,
+            relays,
+            shape,
+            contestants.iter().map(|contestant| contestant.name).zip(samples).collect(),
+        );
     }
     Ok(())
 }
@@ -110,10 +116,21 @@ fn one(contestant: &mut Contestant, shape: Shape, options: &Options) -> Result<S
 
 fn tell(report: &mut Report, relays: usize, shape: Shape, all: Vec<(&'static str, Vec<Sample>)>) {
     let title = format!("Relay: {relays} connections, {}; the relaying process on one core", shape.name);
-    let columns = ["", "MB/s", "min..max", "messages/s", "busy", "load busy", "CPU ns/KiB", "MB/s of CPU", "x hand-written"];
+    let columns = [
+        "",
+        "MB/s",
+        "min..max",
+        "messages/s",
+        "busy",
+        "load busy",
+        "CPU ns/KiB",
+        "MB/s of CPU",
+        "x hand-written",
+    ];
     let mut table = Table::new(title, &columns);
     let per_core = |samples: &[Sample]| pick(samples, Sample::bytes_per_cpu_second);
-    let bare = all.iter().find(|(name, _)| *name == HAND_WRITTEN).map(|(_, samples)| per_core(samples).median());
+    let bare =
+        all.iter().find(|(name, _)| *name == HAND_WRITTEN).map(|(_, samples)| per_core(samples).median());
     let against = |samples: &[Sample]| bare.map(|bare| per_core(samples).median() / bare);
     for (name, samples) in &all {
         let speed = pick(samples, |sample| sample.bytes_per_second() / 1e6);

@@ -79,7 +79,8 @@ impl Pairs {
             poll.registry().register(&mut end, Token(place), Interest::READABLE | Interest::WRITABLE)?;
             ends.push(end);
         }
-        let pair = |number: usize| Pair { sender: 2 * number + number % 2, writable: true, credit: 0, under_way: 0 };
+        let pair =
+            |number: usize| Pair { sender: 2 * number + number % 2, writable: true, credit: 0, under_way: 0 };
         Ok(Self {
             poll,
             events: Events::with_capacity(1024),
@@ -129,8 +130,11 @@ impl Pairs {
                 return Ok(());
             }
             self.poll.poll(&mut self.events, Some(left))?;
-            let happened: Vec<_> =
-                self.events.iter().map(|event| (event.token().0, event.is_readable(), event.is_writable())).collect();
+            let happened: Vec<_> = self
+                .events
+                .iter()
+                .map(|event| (event.token().0, event.is_readable(), event.is_writable()))
+                .collect();
             for (place, readable, writable) in happened {
                 let number = place / 2;
                 let sends = self.pairs[number].sender == place;
