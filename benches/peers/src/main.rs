@@ -77,7 +77,7 @@ fn child(task: &[&str]) -> Result<()> {
         ["calls", state, span] => measure::calls::child(state, span),
         ["server", pace, probe] => measure::calls::serve(pace, probe),
         ["bare"] => measure::relay::bare(),
-        ["unlimited"] => measure::relay::serve(),
+        ["unlimited", relay] => measure::relay::serve(relay),
         ["rendezvous"] => measure::rendezvous::serve(),
         _ => Err(format!("no such task: {task:?}").into()),
     }

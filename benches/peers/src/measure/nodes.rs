@@ -27,7 +27,7 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
     }
     let wanted = if options.quick { NODES / 10 } else { NODES };
     let many = usage::room_for(wanted)?;
-    let mut process = Child::of_ourselves(&["unlimited"])?;
+    let mut process = Child::of_ourselves(&["unlimited", "0"])?;
     let server: SocketAddr = process.line()?.parse()?;
     // A thread of its own: where it stays ends with it.
     let numbers = std::thread::scope(|scope| {

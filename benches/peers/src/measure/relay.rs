@@ -1,6 +1,6 @@
-//! What the server carries as a relay, with all its limits off, beside a loop that only copies.
+//! What the server carries as a relay, with its limits off or out of reach, beside a loop that only copies.
 //!
-//! Both are processes of their own on one core, and the load is made on another. The same 1,000 pairs of connections of
+//! Each is a process of its own on one core, and the load is made on another. The same 1,000 pairs of connections of
 //! each are used in all rounds; at the server they came about by the real protocol.
 
 mod bare;
@@ -19,6 +19,12 @@ pub use bare::serve as bare;
 
 const RELAYS: usize = 1000;
 
+/// p2poll with limits for each relay, which are never reached: what it costs to count.
+const COUNTED: &str = "p2poll, counting";
+
+/// Bytes, in all and in a second.
+const OUT_OF_REACH: &str = "1000000000000000";
+
 /// What goes through.
 #[derive(Clone, Copy)]
 pub struct Shape {
@@ -35,7 +41,7 @@ const LINES: Shape = Shape { name: "a message of 100 bytes under way", message: 
 
 pub fn run(options: &Options, report: &mut Report) -> Result<()> {
     let relays = if options.quick { RELAYS / 10 } else { RELAYS };
-    usage::room_for(2 * 2 * relays)?;
+    usage::room_for(3 * 2 * relays)?;
     let mut contestants = start(options, relays)?;
     for shape in [BULK, LINES] {
         let mut samples = vec![Vec::new(); contestants.len()];
@@ -61,13 +67,13 @@ struct Contestant {
 }
 
 fn start(options: &Options, relays: usize) -> Result<Vec<Contestant>> {
-    let _guard = watchdog::guard("relay, connecting".into());
     let mut contestants = Vec::new();
     if options.contestant(HAND_WRITTEN) {
-        contestants.push(Contestant::new(HAND_WRITTEN, "bare", relays, |_, _| Ok(()))?);
+        contestants.push(Contestant::new(HAND_WRITTEN, &["bare"], relays, |_, _| Ok(()))?);
     }
     if options.contestant(P2POLL) {
-        contestants.push(Contestant::new(P2POLL, "unlimited", relays, protocol::relay)?);
+        contestants.push(Contestant::new(P2POLL, &["unlimited", "0"], relays, protocol::relay)?);
+        contestants.push(Contestant::new(COUNTED, &["unlimited", OUT_OF_REACH], relays, protocol::relay)?);
     }
     Ok(contestants)
 }
@@ -76,11 +82,12 @@ impl Contestant {
     /// `join` makes pairs of neighbouring connections.
     fn new(
         name: &'static str,
-        task: &str,
+        task: &[&str],
         relays: usize,
         join: impl Fn(SocketAddr, &[protocol::Link]) -> Result<()>,
     ) -> Result<Self> {
-        let mut process = Child::of_ourselves(&[task])?;
+        let _guard = watchdog::guard(format!("relay, {name}, connecting"));
+        let mut process = Child::of_ourselves(task)?;
         let server: SocketAddr = process.line()?.parse()?;
         let mut streams = Vec::new();
         while streams.len() < 2 * relays {
@@ -162,14 +169,16 @@ fn tell(report: &mut Report, relays: usize, shape: Shape, all: Vec<(&'static str
     report.at_least(what, ours, 0.5, "at least 0.50");
 }
 
-/// The process that hosts p2poll's server without limits, on one core.
-pub fn serve() -> Result<()> {
+/// The process that hosts p2poll's server on one core: all that it holds has no limits but this one, 0: none, for the bytes
+/// of each relay, in all and in a second.
+pub fn serve(relay: &str) -> Result<()> {
+    let relay = relay.parse()?;
     usage::room_for(usize::from(u16::MAX))?;
     usage::stay_on(usage::Core::First)?;
     let mut server = p2poll::RendezvousConfig::new()
         .listen("127.0.0.1:0")
-        .relay_bytes(0)
-        .relay_rate(0)
+        .relay_bytes(relay)
+        .relay_rate(relay)
         .relay_time(Duration::ZERO)
         .max_relays(usize::from(u16::MAX))
         .max_signals_per_minute(u32::MAX)
