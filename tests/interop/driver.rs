@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use p2poll::Unl;
 use serde_json::{Value, json};
 
 /// How long anything may take on a machine that is busy with other things. Nothing waits this long when all
@@ -83,6 +84,14 @@ impl Python {
         let mut driver = self.start("net.py", &arguments);
         let port = driver.wait_for("listening")["port"].as_u64().expect("a port");
         (driver, SocketAddr::from((home, port as u16)))
+    }
+
+    /// Starts a pyp2p `Net` for direct connections that lives at `home`, and gives its UNL.
+    pub(crate) fn direct(&self, home: Ipv4Addr, node_type: &str, server: SocketAddr) -> (Driver, Unl) {
+        let arguments = [home.to_string(), node_type.to_owned(), server.to_string()];
+        let mut driver = self.start("direct.py", &arguments);
+        let unl = driver.wait_for("unl")["unl"].as_str().and_then(|text| text.parse().ok()).expect("a UNL");
+        (driver, unl)
     }
 
     fn start(&self, script: &str, arguments: &[String]) -> Driver {

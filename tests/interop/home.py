@@ -36,10 +36,14 @@ def report(event, **fields):
         _REPORTS.write(json.dumps(dict(event=event, **fields)) + "\n")
 
 
-def settle(address):
-    """Makes `address` the home of this process. To be called once, before pyp2p is imported."""
+def settle(address, outdoors=False):
+    """Makes `address` the home of this process. To be called once, before pyp2p is imported.
+
+    `outdoors`: it may leave the loopback, because it runs in a network from which nothing leaves.
+    """
     os.dup2(2, 1)
-    sys.addaudithook(_watch)
+    if not outdoors:
+        sys.addaudithook(_watch)
     _live_at(address)
     sys.modules["netifaces"] = _interfaces(address)
     sys.modules["pyroute2"] = _routes()
