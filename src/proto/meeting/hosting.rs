@@ -31,6 +31,8 @@ pub(crate) struct Challenge {
 pub(crate) struct Hosting {
     /// At most [`WAITING`], of different addresses, the oldest first.
     waiting: VecDeque<(Challenge, Instant)>,
+    /// Whose turn was the last: it may have told several servers of itself.
+    last: Option<(IpAddr, u16)>,
     /// When the next one may have its turn.
     free_at: Option<Instant>,
     /// When the next registration may follow.
@@ -42,7 +44,8 @@ impl Hosting {
     pub(crate) fn handle_challenge(&mut self, challenge: Challenge, now: Instant) {
         self.forget(now);
         self.waiting.retain(|(other, _)| other.ip != challenge.ip);
-        if self.waiting.len() < WAITING {
+        let had_its_turn = self.last == Some((challenge.ip, challenge.port));
+        if !had_its_turn && self.waiting.len() < WAITING {
             self.waiting.push_back((challenge, now + PATIENCE));
         }
     }
@@ -64,6 +67,7 @@ impl Hosting {
         }
         let (challenge, _) = self.waiting.pop_front()?;
         self.free_at = Some(now + GAP);
+        self.last = Some((challenge.ip, challenge.port));
         Some(challenge)
     }
 
@@ -108,6 +112,18 @@ mod tests {
         assert_eq!(hosting.poll_challenge(at(2000)), None);
         assert_eq!(hosting.poll_challenge(at(4000)), Some(challenge(3)));
         assert_eq!((hosting.poll_challenge(at(9000)), hosting.poll_timeout()), (None, None));
+    }
+
+    #[test]
+    fn a_candidate_that_several_servers_tell_of_has_one_turn() {
+        let mut hosting = Hosting::default();
+        hosting.handle_challenge(challenge(1), at(0));
+        assert!(hosting.poll_challenge(at(0)).is_some());
+        hosting.handle_challenge(Challenge { place: 1, ..challenge(1) }, at(10));
+        assert_eq!((hosting.poll_challenge(at(5000)), hosting.poll_timeout()), (None, None));
+        // With another port it is another try.
+        hosting.handle_challenge(Challenge { port: 9, ..challenge(1) }, at(5000));
+        assert!(hosting.poll_challenge(at(5000)).is_some());
     }
 
     #[test]

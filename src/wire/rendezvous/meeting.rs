@@ -16,6 +16,12 @@ impl Ports {
         let fine = (1..=MAX_PORTS).contains(&ports.len()) && !ports.contains(&0);
         fine.then_some(Self(ports))
     }
+
+    /// The first of them.
+    pub(crate) fn first(&self) -> u16 {
+        // `new` and the parser let none through that is empty; 0 can not be dialled.
+        self.0.first().copied().unwrap_or_default()
+    }
 }
 
 impl fmt::Display for Ports {

@@ -54,10 +54,10 @@ impl Node {
         Ok(attempt)
     }
 
-    /// Begins to look for direct ways where that is due; whether there are any.
-    pub(super) fn begin_upgrades(&mut self, now: Instant) -> bool {
+    /// Begins to look for direct ways where that is due.
+    pub(super) fn begin_upgrades(&mut self, now: Instant) {
         let due = self.links.due_upgrades(now);
-        for &con in &due {
+        for con in due {
             let unl = self.links.link(con).and_then(|link| link.unl.clone());
             let busy = self.is_leaving() || self.calls.count(true) >= self.config.links.max_calls;
             match unl.filter(|_| !busy) {
@@ -68,7 +68,6 @@ impl Node {
                 None => self.postpone_upgrade(con, now),
             }
         }
-        !due.is_empty()
     }
 
     fn begin_call(
@@ -111,18 +110,22 @@ impl Node {
         let our_wan = reach.wan.map(household);
         let mut wan = unl.addresses().filter(|address| address.place == Place::Wan);
         let same_wan = wan.any(|address| our_wan == Some(household(address.addr.ip())));
+        let meets = !callable && !same_wan && self.can_meet(unl);
+        // A node of pyp2p's, which nobody can ask, is in our network if it has our address outside, and only then.
+        let elsewhere = unl.version() == 2 && our_wan.is_some() && !same_wan;
         // Who leaves out all but the local ways asks for them; and where no server could say so, nobody else can.
         let lan_at_once = !callable || !rungs.has(Rung::Direct) && !rungs.has(Rung::Relay);
         let visible = reach.translated == Some(false) && reach.reachable != Reachability::No;
         Facts {
-            lan: !self.lan_addresses(unl).is_empty(),
+            lan: !self.lan_addresses(unl).is_empty() && !elsewhere,
             lan_at_once,
             // What says that it can not be connected to is not dialled in vain, unless there is nothing else to try.
             direct: !self.wan_addresses(unl).is_empty()
-                && (unl.node_type() == NodeType::Passive || !callable),
+                && (unl.node_type() == NodeType::Passive || !callable && !meets),
             passive: unl.node_type() == NodeType::Passive,
             same_wan,
             callable,
+            meets,
             reachable: self.listening.is_some()
                 && (reach.reachable == Reachability::Yes || visible || same_wan),
             our_kind: reach.nat.kind(),
@@ -185,6 +188,7 @@ impl Node {
                 }
                 self.begin_awaited_observation(id, now);
             }
+            Want::Ready { ours, .. } if self.calls.peer_of(id).is_none() => self.announce(id, ours, now),
             Want::Ready { round, ours } => self.send_ready(id, round, ours, now),
             Want::Punch { round, ours, theirs } => self.begin_punch(id, round, ours, theirs, now, now),
             Want::Relay => self.call_to_relay(id, now),

@@ -125,6 +125,7 @@ impl Node {
 
     /// The node leaves: nothing will come of any call.
     pub(in super::super) fn leave_calls(&mut self, now: Instant) {
+        self.calls.hosting.clear();
         for id in self.calls.ids() {
             let attempts = match self.calls.caller(id) {
                 Some(caller) => std::mem::take(&mut caller.attempts),
