@@ -8,8 +8,8 @@ that is when its nonce is there. Commands on standard input:
     send TEXT           sends TEXT to every connection
     stop                closes everything and ends
 
-With the environment variable P2POLL_OUTDOORS it may leave the loopback: for network namespaces, where home is the
-machine's address and the WAN address is given by P2POLL_WAN.
+In network namespaces, where home is the machine's address, P2POLL_WAN is the address outside, and P2POLL_SKEW by how many
+seconds its clock is before the others.
 """
 
 import os
@@ -21,7 +21,7 @@ import home
 
 HOME, NODE_TYPE, SERVER = sys.argv[1:4]
 WAN = os.environ.get("P2POLL_WAN", HOME)
-home.settle(HOME, outdoors="P2POLL_OUTDOORS" in os.environ)
+home.settle(HOME)
 
 import pyp2p.net
 import pyp2p.sock

@@ -63,7 +63,12 @@ impl Python {
 
     /// Starts pyp2p's rendezvous server on a free port of `ip`.
     pub(crate) fn server(&self, ip: Ipv4Addr) -> (Driver, SocketAddr) {
-        let mut driver = self.start("server.py", &[ip.to_string()]);
+        self.server_by(self.command(), ip)
+    }
+
+    /// The same, where a command runs that was made for this Python's `program`.
+    pub(crate) fn server_by(&self, command: Command, ip: Ipv4Addr) -> (Driver, SocketAddr) {
+        let mut driver = launch(command, "server.py", &[ip.to_string()]);
         let port = driver.wait_for("listening")["port"].as_u64().expect("a port");
         (driver, SocketAddr::from((ip, port as u16)))
     }

@@ -36,13 +36,14 @@ def report(event, **fields):
         _REPORTS.write(json.dumps(dict(event=event, **fields)) + "\n")
 
 
-def settle(address, outdoors=False):
+def settle(address):
     """Makes `address` the home of this process. To be called once, before pyp2p is imported.
 
-    `outdoors`: it may leave the loopback, because it runs in a network from which nothing leaves.
+    With P2POLL_OUTDOORS in the environment it may leave the loopback, because it runs in a network from which nothing
+    leaves.
     """
     os.dup2(2, 1)
-    if not outdoors:
+    if "P2POLL_OUTDOORS" not in os.environ:
         sys.addaudithook(_watch)
     _live_at(address)
     sys.modules["netifaces"] = _interfaces(address)

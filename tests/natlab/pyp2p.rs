@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Completion, Trial};
 use p2poll::{NodeType, Unl};
 
-use crate::lab::{Filter, Host, Lab, Means, Nat, Need};
+use crate::lab::{Filter, Host, Lab, Means, Nat, Need, Router};
 use crate::peer::{Outcome, Peer, Server, Settings};
 use crate::python::{Driver, Python};
 use crate::tools::PATIENCE;
@@ -24,7 +24,7 @@ const CASES: &[(&str, fn(&Python))] = &[
     ("pyp2p_punches_through_routers_that_reject", |python| theirs_punches(python, Filter::Reject, "0")),
     ("pyp2p_with_a_clock_that_is_behind_punches", |python| theirs_punches(python, Filter::Reject, "-1")),
     ("pyp2p_with_a_clock_that_is_before_punches", |python| theirs_punches(python, Filter::Reject, "1")),
-    ("two_of_pyp2p_punch", two_of_theirs),
+    ("pyp2p_is_punched_by_way_of_its_own_server", by_its_own_server),
 ];
 
 const SERVERS: u16 = 8000;
@@ -53,15 +53,7 @@ fn ours_punches(python: &Python, filter: Filter, skew: &str) {
     let town = Town::new();
     let (_home, mut theirs, unl) = town.pyp2p(python, filter, skew);
     let (_house, mut ours) = town.ours(filter);
-    let began = Instant::now();
-    ours.connect(unl.as_str()).expect("it takes orders");
-    let outcome = ours.outcome(PATIENCE).unwrap_or_else(|why| panic!("{why}\n{}", ours.trace()));
-    assert!(
-        matches!(&outcome, Outcome::Connected { via, .. } if via == "punched"),
-        "{outcome:?}\n{}",
-        ours.trace()
-    );
-    println!("punched after {:?}", began.elapsed());
+    connect(&mut ours, &unl);
     assert_eq!(theirs.wait_for("connected")["how"], "simultaneous");
     talk(&mut ours, &mut theirs);
 }
@@ -82,15 +74,32 @@ fn theirs_punches(python: &Python, filter: Filter, skew: &str) {
     talk(&mut ours, &mut theirs);
 }
 
-/// The control: what comes of two of pyp2p's own here.
-fn two_of_theirs(python: &Python) {
-    let town = Town::new();
-    let (_home, mut host, unl) = town.pyp2p(python, Filter::Drop, "0");
-    let (_house, mut candidate, _) = town.pyp2p(python, Filter::Drop, "0");
-    candidate.step(&format!("connect {unl}"));
-    for driver in [&mut candidate, &mut host] {
-        assert_eq!(driver.wait_for("connected")["how"], "simultaneous");
-    }
+/// pyp2p's server neither says how it sees us nor keeps us connected, and yet that is enough.
+fn by_its_own_server(python: &Python) {
+    let lab = Lab::new();
+    lab.delay(Duration::from_millis(25));
+    let machine = lab.server();
+    let mut command = machine.command(program(python));
+    command.env("P2POLL_OUTDOORS", "");
+    let (_server, server) = python.server_by(command, machine.address());
+    let [home, house] = [Filter::Drop; 2].map(|filter| lab.router(Nat::Preserving, filter));
+    let (_host, mut theirs, unl) = pyp2p(python, &home, server, "0");
+    let host = house.host();
+    let mut ours = Peer::start(&host, &Settings::new(PORT, &[server])).expect("it can be started");
+    let up = ours.until(PATIENCE, |event| event["up"] == 1);
+    up.unwrap_or_else(|why| panic!("{why}\n{}", ours.trace()));
+    connect(&mut ours, &unl);
+    assert_eq!(theirs.wait_for("connected")["how"], "simultaneous");
+    talk(&mut ours, &mut theirs);
+}
+
+fn connect(ours: &mut Peer, unl: &Unl) {
+    let began = Instant::now();
+    ours.connect(unl.as_str()).expect("it takes orders");
+    let outcome = ours.outcome(PATIENCE).unwrap_or_else(|why| panic!("{why}\n{}", ours.trace()));
+    let is_punched = matches!(&outcome, Outcome::Connected { via, .. } if via == "punched");
+    assert!(is_punched, "{outcome:?}\n{}", ours.trace());
+    println!("punched after {:?}", began.elapsed());
 }
 
 fn talk(ours: &mut Peer, theirs: &mut Driver) {
@@ -128,13 +137,20 @@ impl Town {
     }
 
     fn pyp2p(&self, python: &Python, filter: Filter, skew: &str) -> (Host, Driver, Unl) {
-        let home = self.lab.router(Nat::Preserving, filter);
-        let host = home.host();
-        let mut command = host.command(python.program().to_str().expect("a plain name"));
-        command.env("P2POLL_OUTDOORS", "").env("P2POLL_WAN", home.address().to_string());
-        command.env("P2POLL_SKEW", skew);
-        let server = self.servers[0].addr();
-        let (driver, unl) = python.direct_by(command, host.address(), "simultaneous", server);
-        (host, driver, unl)
+        pyp2p(python, &self.lab.router(Nat::Preserving, filter), self.servers[0].addr(), skew)
     }
+}
+
+/// A pyp2p that lives in this house, whose clock is so many seconds before the others.
+fn pyp2p(python: &Python, home: &Router, server: SocketAddr, skew: &str) -> (Host, Driver, Unl) {
+    let host = home.host();
+    let mut command = host.command(program(python));
+    command.env("P2POLL_OUTDOORS", "").env("P2POLL_WAN", home.address().to_string());
+    command.env("P2POLL_SKEW", skew);
+    let (driver, unl) = python.direct_by(command, host.address(), "simultaneous", server);
+    (host, driver, unl)
+}
+
+fn program(python: &Python) -> &str {
+    python.program().to_str().expect("a plain name")
 }

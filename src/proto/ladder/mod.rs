@@ -14,6 +14,8 @@
 
 mod lanes;
 #[cfg(test)]
+mod meets;
+#[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;

@@ -176,3 +176,53 @@ fn a_server_that_challenges_without_end_aims_us_at_nobody_with_much() {
         assert!(syns < 60 * 4, "{syns} SYNs in a minute");
     });
 }
+
+/// It names somebody who has nothing to do with it.
+#[test]
+fn a_unl_of_version_2_aims_at_nobody() {
+    with_seeds(2, |seed| {
+        let mut two = Two::new(seed, [Nat::Preserving; 2], Filter::Drop);
+        let victim = "203.0.113.66";
+        two.world.computer(victim);
+        let builder = Unl::builder(NodeType::Simultaneous).nat(NatKind::Preserving);
+        let unl = builder.wan(at(victim, 22)).lan(at("192.168.0.1", 22)).version2(None).unwrap();
+        two.connect(&unl.as_str().parse().unwrap());
+        assert!(matches!(two.outcome(secs(20)), Some(Err(_))));
+        assert_eq!((two.world.syns(victim), two.world.syns("192.168.0.1")), (0, 0));
+    });
+}
+
+/// A server that sends whoever asks for one node to another.
+#[test]
+fn a_meeting_with_somebody_else_is_not_attended() {
+    with_seeds(2, |seed| {
+        let mut world = World::new(seed);
+        let (asked, other) = ("203.0.113.65", "203.0.113.66");
+        for ip in [asked, other] {
+            world.computer(ip);
+        }
+        let bad = world.computer("198.51.100.1");
+        let behaviour: Behaviour = Box::new(move |wire, con, input| {
+            let Input::Line(line) = input else { return };
+            let peer = wire.peer(con);
+            match line.split(' ').collect::<Vec<_>>()[..] {
+                ["SOURCE", ..] => wire.send(con, format!("REMOTE TCP {}\r\n", peer.port())),
+                ["CANDIDATE", ..] => {
+                    wire.send(con, "PREDICTION SET\r\n");
+                    wire.send(con, format!("FIGHT {other} 4000 TCP 1750000000\r\n"));
+                }
+                _ => {}
+            }
+        });
+        world.script(bad, Some(8000), behaviour);
+        let router = world.router("203.0.113.2", Nat::Preserving, Filter::Drop);
+        let computer = world.computer_behind(router, "192.168.1.2");
+        let id = world.peer(computer, config().direct().nat(NatKind::Preserving));
+        let builder = Unl::builder(NodeType::Simultaneous).nat(NatKind::Preserving);
+        let unl = builder.wan(at(asked, 50500)).lan(at("192.168.0.1", 50500)).version2(None).unwrap();
+        world.act(id, |node, now| node.connect_unl(Connect::to(&unl), now)).unwrap();
+        world.run_for(secs(20));
+        assert!(world.events(id).iter().any(|event| matches!(event, Event::Failed { .. })));
+        assert_eq!((world.syns(asked), world.syns(other)), (0, 0));
+    });
+}
