@@ -99,6 +99,7 @@ pub(crate) struct LinkSettings {
     pub(crate) key: Option<Key>,
     pub(crate) direct: bool,
     pub(crate) nonce_required: bool,
+    pub(crate) simultaneous: bool,
     pub(crate) relay_used: bool,
     pub(crate) max_calls: usize,
     pub(crate) max_calls_per_minute: u32,
@@ -119,6 +120,7 @@ impl Default for LinkSettings {
             key: None,
             direct: false,
             nonce_required: false,
+            simultaneous: true,
             relay_used: true,
             max_calls: 32,
             max_calls_per_minute: 60,
@@ -390,6 +392,14 @@ impl Config {
         self.links.direct = true;
         self.advertise = false;
         self.bootstrap = false;
+        self
+    }
+
+    /// Whether a [`direct`](Config::direct) `Net` that can not be connected to, but be punched to, says so to its rendezvous
+    /// servers, so that peers of pyp2p can punch to it (pyp2p's node type "simultaneous"). Nodes of this library have no need
+    /// of that. Defaults to `true`.
+    pub fn simultaneous(mut self, yes: bool) -> Self {
+        self.links.simultaneous = yes;
         self
     }
 

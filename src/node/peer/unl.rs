@@ -53,7 +53,7 @@ impl Node {
     }
 
     /// Passive is said by who is certain of it, or can not know better: others do not call it first.
-    fn told_type(&self, reach: &Reach) -> NodeType {
+    pub(super) fn told_type(&self, reach: &Reach) -> NodeType {
         if let Some(configured) = self.config.node_type {
             return configured;
         }

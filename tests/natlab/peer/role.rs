@@ -179,6 +179,7 @@ impl Life {
             "up": up,
             "named": named,
             "unl": unl.map(|unl| unl.to_string()),
+            "unl_version2": self.net.unl_version2().map(|unl| unl.to_string()),
         })
     }
 }

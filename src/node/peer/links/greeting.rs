@@ -62,6 +62,8 @@ pub(in super::super) enum Stage {
 pub(in super::super) enum Errand {
     /// Somebody has connected.
     Accepted,
+    /// A candidate of pyp2p's protocol has punched to us. From there on it is as if it had connected.
+    Met,
     /// A call of ours, or of somebody else to us, has led to it.
     Call { call: CallId, rung: Rung, upgrade: bool },
 }
@@ -100,11 +102,20 @@ impl Node {
 
     /// The same for one that was held back until now.
     pub(in super::super) fn greet_stranger(&mut self, id: ConId, ends: Ends, now: Instant) {
+        self.greet_entered(id, Errand::Accepted, ends, now);
+    }
+
+    /// The same for a connection that was punched, whose candidate begins.
+    pub(in super::super) fn greet_candidate(&mut self, id: ConId, ends: Ends, now: Instant) {
+        self.greet_entered(id, Errand::Met, ends, now);
+    }
+
+    fn greet_entered(&mut self, id: ConId, errand: Errand, ends: Ends, now: Instant) {
         if let Some(tag) = self.streams.tag_mut(id) {
             *tag = Role::Greeting;
         }
         self.admission.handle_opened(ends.dialler.ip());
-        self.greet(id, Stage::Opening, Errand::Accepted, ends, now + SILENCE);
+        self.greet(id, Stage::Opening, errand, ends, now + SILENCE);
         self.work_on_greeting(id, now);
     }
 
@@ -373,6 +384,7 @@ impl Node {
                 };
                 (via, greeting.ends.dialled)
             }
+            Errand::Met => (Via::Punched, accepted),
             Errand::Accepted => {
                 let via = match greeting.call().filter(|&call| self.calls.is_ours(call)) {
                     Some(call) if self.calls.is_neighbour(call, accepted.ip()) => Via::Lan,
@@ -403,7 +415,7 @@ impl Node {
             return;
         }
         let slot = match greeting.errand {
-            Errand::Accepted => Slot::Inbound,
+            Errand::Accepted | Errand::Met => Slot::Inbound,
             Errand::Call { .. } => Slot::None,
         };
         let Some(con) = self.streams.name(id) else { return };
@@ -449,9 +461,8 @@ impl Node {
     fn show_plain(&mut self, id: ConId, now: Instant) {
         let Some(greeting) = self.links.greetings.remove(&id) else { return };
         let Some(con) = self.streams.name(id) else { return };
-        let addr = greeting.ends.dialler;
-        let role =
-            PeerRole { fresh: false, ..PeerRole::new(Via::Accepted, addr, greeting.ends, Slot::Inbound) };
+        let (via, addr) = self.way(&greeting);
+        let role = PeerRole { fresh: false, ..PeerRole::new(via, addr, greeting.ends, Slot::Inbound) };
         if let Some(tag) = self.streams.tag_mut(con) {
             *tag = Role::Peer(role);
         }
@@ -497,7 +508,7 @@ impl Node {
     }
 
     fn release_slot(&mut self, greeting: &Greeting) {
-        if greeting.errand == Errand::Accepted && !greeting.shown {
+        if matches!(greeting.errand, Errand::Accepted | Errand::Met) && !greeting.shown {
             self.admission.handle_closed(greeting.ends.dialler.ip());
         }
     }
