@@ -33,6 +33,7 @@ use crate::unl::{Forwarding, Place, Unl};
 use crate::wire::hello::CallId;
 use crate::wire::signal::Half;
 use dials::RungDial;
+pub(super) use dials::time_of;
 use punching::{Observing, PunchRun, Seen};
 use rate::CallRate;
 use relaying::RelayRun;
