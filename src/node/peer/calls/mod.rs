@@ -37,6 +37,7 @@ use crate::unl::{Forwarding, Place, Unl};
 use crate::wire::hello::CallId;
 use crate::wire::signal::Half;
 use dials::RungDial;
+pub(super) use dials::time_of;
 use hosting::Host;
 use meeting::Announced;
 use punching::{Observing, PunchRun, Seen};
