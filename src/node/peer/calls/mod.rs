@@ -241,6 +241,12 @@ impl Calls {
         self.open.iter().find(|(_, call)| is_it(call)).map(|(&id, _)| id)
     }
 
+    /// Our own call to a node that proves nothing.
+    fn to_unl(&self, unl: &Unl) -> Option<CallId> {
+        let is_it = |call: &Call| matches!(call.part, Part::Caller(_)) && call.unl.as_ref() == Some(unl);
+        self.open.iter().find(|(_, call)| is_it(call)).map(|(&id, _)| id)
+    }
+
     /// Whether one of them goes through this server.
     pub(super) fn needs(&self, place: usize) -> bool {
         self.open.values().any(|call| {
