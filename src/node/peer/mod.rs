@@ -189,6 +189,7 @@ impl Node {
             config,
         };
         node.begin_network();
+        node.renew_unl();
         Ok(node)
     }
 
@@ -200,7 +201,8 @@ impl Node {
         self.tell_own();
         self.reaching.finder_mut().handle_listening(local, now);
         self.set_adverts(now);
-        self.refresh_unl();
+        // What there is from the start is no news.
+        self.renew_unl();
     }
 
     /// Begins to leave: everything is closed in order, for a limited time.
