@@ -181,6 +181,8 @@ impl Ladder {
             return;
         }
         self.answered = Some(now);
+        // It has only come, and has yet to see its own port.
+        self.meet_by = self.meet_by.map(|at| at.max(now + self.config.punch_time * 2));
         self.relay_offered = answer.relay;
         self.facts.their_kind = answer.kind.or(self.facts.their_kind);
         if answer.same_wan && self.facts.lan {
@@ -289,7 +291,9 @@ impl Ladder {
         if self.lanes.are_over() {
             return None;
         }
-        let due = [self.call_at, self.meet_by, self.relay_at(), self.relay_again];
+        // As long as it may yet come, nobody waits for it to meet us.
+        let meet_by = self.meet_by.filter(|_| self.answered.is_some());
+        let due = [self.call_at, meet_by, self.relay_at(), self.relay_again];
         due.into_iter().fold(Some(self.deadline), soonest)
     }
 

@@ -57,26 +57,26 @@ fn an_attempt_begins_with_what_its_facts_allow() {
     let cases = [
         ("nobody to call", Facts::default(), vec![]),
         ("a call and a punch", punchers(), vec![Want::Call, observe.clone()]),
-        ("a direct way besides", Facts { direct: true, ..punchers() }, vec![
-            Want::Dial(Rung::Direct),
-            Want::Call,
-            observe.clone(),
-        ]),
-        ("who can be connected to is called later", Facts { direct: true, passive: true, ..punchers() }, vec![
-            Want::Dial(Rung::Direct),
-        ]),
-        ("a network of which nobody said that it is ours", Facts { lan: true, ..punchers() }, vec![
-            Want::Call,
-            observe.clone(),
-        ]),
-        ("our network holds the router back", Facts {
-            lan: true,
-            lan_at_once: true,
-            direct: true,
-            passive: true,
-            same_wan: true,
-            ..punchers()
-        }, vec![Want::Dial(Rung::Lan)]),
+        (
+            "a direct way besides",
+            Facts { direct: true, ..punchers() },
+            vec![Want::Dial(Rung::Direct), Want::Call, observe.clone()],
+        ),
+        (
+            "who can be connected to is called later",
+            Facts { direct: true, passive: true, ..punchers() },
+            vec![Want::Dial(Rung::Direct)],
+        ),
+        (
+            "a network of which nobody said that it is ours",
+            Facts { lan: true, ..punchers() },
+            vec![Want::Call, observe.clone()],
+        ),
+        (
+            "our network holds the router back",
+            Facts { lan: true, lan_at_once: true, direct: true, passive: true, same_wan: true, ..punchers() },
+            vec![Want::Dial(Rung::Lan)],
+        ),
         ("a punch without hope", Facts { their_kind: Some(NatKind::Random), ..punchers() }, vec![Want::Call]),
     ];
     for (name, facts, expected) in cases {
@@ -172,8 +172,7 @@ fn a_punch_has_a_second_round_only_where_a_port_is_a_guess() {
             assert!(matches!(wants(&mut ladder)[..], [Want::Punch { .. }]), "{kind:?} {round}");
             ladder.handle_missed(round, RungFault::Missed { refused: 1, silent: 2 }, at(1300));
             let next = wants(&mut ladder);
-            let expected =
-                if round < rounds { Want::Observe { round: round + 1 } } else { Want::Relay };
+            let expected = if round < rounds { Want::Observe { round: round + 1 } } else { Want::Relay };
             assert_eq!(next, [expected], "{kind:?}");
         }
         ladder.handle_relay_failed(RelayRefusal::Full, at(2000));
@@ -221,7 +220,22 @@ fn a_port_that_is_not_seen_or_a_node_that_does_not_come_to_meet_us_leads_to_the_
     alone.handle_answer(willing(), at(100));
     alone.handle_observed(1, side(NatKind::Preserving), at(200));
     wants(&mut alone);
-    assert_eq!(run_to(&mut alone, 2000), [(2000, Want::Relay)]);
+    assert_eq!(run_to(&mut alone, 3000), [(2100, Want::Relay)]);
+}
+
+/// Who was called early and comes late has as much time to see its port.
+#[test]
+fn a_node_that_answers_late_is_met_all_the_same() {
+    let mut ladder = ladder(punchers());
+    wants(&mut ladder);
+    ladder.handle_called(false, at(50));
+    ladder.handle_observed(1, side(NatKind::Preserving), at(200));
+    wants(&mut ladder);
+    assert_eq!(run_to(&mut ladder, 9000), []);
+    assert_eq!(ladder.poll_timeout(), Some(at(15_000)), "it sleeps");
+    ladder.handle_answer(willing(), at(9000));
+    ladder.handle_meet(1, side(NatKind::Preserving), at(10_900));
+    assert!(matches!(wants(&mut ladder)[..], [Want::Punch { .. }]));
 }
 
 #[test]
@@ -296,7 +310,7 @@ fn no_order_of_inputs_makes_it_spin() {
     use crate::random::Random;
     for seed in 0..300 {
         let mut random = Random::from_number(seed);
-        let mut flag = |random: &mut Random| random.below(2) == 0;
+        let flag = |random: &mut Random| random.below(2) == 0;
         let facts = Facts {
             lan: flag(&mut random),
             lan_at_once: flag(&mut random),

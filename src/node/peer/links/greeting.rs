@@ -276,9 +276,8 @@ impl Node {
             return (!relayed).then_some(Refusal::Unknown);
         }
         // What is left over of a call that has led to a link already, or was given up.
-        let over = |call: CallId| {
-            self.calls.was_ours(call) || link.is_some_and(|link| link.calls.contains(&call))
-        };
+        let over =
+            |call: CallId| self.calls.was_ours(call) || link.is_some_and(|link| link.calls.contains(&call));
         let left_over = hello.call.is_some_and(over);
         if left_over {
             return Some(Refusal::Unknown);

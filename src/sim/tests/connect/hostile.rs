@@ -97,7 +97,8 @@ fn a_unl_that_names_a_victim_as_its_server_costs_it_twelve_syns_a_minute() {
             let began = town.world.now();
             for n in 0..40u8 {
                 let servers = (0..4).map(|port| 1000 + u16::from(n) * 4 + port);
-                let unl = servers.fold(Unl::builder(NodeType::Active), |unl, port| unl.server(format!("{VICTIM}:{port}")));
+                let unl = servers
+                    .fold(Unl::builder(NodeType::Active), |unl, port| unl.server(format!("{VICTIM}:{port}")));
                 let unl = unl.sign(&key(100 + n)).expect("a sound UNL");
                 town.world.act(node, |node, now| node.connect_unl(Connect::to(&unl), now)).ok();
                 assert!(town.census(node).guests <= 4);
@@ -173,7 +174,8 @@ impl Mallory {
 
     /// A call as it would go out.
     fn call(&self, to: NodeId, call: u8, unl: &Unl) -> Request {
-        let body = Body::Call { unl: unl.to_string(), reverse: true, punch: true, relay: None, upgrade: false };
+        let body =
+            Body::Call { unl: unl.to_string(), reverse: true, punch: true, relay: None, upgrade: false };
         self.signed(to, to, call, body)
     }
 
@@ -199,7 +201,8 @@ fn a_caller_that_claims_a_victims_address_costs_it_twelve_syns_a_minute() {
             for n in 0..12 {
                 let mut mallory = Mallory::new(&mut town, camp, key(100 + n));
                 for m in 0..8 {
-                    let unl = aimed(100 + n, (0..8).map(|port| 2000 + u16::from(n) * 64 + u16::from(m) * 8 + port));
+                    let unl =
+                        aimed(100 + n, (0..8).map(|port| 2000 + u16::from(n) * 64 + u16::from(m) * 8 + port));
                     let call = mallory.call(id(1), n * 8 + m, &unl);
                     mallory.ask(&mut town, &call);
                     town.world.run_for(millis(500));
@@ -271,14 +274,16 @@ fn only_what_was_signed_for_a_node_by_who_says_it_is_heard() {
 fn a_flood_of_calls_is_taken_up_to_the_limits_and_refused_above() {
     with_seeds(3, |seed| {
         let mut town = Town::with(seed, || {
-            RendezvousConfig::new().max_clients_per_address(200).max_nodes_per_address(200).max_signals_per_minute(10_000)
+            RendezvousConfig::new()
+                .max_clients_per_address(200)
+                .max_nodes_per_address(200)
+                .max_signals_per_minute(10_000)
         });
         let (_, computer) = town.house(1, PRESERVING);
         let node = town.world.peer(computer, direct(1).max_calls(8).max_calls_per_minute(40));
         town.settle(&[node]);
         let camp = town.world.computer("203.0.66.6");
-        let mut crowd: Vec<Mallory> =
-            (0..20).map(|n| Mallory::new(&mut town, camp, key(100 + n))).collect();
+        let mut crowd: Vec<Mallory> = (0..20).map(|n| Mallory::new(&mut town, camp, key(100 + n))).collect();
         let began = town.world.now();
         for round in 0..10u8 {
             for (n, mallory) in (0u8..).zip(&mut crowd) {
@@ -292,9 +297,10 @@ fn a_flood_of_calls_is_taken_up_to_the_limits_and_refused_above() {
         }
         assert!(town.world.now() - began < secs(60));
         let answers: usize = crowd.iter().map(|mallory| mallory.answers(&town)).sum();
-        let busy = crowd.iter().flat_map(|mallory| mallory.signals(&town)).filter(|signal| {
-            matches!(signal.body, Body::Refuse { why: RefuseWhy::Busy })
-        });
+        let busy = crowd
+            .iter()
+            .flat_map(|mallory| mallory.signals(&town))
+            .filter(|signal| matches!(signal.body, Body::Refuse { why: RefuseWhy::Busy }));
         let busy = busy.count();
         assert!((8..=40).contains(&answers), "{answers} calls were taken");
         assert_eq!(answers + busy, 200, "each has its answer");
@@ -315,11 +321,15 @@ fn what_is_remembered_of_calls_has_a_limit() {
         for n in 0..1500u64 {
             let mut call = [0; 16];
             call[..8].copy_from_slice(&n.to_be_bytes());
-            let body = Body::Call { unl: unl.clone(), reverse: true, punch: true, relay: None, upgrade: false };
+            let body =
+                Body::Call { unl: unl.clone(), reverse: true, punch: true, relay: None, upgrade: false };
             let text = signal::print(&Signal { call, body });
             let signature = signal::sign(&mallory.key, &id(1), &text);
             let text = SignalText::new(&text).unwrap();
-            mallory.ask(&mut town, &Request::Signal(Box::new(Outgoing { to: id(1), observed: None, signature, text })));
+            mallory.ask(
+                &mut town,
+                &Request::Signal(Box::new(Outgoing { to: id(1), observed: None, signature, text })),
+            );
             if n % 100 == 99 {
                 town.world.run_for(secs(1));
             }
@@ -353,7 +363,9 @@ fn hostile_server(accomplice: Key, answers: bool) -> Behaviour {
             Request::Signal(outgoing) => {
                 say(Reply::Signaled { to: outgoing.to, outcome: Delivery::Delivered });
                 let caller = keys.borrow().iter().find(|(of, _)| *of == end).map(|&(_, id)| id);
-                let (Some(caller), Some(signal)) = (caller, signal::parse(outgoing.text.as_str())) else { return };
+                let (Some(caller), Some(signal)) = (caller, signal::parse(outgoing.text.as_str())) else {
+                    return;
+                };
                 let body = match signal.body {
                     Body::Call { .. } if answers => {
                         let unl = Unl::builder(NodeType::Active).nat(NatKind::Preserving).sign(&accomplice);

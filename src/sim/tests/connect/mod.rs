@@ -170,9 +170,9 @@ impl Town {
             let con = self.con_of(from, to).expect("a link");
             self.world.act(from, |node, _| node.send_line(con, said.as_bytes())).expect("room");
         }
-        let heard = self.world.run_until(secs(5), |world| {
-            [a, b].into_iter().all(|id| world.lines(id).contains(&said))
-        });
+        let heard = self
+            .world
+            .run_until(secs(5), |world| [a, b].into_iter().all(|id| world.lines(id).contains(&said)));
         assert!(heard, "a line was lost");
     }
 

@@ -149,7 +149,15 @@ fn a_link_moves_while_both_talk_and_no_line_is_lost() {
             assert_eq!(talk.town.world.node(node).relay_limits(con), None);
             talk.town.assert_nothing_left(node);
         }
-        assert_eq!(talk.town.servers.clone().iter().map(|&id| talk.town.world.server_node(id).relays()).sum::<usize>(), 0);
+        assert_eq!(
+            talk.town
+                .servers
+                .clone()
+                .iter()
+                .map(|&id| talk.town.world.server_node(id).relays())
+                .sum::<usize>(),
+            0
+        );
         // It goes on as if nothing had been.
         talk.talk_for(secs(1));
         talk.assert_all_arrives();
@@ -209,7 +217,11 @@ fn a_relay_that_dies_during_the_move_loses_nothing_in_silence() {
         for side in [0, 1] {
             let closed = close_reasons(&mut talk.town.world, talk.nodes[side]);
             if closed.is_empty() {
-                assert_eq!(heard[side], talk.said[1 - side], "side {side} missed something, and was not told");
+                assert_eq!(
+                    heard[side],
+                    talk.said[1 - side],
+                    "side {side} missed something, and was not told"
+                );
             }
             assert!(closed.len() <= 1, "{closed:?}");
         }

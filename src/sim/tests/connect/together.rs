@@ -8,9 +8,8 @@ fn both_at_once(town: &mut Town, nodes: [ProgramId; 2], offset: Duration) -> [Li
     let first = town.connect(nodes[0], &unls[1]);
     town.world.run_for(offset);
     let second = town.connect(nodes[1], &unls[0]);
-    let links = [(nodes[0], first), (nodes[1], second)].map(|(id, attempt)| {
-        town.wait(id, attempt).unwrap_or_else(|why| panic!("{id:?}: {why}"))
-    });
+    let links = [(nodes[0], first), (nodes[1], second)]
+        .map(|(id, attempt)| town.wait(id, attempt).unwrap_or_else(|why| panic!("{id:?}: {why}")));
     // Whatever is left over of the one or the other comes by then.
     town.world.run_for(secs(10));
     for id in nodes {
@@ -222,7 +221,8 @@ fn a_node_that_crashed_is_connected_to_anew() {
 #[test]
 fn cancelling_in_any_phase_leaves_nothing() {
     with_seeds(40, |seed| {
-        let homes = [[PRESERVING; 2], [PRESERVING, RANDOM], [Home::Public, PRESERVING], [PRESERVING, Home::Public]];
+        let homes =
+            [[PRESERVING; 2], [PRESERVING, RANDOM], [Home::Public, PRESERVING], [PRESERVING, Home::Public]];
         for homes in homes {
             let mut town = Town::new(seed);
             let nodes = [town.node(1, homes[0]), town.node(2, homes[1])];

@@ -29,9 +29,11 @@ fn a_node_that_is_gone_is_told_in_time_with_what_each_rung_said() {
             } else {
                 town.world.power_off(computer);
             }
-            let began = town.world.now();
+            let (began, turns) = (town.world.now(), town.world.turns(caller));
             let tried = town.failure(caller, &unl);
             assert!(town.world.now() - began <= secs(16));
+            let turns = town.world.turns(caller) - turns;
+            assert!(turns < 300, "{turns} turns of a node that waits");
             assert_eq!(tried.len(), 6);
             let expected = if has_left { RungFault::Absent } else { RungFault::NoAnswer };
             assert_eq!(*fault(&tried, Rung::Punch), expected, "{home:?}");
@@ -75,7 +77,11 @@ fn another_node_at_a_claimed_address_is_not_taken_for_the_one_that_is_meant() {
         let tried = town.failure(nodes[0], &unl);
         assert_eq!(*fault(&tried, Rung::Direct), RungFault::WrongNode(there));
         assert_eq!(*fault(&tried, Rung::Relay), RungFault::Absent);
-        assert_eq!([town.world.count(nodes[0]), town.world.count(nodes[1])], [0, 0], "nobody was shown anything");
+        assert_eq!(
+            [town.world.count(nodes[0]), town.world.count(nodes[1])],
+            [0, 0],
+            "nobody was shown anything"
+        );
     });
 }
 
@@ -142,8 +148,13 @@ fn nobody_connects_to_oneself() {
 #[test]
 fn addresses_at_which_nobody_can_be_are_not_dialled() {
     let absurd = [
-        ("0.0.0.0", 5000), ("224.0.0.1", 5000), ("255.255.255.255", 5000), ("127.0.0.1", 5000), ("203.0.9.9", 0),
-        ("169.254.1.1", 5000), ("240.0.0.1", 5000),
+        ("0.0.0.0", 5000),
+        ("224.0.0.1", 5000),
+        ("255.255.255.255", 5000),
+        ("127.0.0.1", 5000),
+        ("203.0.9.9", 0),
+        ("169.254.1.1", 5000),
+        ("240.0.0.1", 5000),
     ];
     with_seeds(3, |seed| {
         for is_lan in [false, true] {
@@ -188,7 +199,8 @@ fn a_call_waits_for_a_node_that_is_about_to_come() {
             let late = millis(500 + town.world.network.random.below(6000) as u64);
             town.world.run_for(late);
             assert_eq!(town.outcome(caller, attempt), None);
-            let waits = |event: &Event| matches!(event, Event::Climbing { progress: Progress::Waiting(_), .. });
+            let waits =
+                |event: &Event| matches!(event, Event::Climbing { progress: Progress::Waiting(_), .. });
             assert!(town.world.events(caller).iter().any(waits), "the caller was not told");
             let callee = town.world.peer(computer, direct(2));
             let link = town.wait(caller, attempt).unwrap_or_else(|why| panic!("{home:?}: {why}"));
@@ -209,10 +221,12 @@ fn a_server_that_restarts_during_a_call_costs_time_or_a_reason() {
     with_seeds(40, |seed| {
         for homes in [[PRESERVING, PRESERVING], [RANDOM, RANDOM], [Home::Public, PRESERVING]] {
             let mut town = Town::new(seed);
-            let config = |n| Config::new().direct().port(50500).rendezvous(SERVER).key(key(n)).nat(match homes[0] {
-                RANDOM => crate::reach::NatKind::Random,
-                _ => crate::reach::NatKind::Preserving,
-            });
+            let config = |n| {
+                Config::new().direct().port(50500).rendezvous(SERVER).key(key(n)).nat(match homes[0] {
+                    RANDOM => crate::reach::NatKind::Random,
+                    _ => crate::reach::NatKind::Preserving,
+                })
+            };
             let nodes = [1u8, 2].map(|n| {
                 let (_, computer) = town.house(n, homes[usize::from(n) - 1]);
                 town.world.peer(computer, config(n))
@@ -220,7 +234,8 @@ fn a_server_that_restarts_during_a_call_costs_time_or_a_reason() {
             town.world.run_for(secs(20));
             let unl = town.unl(nodes[1]);
             let attempt = town.connect(nodes[0], &unl);
-            let (into, outage) = (town.world.network.random.below(900), town.world.network.random.below(1500));
+            let (into, outage) =
+                (town.world.network.random.below(900), town.world.network.random.below(1500));
             town.world.run_for(millis(into as u64));
             let (computer, server) = (town.computers[0], town.servers[0]);
             town.world.crash(server);
@@ -248,7 +263,11 @@ fn a_server_that_restarts_during_a_call_costs_time_or_a_reason() {
         }
     });
     succeeded += good.get();
-    assert!(succeeded * 10 >= total.get() * 9, "{succeeded} of {} attempts outlived the restart", total.get());
+    assert!(
+        succeeded * 10 >= total.get() * 9,
+        "{succeeded} of {} attempts outlived the restart",
+        total.get()
+    );
 }
 
 #[test]
