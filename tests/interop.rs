@@ -17,6 +17,9 @@
 mod cases;
 #[path = "interop/clients.rs"]
 mod clients;
+#[path = "interop/direct.rs"]
+mod direct;
+#[allow(dead_code, reason = "each program takes the parts that it needs")]
 #[path = "interop/driver.rs"]
 mod driver;
 #[path = "interop/node.rs"]

@@ -145,10 +145,12 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// `wall_at_origin`: where the origin of the clock lies after 1970; only pyp2p's meetings need to know.
     pub(crate) fn new(
         mut config: Config,
         net: u32,
         mut random: Random,
+        wall_at_origin: Duration,
         now: Instant,
     ) -> Result<Self, StartError> {
         if cfg!(not(feature = "gateway")) {
@@ -181,12 +183,13 @@ impl Node {
             reaching: Reaching::new(&config, &mut random, now),
             strangers: Strangers::default(),
             links,
-            calls: Calls::new(net, &config, &mut random),
+            calls: Calls::new(&config, wall_at_origin, &mut random),
             listening: None,
             leaving: Leaving::No,
             config,
         };
         node.begin_network();
+        node.renew_unl();
         Ok(node)
     }
 
@@ -198,7 +201,8 @@ impl Node {
         self.tell_own();
         self.reaching.finder_mut().handle_listening(local, now);
         self.set_adverts(now);
-        self.refresh_unl();
+        // What there is from the start is no news.
+        self.renew_unl();
     }
 
     /// Begins to leave: everything is closed in order, for a limited time.

@@ -19,18 +19,25 @@ impl Node {
         self.describe().version2(self.links.id()).ok()
     }
 
-    /// After whatever may have changed it.
+    /// After whatever may have changed it: tells the application when it did.
     pub(super) fn refresh_unl(&mut self) {
-        let Some(key) = &self.links.key else { return };
+        if self.renew_unl()
+            && let Some(unl) = self.links.unl.clone()
+        {
+            self.notes.push(Level::Debug, || format!("unl: {unl}"));
+            self.events.push(Event::Unl(unl));
+        }
+    }
+
+    /// Whether it is another one now.
+    pub(super) fn renew_unl(&mut self) -> bool {
+        let Some(key) = &self.links.key else { return false };
         let named: Vec<String> = self.servers.signalling().take(Unl::MAX_SERVERS).collect();
         let unl = named.into_iter().fold(self.describe(), UnlBuilder::server).sign(key);
-        let Ok(unl) = unl else { return };
-        if self.links.unl.as_ref() == Some(&unl) {
-            return;
-        }
-        self.notes.push(Level::Debug, || format!("unl: {unl}"));
-        self.links.unl = Some(unl.clone());
-        self.events.push(Event::Unl(unl));
+        let Ok(unl) = unl else { return false };
+        let is_new = self.links.unl.as_ref() != Some(&unl);
+        self.links.unl = Some(unl);
+        is_new
     }
 
     /// All but the servers.
@@ -53,7 +60,7 @@ impl Node {
     }
 
     /// Passive is said by who is certain of it, or can not know better: others do not call it first.
-    fn told_type(&self, reach: &Reach) -> NodeType {
+    pub(super) fn told_type(&self, reach: &Reach) -> NodeType {
         if let Some(configured) = self.config.node_type {
             return configured;
         }

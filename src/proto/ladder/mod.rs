@@ -8,9 +8,13 @@
 //! - The node is *called* through its rendezvous servers at once, or a moment later when it says that anybody can connect
 //!   to it, as then that is likely all that it takes. *reverse*, *punch* and *relay* take the call.
 //! - *punch* begins when both have seen their port from outside, in as many rounds as [`LadderConfig`] says.
+//! - A node of pyp2p's takes no calls. To one that can be punched, *punch* begins at once: it names the moment itself, in
+//!   the answer to what it is told of our port.
 //! - *relay* begins as soon as it is certain that nothing else will do, or when punching is over.
 
 mod lanes;
+#[cfg(test)]
+mod meets;
 #[cfg(test)]
 mod tests;
 
@@ -69,6 +73,8 @@ pub(crate) struct Facts {
     pub(crate) same_wan: bool,
     /// There is a server to call it through.
     pub(crate) callable: bool,
+    /// It can not be called, but punched to as pyp2p does: through whichever of our servers it is registered with.
+    pub(crate) meets: bool,
     /// It can connect to us.
     pub(crate) reachable: bool,
     pub(crate) our_kind: Option<NatKind>,
@@ -175,6 +181,11 @@ impl Ladder {
         self.work(now);
     }
 
+    /// A server knows the node that is to be met, and has told it; when it answers is its own affair.
+    pub(crate) fn handle_announced(&mut self) {
+        self.meet_by = None;
+    }
+
     /// The node answers the call. `same_wan`: the server sees both at one address.
     pub(crate) fn handle_answer(&mut self, answer: Answered, now: Instant) {
         if self.answered.is_some() {
@@ -212,6 +223,9 @@ impl Ladder {
     pub(crate) fn handle_observed(&mut self, round: u8, ours: Side, now: Instant) {
         if round == self.round && !self.lanes.is_over(Rung::Punch) {
             self.ours = Some(ours);
+            if self.facts.meets {
+                self.meet_by = Some(now + ANNOUNCED);
+            }
             self.wants.push_back(Want::Ready { round, ours });
             self.work(now);
         }
@@ -337,6 +351,14 @@ impl Ladder {
                 || self.lanes.is_trying(Rung::Lan);
             let wait = likely && !self.lanes.is_over(Rung::Direct) || self.lanes.is_trying(Rung::Lan);
             self.call_at = Some(if wait { now + self.config.head_start } else { now });
+        } else if self.facts.meets {
+            for rung in [Rung::Reverse, Rung::Relay] {
+                self.lanes.fail(rung, RungFault::NoServer, now);
+            }
+            if !self.lanes.is_over(Rung::Punch) {
+                self.begin_round(now);
+            }
+            self.forgo_attestation(now);
         } else if !self.facts.callable {
             self.handle_uncallable(now);
         }
@@ -369,7 +391,7 @@ impl Ladder {
     fn begin_round(&mut self, now: Instant) {
         self.round += 1;
         self.ours = None;
-        self.meet_by = Some(now + self.config.punch_time * 2);
+        self.meet_by = (!self.facts.meets).then(|| now + self.config.punch_time * 2);
         self.lanes.try_now(Rung::Punch, now);
         self.wants.push_back(Want::Observe { round: self.round });
     }
@@ -386,9 +408,11 @@ impl Ladder {
             self.call(now);
         }
         // It has to be there to meet us: who waits for a call that waits in a mailbox is patient.
-        if self.meet_by.is_some_and(|at| at <= now) && self.answered.is_some() {
+        if self.meet_by.is_some_and(|at| at <= now) && (self.answered.is_some() || self.facts.meets) {
             self.meet_by = None;
-            self.lanes.fail(Rung::Punch, RungFault::NoAnswer, now);
+            // Servers say nothing of a node that they do not know.
+            let why = if self.facts.meets { RungFault::Absent } else { RungFault::NoAnswer };
+            self.lanes.fail(Rung::Punch, why, now);
         }
         if self.relay_at().is_some_and(|at| at <= now) && self.lanes.try_now(Rung::Relay, now) {
             self.wants.push_back(Want::Relay);
@@ -425,6 +449,9 @@ fn is_guess(kind: Option<NatKind>) -> bool {
 
 /// The rungs that take the node's help, so that it has to be called.
 const CALLED: [Rung; 3] = [Rung::Reverse, Rung::Punch, Rung::Relay];
+
+/// So soon each server has told a node that is to be met, if it knows it.
+const ANNOUNCED: Duration = Duration::from_secs(3);
 
 /// What the node says to a call.
 #[derive(Clone, Copy, Debug, Default)]

@@ -49,7 +49,7 @@ pub(crate) struct Limits {
     pub(crate) observations_per_address: usize,
     /// For so long. Default 60 s: they are named in a signal that is sent at once.
     pub(crate) observation_time: Duration,
-    /// Signals in a minute from one connection. Default 120: some 20 attempts to connect, with all that is said to and
+    /// Signals in a minute from one connection. Default 600: some 100 attempts to connect, with all that is said to and
     /// fro.
     pub(crate) signals_a_minute: u32,
     /// Signals that wait for their recipient. Default 20,000; 70 MB at worst.
@@ -115,7 +115,7 @@ impl Default for Limits {
             observations: 65_536,
             observations_per_address: 64,
             observation_time: minutes(1),
-            signals_a_minute: 120,
+            signals_a_minute: 600,
             mail: 20_000,
             mail_per_recipient: 16,
             mail_per_sender: 32,

@@ -49,7 +49,10 @@ impl Node {
             return Ok(attempt);
         }
         // Two attempts at one node are one call, unless they ask for different ways.
-        let joined = to.unl.node_id().and_then(|node| self.calls.to(node));
+        let joined = match to.unl.node_id() {
+            Some(node) => self.calls.to(node),
+            None => self.calls.to_unl(&to.unl),
+        };
         match joined.and_then(|id| self.calls.caller(id)).filter(|caller| caller.rungs == to.rungs) {
             Some(caller) => caller.attempts.push(waiter),
             None => self.begin_call(to.unl, to.rungs, Some(waiter), None, now),
@@ -112,18 +115,22 @@ impl Node {
         let our_wan = reach.wan.map(household);
         let mut wan = unl.addresses().filter(|address| address.place == Place::Wan);
         let same_wan = wan.any(|address| our_wan == Some(household(address.addr.ip())));
+        let meets = !callable && !same_wan && self.can_meet(unl);
+        // A node of pyp2p's, which nobody can ask, is in our network if it has our address outside, and only then.
+        let elsewhere = unl.version() == 2 && our_wan.is_some() && !same_wan;
         // Who leaves out all but the local ways asks for them; and where no server could say so, nobody else can.
         let lan_at_once = !callable || !rungs.has(Rung::Direct) && !rungs.has(Rung::Relay);
         let visible = reach.translated == Some(false) && reach.reachable != Reachability::No;
         Facts {
-            lan: !self.lan_addresses(unl).is_empty(),
+            lan: !self.lan_addresses(unl).is_empty() && !elsewhere,
             lan_at_once,
             // What says that it can not be connected to is not dialled in vain, unless there is nothing else to try.
             direct: !self.wan_addresses(unl).is_empty()
-                && (unl.node_type() == NodeType::Passive || !callable),
+                && (unl.node_type() == NodeType::Passive || !callable && !meets),
             passive: unl.node_type() == NodeType::Passive,
             same_wan,
             callable,
+            meets,
             reachable: self.listening.is_some()
                 && (reach.reachable == Reachability::Yes || visible || same_wan),
             our_kind: reach.nat.kind(),
@@ -186,6 +193,7 @@ impl Node {
                 }
                 self.begin_awaited_observation(id, now);
             }
+            Want::Ready { ours, .. } if self.calls.peer_of(id).is_none() => self.announce(id, ours, now),
             Want::Ready { round, ours } => self.send_ready(id, round, ours, now),
             Want::Punch { round, ours, theirs } => self.begin_punch(id, round, ours, theirs, now, now),
             Want::Relay => self.call_to_relay(id, now),
@@ -270,6 +278,10 @@ impl Node {
         there: Option<bool>,
         now: Instant,
     ) {
+        // There is room for one more by now.
+        for id in self.calls.ids() {
+            self.call_through_servers(id, now);
+        }
         let Some(id) = self.calls.to(to) else { return };
         let addr = self.servers.addr_of(place);
         let Some(caller) = self.calls.caller(id) else { return };

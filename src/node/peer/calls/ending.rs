@@ -112,7 +112,7 @@ impl Node {
             (Part::Caller(caller), None) => {
                 caller.servers.iter().filter(|server| server.called).map(|server| server.place).collect()
             }
-            (Part::Callee(_), None) => Vec::new(),
+            (Part::Callee(_) | Part::Host(_), None) => Vec::new(),
         };
         for place in places {
             self.signal(place, id, None, Body::Done, now);
@@ -157,6 +157,7 @@ impl Node {
 
     /// The node leaves: nothing will come of any call.
     pub(in super::super) fn leave_calls(&mut self, now: Instant) {
+        self.calls.hosting.clear();
         for id in self.calls.ids() {
             let attempts = match self.calls.caller(id) {
                 Some(caller) => std::mem::take(&mut caller.attempts),

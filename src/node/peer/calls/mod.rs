@@ -3,12 +3,15 @@
 //! What is decided when is the [`Ladder`]'s of the one who calls; the one who is called does what it is asked, as far as it
 //! wants. Each concern has a file of its own: what the caller does (`caller`), what the one who is called does (`callee`),
 //! the signals between them (`signals`), the dials of rungs (`dials`), punching with the observation that comes before it
-//! (`punching`), relays (`relaying`), pyp2p's peers (`pyp2p`), and how a call ends (`ending`).
+//! (`punching`), relays (`relaying`), pyp2p's peers (`pyp2p`) and meetings with them (`meeting`, `hosting`), and how a call
+//! ends (`ending`).
 
 mod callee;
 mod caller;
 mod dials;
 mod ending;
+mod hosting;
+mod meeting;
 mod punching;
 mod pyp2p;
 mod rate;
@@ -27,6 +30,7 @@ use crate::identity::{NodeId, PublicKey};
 use crate::proto::budget::{Budget, BudgetLimits};
 use crate::proto::household::household;
 use crate::proto::ladder::Ladder;
+use crate::proto::meeting::{Hosting, Window};
 use crate::random::Random;
 use crate::time::{Instant, soonest};
 use crate::unl::{Forwarding, Place, Unl};
@@ -34,6 +38,8 @@ use crate::wire::hello::CallId;
 use crate::wire::signal::Half;
 use dials::RungDial;
 pub(super) use dials::time_of;
+use hosting::Host;
+use meeting::Announced;
 use punching::{Observing, PunchRun, Seen};
 use rate::CallRate;
 use relaying::RelayRun;
@@ -50,6 +56,8 @@ pub(super) struct Calls {
     /// Calls of ours that are over: what they still bring is left over. At most [`REMEMBERED`].
     over: VecDeque<CallId>,
     rate: CallRate,
+    hosting: Hosting,
+    wall_at_origin: Duration,
 }
 
 /// One call.
@@ -72,6 +80,10 @@ struct Call {
     /// Our port as it was seen for the present round of punching.
     seen: Option<Seen>,
     punch: Option<PunchRun>,
+    /// Our port has been announced to a node of pyp2p's, which names the moment when both dial.
+    announced: Option<Announced>,
+    /// When both dial, as far as that is not at once.
+    window: Option<Window>,
     relay: Option<RelayRun>,
     /// The other side's signature of the relay's ticket.
     their_half: Option<Half>,
@@ -83,6 +95,8 @@ struct Call {
 enum Part {
     Caller(Box<Caller>),
     Callee(Callee),
+    /// A candidate of pyp2p's protocol wants to punch to us.
+    Host(Host),
 }
 
 #[derive(Debug)]
@@ -134,7 +148,7 @@ pub(super) struct Concluded {
 }
 
 impl Calls {
-    pub(super) fn new(_net: u32, config: &Config, random: &mut Random) -> Self {
+    pub(super) fn new(config: &Config, wall_at_origin: Duration, random: &mut Random) -> Self {
         let links = &config.links;
         Self {
             budget: Budget::new(BudgetLimits {
@@ -147,16 +161,23 @@ impl Calls {
             remembered: VecDeque::new(),
             over: VecDeque::new(),
             rate: CallRate::new(links.max_calls_per_minute),
+            hosting: Hosting::default(),
+            wall_at_origin,
         }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.open.values().fold(None, |earliest, call| soonest(earliest, call.poll_timeout()))
+        let hosting = self.hosting.poll_timeout();
+        self.open.values().fold(hosting, |earliest, call| soonest(earliest, call.poll_timeout()))
     }
 
     /// Whether it is a call of ours.
     pub(super) fn is_ours(&self, id: CallId) -> bool {
         self.open.get(&id).is_some_and(|call| matches!(call.part, Part::Caller(_)))
+    }
+
+    fn is_host(&self, id: CallId) -> bool {
+        self.open.get(&id).is_some_and(|call| matches!(call.part, Part::Host(_)))
     }
 
     /// The other side of a call.
@@ -220,12 +241,18 @@ impl Calls {
         self.open.iter().find(|(_, call)| is_it(call)).map(|(&id, _)| id)
     }
 
+    /// Our own call to a node that proves nothing.
+    fn to_unl(&self, unl: &Unl) -> Option<CallId> {
+        let is_it = |call: &Call| matches!(call.part, Part::Caller(_)) && call.unl.as_ref() == Some(unl);
+        self.open.iter().find(|(_, call)| is_it(call)).map(|(&id, _)| id)
+    }
+
     /// Whether one of them goes through this server.
     pub(super) fn needs(&self, place: usize) -> bool {
         self.open.values().any(|call| {
             let through = match &call.part {
                 Part::Caller(caller) => caller.servers.iter().any(|server| server.place == place),
-                Part::Callee(_) => false,
+                Part::Callee(_) | Part::Host(_) => false,
             };
             through || call.server == Some(place)
         })
@@ -248,14 +275,14 @@ impl Calls {
     fn caller(&mut self, id: CallId) -> Option<&mut Caller> {
         match &mut self.open.get_mut(&id)?.part {
             Part::Caller(caller) => Some(caller),
-            Part::Callee(_) => None,
+            Part::Callee(_) | Part::Host(_) => None,
         }
     }
 
     fn callee(&mut self, id: CallId) -> Option<&mut Callee> {
         match &mut self.open.get_mut(&id)?.part {
             Part::Callee(callee) => Some(callee),
-            Part::Caller(_) => None,
+            Part::Caller(_) | Part::Host(_) => None,
         }
     }
 }
@@ -274,6 +301,8 @@ impl Call {
             observing: None,
             seen: None,
             punch: None,
+            announced: None,
+            window: None,
             relay: None,
             their_half: None,
             relay_limits: None,
@@ -288,6 +317,7 @@ impl Call {
         let part = match &self.part {
             Part::Caller(caller) => caller.ladder.poll_timeout(),
             Part::Callee(callee) => Some(callee.until),
+            Part::Host(host) => Some(host.until),
         };
         let dials = self.dials.values().map(|dial| Some(dial.until));
         let observing = self.observing.as_ref().map(|observing| observing.until);
@@ -300,6 +330,7 @@ impl Call {
 impl Node {
     /// Lets all calls go on.
     pub(super) fn advance_calls(&mut self, now: Instant) {
+        self.host_candidates(now);
         self.begin_upgrades(now);
         if self.calls.open.is_empty() {
             return;
@@ -315,7 +346,11 @@ impl Node {
                     caller.ladder.handle_timeout(now);
                     self.climb(id, now);
                 }
-                Some(Part::Callee(callee)) if callee.until <= now => self.forget_call(id, now),
+                Some(Part::Callee(Callee { until, .. }) | Part::Host(Host { until, .. }))
+                    if *until <= now =>
+                {
+                    self.forget_call(id, now);
+                }
                 _ => {}
             }
         }

@@ -52,9 +52,9 @@ pub(in super::super) enum Stage {
     /// We said hello.
     Dialled { dialling: Dialling, to: Option<NodeId> },
     /// We answered a hello.
-    Answered { accepting: Accepting, hello: Hello },
+    Answered { accepting: Box<Accepting>, hello: Box<Hello> },
     /// A hello that is answered when ours, elsewhere, has led to nothing.
-    Waiting(Hello),
+    Waiting(Box<Hello>),
 }
 
 /// What a connection is for.
@@ -62,6 +62,8 @@ pub(in super::super) enum Stage {
 pub(in super::super) enum Errand {
     /// Somebody has connected.
     Accepted,
+    /// A candidate of pyp2p's protocol has punched to us. From there on it is as if it had connected.
+    Met,
     /// A call of ours, or of somebody else to us, has led to it.
     Call { call: CallId, rung: Rung, upgrade: bool },
 }
@@ -100,11 +102,20 @@ impl Node {
 
     /// The same for one that was held back until now.
     pub(in super::super) fn greet_stranger(&mut self, id: ConId, ends: Ends, now: Instant) {
+        self.greet_entered(id, Errand::Accepted, ends, now);
+    }
+
+    /// The same for a connection that was punched, whose candidate begins.
+    pub(in super::super) fn greet_candidate(&mut self, id: ConId, ends: Ends, now: Instant) {
+        self.greet_entered(id, Errand::Met, ends, now);
+    }
+
+    fn greet_entered(&mut self, id: ConId, errand: Errand, ends: Ends, now: Instant) {
         if let Some(tag) = self.streams.tag_mut(id) {
             *tag = Role::Greeting;
         }
         self.admission.handle_opened(ends.dialler.ip());
-        self.greet(id, Stage::Opening, Errand::Accepted, ends, now + SILENCE);
+        self.greet(id, Stage::Opening, errand, ends, now + SILENCE);
         self.work_on_greeting(id, now);
     }
 
@@ -116,13 +127,17 @@ impl Node {
     /// The first bytes of a connection that the application sees: they may be a hello.
     #[cold]
     pub(in super::super) fn handle_first_received(&mut self, id: ConId, now: Instant) {
+        if self.links.greetings.contains_key(&id) {
+            self.work_on_greeting(id, now);
+            return;
+        }
         let opening =
             if self.links.key.is_some() { classify_line(self.streams.arrived(id)) } else { Opening::Plain };
         let Some(Role::Peer(role)) = self.streams.tag_mut(id) else { return };
         match opening {
             Opening::Undecided => {}
+            // It stays fresh until it is known who it is.
             Opening::Hello => {
-                role.fresh = false;
                 let (errand, ends, until) =
                     (Errand::Accepted, role.ends, now + self.config.links.hello_timeout);
                 self.greet(id, Stage::Opening, errand, ends, until);
@@ -227,7 +242,7 @@ impl Node {
         let peer = hello.key.id();
         if self.has_own_hello(id, peer, hello.upgrade) {
             if self.links.id() > Some(peer) {
-                self.set_stage(id, Stage::Waiting(hello), now);
+                self.set_stage(id, Stage::Waiting(Box::new(hello)), now);
                 return false;
             }
             self.give_up_own_hellos(id, peer, hello.upgrade, now);
@@ -245,6 +260,7 @@ impl Node {
             return false;
         }
         self.streams.frame(id);
+        let (accepting, hello) = (Box::new(accepting), Box::new(hello));
         self.set_stage(id, Stage::Answered { accepting, hello }, now);
         true
     }
@@ -368,6 +384,7 @@ impl Node {
                 };
                 (via, greeting.ends.dialled)
             }
+            Errand::Met => (Via::Punched, accepted),
             Errand::Accepted => {
                 let via = match greeting.call().filter(|&call| self.calls.is_ours(call)) {
                     Some(call) if self.calls.is_neighbour(call, accepted.ip()) => Via::Lan,
@@ -391,13 +408,14 @@ impl Node {
         });
         let link = Link { peer, calls: facts.calls, unl: facts.unl, draining: None };
         if greeting.shown {
+            self.set_known(id);
             self.make_link(id, link, greeting.before);
             // It was told of when it was accepted.
             self.conclude_calls(peer.id(), id, by, None, now);
             return;
         }
         let slot = match greeting.errand {
-            Errand::Accepted => Slot::Inbound,
+            Errand::Accepted | Errand::Met => Slot::Inbound,
             Errand::Call { .. } => Slot::None,
         };
         let Some(con) = self.streams.name(id) else { return };
@@ -415,6 +433,13 @@ impl Node {
         self.conclude_calls(peer.id(), con, by, Some((via, addr)), now);
         self.streams.offer_unread(con);
         self.handle_link_received(con, now);
+    }
+
+    /// Nothing is to be found out any more of a connection that was shown before.
+    fn set_known(&mut self, id: ConId) {
+        if let Some(Role::Peer(role)) = self.streams.tag_mut(id) {
+            role.fresh = false;
+        }
     }
 
     fn upgrades(&self) -> bool {
@@ -436,9 +461,8 @@ impl Node {
     fn show_plain(&mut self, id: ConId, now: Instant) {
         let Some(greeting) = self.links.greetings.remove(&id) else { return };
         let Some(con) = self.streams.name(id) else { return };
-        let addr = greeting.ends.dialler;
-        let role =
-            PeerRole { fresh: false, ..PeerRole::new(Via::Accepted, addr, greeting.ends, Slot::Inbound) };
+        let (via, addr) = self.way(&greeting);
+        let role = PeerRole { fresh: false, ..PeerRole::new(via, addr, greeting.ends, Slot::Inbound) };
         if let Some(tag) = self.streams.tag_mut(con) {
             *tag = Role::Peer(role);
         }
@@ -469,6 +493,7 @@ impl Node {
     fn end_greeting(&mut self, id: ConId, now: Instant) {
         let Some(greeting) = self.links.greetings.remove(&id) else { return };
         if greeting.shown {
+            self.set_known(id);
             self.close_for(id, CloseReason::Protocol, now);
         } else {
             self.release_slot(&greeting);
@@ -483,7 +508,7 @@ impl Node {
     }
 
     fn release_slot(&mut self, greeting: &Greeting) {
-        if greeting.errand == Errand::Accepted && !greeting.shown {
+        if matches!(greeting.errand, Errand::Accepted | Errand::Met) && !greeting.shown {
             self.admission.handle_closed(greeting.ends.dialler.ip());
         }
     }
@@ -582,7 +607,7 @@ impl Node {
             .greetings
             .iter()
             .filter_map(|(&id, greeting)| match &greeting.stage {
-                Stage::Waiting(hello) => Some((id, hello.clone())),
+                Stage::Waiting(hello) => Some((id, Hello::clone(hello))),
                 _ => None,
             })
             .collect();

@@ -69,7 +69,7 @@ impl Talk {
         for _ in 0..lines {
             let len = self.town.world.network.random.below(400);
             // Some look like the protocol's own.
-            let mark = if len % 7 == 0 { "~moved" } else { "" };
+            let mark = if len.is_multiple_of(7) { "~moved" } else { "" };
             let line = format!("{mark}{} {}", self.said[side], "x".repeat(len));
             match self.town.world.act(node, |node, _| node.send_line(con, line.as_bytes())) {
                 Ok(_) => self.said[side] += 1,

@@ -193,8 +193,8 @@ fn who_is_not_proven_for_signals_says_nothing_to_others() {
 }
 
 #[test]
-fn a_connection_says_120_things_a_minute() {
-    let mut desk = Desk::new();
+fn a_connection_says_so_many_things_a_minute() {
+    let mut desk = Desk::with(Limits { signals_a_minute: 120, ..Limits::default() });
     desk.join(1, 1);
     desk.join(2, 2);
     let mut passed = |second| {
