@@ -257,7 +257,7 @@ impl Ladder {
         if round != self.round || self.lanes.is_over(Rung::Punch) {
             return;
         }
-        if self.round < self.config.rounds && self.is_guess {
+        if self.round < self.config.rounds && (self.is_guess || self.facts.meets) {
             self.begin_round(now);
         } else {
             self.lanes.fail(Rung::Punch, why, now);
@@ -306,7 +306,7 @@ impl Ladder {
             return None;
         }
         // As long as it may yet come, nobody waits for it to meet us.
-        let meet_by = self.meet_by.filter(|_| self.answered.is_some());
+        let meet_by = self.meet_by.filter(|_| self.answered.is_some() || self.facts.meets);
         let due = [self.call_at, meet_by, self.relay_at(), self.relay_again];
         due.into_iter().fold(Some(self.deadline), soonest)
     }

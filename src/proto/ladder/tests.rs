@@ -319,6 +319,7 @@ fn no_order_of_inputs_makes_it_spin() {
             same_wan: flag(&mut random),
             callable: flag(&mut random),
             reachable: flag(&mut random),
+            meets: flag(&mut random),
             our_kind: [None, Some(NatKind::Reuse), Some(NatKind::Random)][random.below(3)],
             their_kind: [None, Some(NatKind::Reuse), Some(NatKind::Random)][random.below(3)],
         };
