@@ -322,7 +322,6 @@ fn no_order_of_inputs_makes_it_spin() {
             meets: flag(&mut random),
             our_kind: [None, Some(NatKind::Reuse), Some(NatKind::Random)][random.below(3)],
             their_kind: [None, Some(NatKind::Reuse), Some(NatKind::Random)][random.below(3)],
-            meets: random.below(4) == 0,
         };
         let mut ladder = ladder(facts);
         let mut wanted = wants(&mut ladder).len();
