@@ -183,7 +183,7 @@ mod wire;
 struct Readme;
 
 pub use con::{Con, Replies, Stats};
-pub use config::{Config, LineEnd, PortMapping, RendezvousConfig};
+pub use config::{Config, LineEnd, PortMapping, RelayOffer, RendezvousConfig};
 pub use connect::{Connect, Progress, Refusal, RelayLimits, RelayRefusal, Rung, RungFault, Rungs, Tried};
 pub use error::{CloseReason, ConnectError, FailReason, SendError, StartError};
 pub use event::{Event, RendezvousNews, ServerFault, ServerKind, Via};

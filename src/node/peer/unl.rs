@@ -21,6 +21,7 @@ impl Node {
 
     /// After whatever may have changed it.
     pub(super) fn refresh_unl(&mut self) {
+        self.tell_relay_places();
         let Some(key) = &self.links.key else { return };
         let named: Vec<String> = self.servers.signalling().take(Unl::MAX_SERVERS).collect();
         let unl = named.into_iter().fold(self.describe(), UnlBuilder::server).sign(key);
