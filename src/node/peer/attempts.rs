@@ -25,6 +25,8 @@ pub(super) enum Purpose {
     Network(SocketAddr),
     /// A peer of the configuration, by its place there: only its name is looked up.
     StaticPeer(usize),
+    /// A relay of the configuration, by its place there: only its name is looked up.
+    OwnRelay(usize),
     /// A rendezvous server, by its place in the configuration.
     Server(usize),
 }
@@ -215,6 +217,11 @@ impl Node {
                 if let Purpose::StaticPeer(peer) = purpose {
                     self.attempts.open.remove(&serial);
                     self.handle_static_resolved(peer, &addresses, now);
+                    return;
+                }
+                if let Purpose::OwnRelay(relay) = purpose {
+                    self.attempts.open.remove(&serial);
+                    self.handle_relay_resolved(relay, &addresses);
                     return;
                 }
                 if let Purpose::Server(place) = purpose {
@@ -411,6 +418,7 @@ impl Node {
                 self.network.peers.handle_dial_failed(address, now);
             }
             Purpose::StaticPeer(peer) => self.handle_static_failed(peer, &why, now),
+            Purpose::OwnRelay(relay) => self.handle_relay_unresolved(relay, &why),
             Purpose::Server(server) => self.handle_server_unreached(server, &why, now),
         }
     }

@@ -3,7 +3,7 @@
 //! Each concern has a file of its own: what the application does with connections (`cons`), attempts to connect
 //! (`attempts`), rendezvous servers (`servers`), the p2p network and its file of known peers (`network`), how others reach
 //! this node (`reach`), connections of which it is not known yet whose they are (`strangers`), and relaying for others
-//! (`relays`).
+//! (`relays`), and the relays of its own configuration (`own_relays`).
 
 mod attempts;
 mod calls;
@@ -11,6 +11,7 @@ mod cons;
 mod ends;
 mod links;
 mod network;
+mod own_relays;
 mod reach;
 mod relays;
 mod servers;
@@ -46,6 +47,7 @@ use calls::Calls;
 use ends::{AllEnds, Ends};
 use links::Links;
 use network::Network;
+use own_relays::OwnRelays;
 use reach::{Reaching, Sample};
 use relays::RelayDesk;
 use servers::Servers;
@@ -147,6 +149,7 @@ pub(crate) struct Node {
     strangers: Strangers,
     links: Links,
     calls: Calls,
+    own_relays: OwnRelays,
     /// Where it relays for others.
     relay_desk: Option<Box<RelayDesk>>,
     listening: Option<SocketAddr>,
@@ -191,12 +194,14 @@ impl Node {
             strangers: Strangers::default(),
             links,
             calls: Calls::new(net, &config, &mut random),
+            own_relays: OwnRelays::new(&config)?,
             relay_desk: RelayDesk::new(&config, &mut random),
             listening: None,
             leaving: Leaving::No,
             config,
         };
         node.begin_network();
+        node.look_up_relays(now);
         Ok(node)
     }
 

@@ -98,14 +98,13 @@ impl Node {
         let callee = Callee { until: now + PATIENCE, ready: None, round: 0 };
         let mut open = Call::new(Part::Callee(callee), Some(call.from), Some(unl.clone()), now);
         open.server = Some(call.place);
-        open.their_half = call.half;
         open.upgrade = call.upgrade.then(|| self.con_of(call.from.id())).flatten();
         self.calls.open.insert(id, open);
         let hopeless = is_hopeless(self.reach().nat.kind(), unl.nat());
         let punch = call.punch && !hopeless;
-        let half = self.accept_ticket(id, call);
+        let [relay, second] = self.offer_relays(id, call, now);
         let Some(own) = self.unl() else { return };
-        let answer = Body::Answer { unl: own.to_string(), punch, relay: half };
+        let answer = Body::Answer { unl: own.to_string(), punch, relay, second };
         if !self.signal(call.place, id, None, answer, now) {
             self.forget_call(id, now);
             return;

@@ -70,8 +70,12 @@ struct Call {
     seen: Option<Seen>,
     punch: Option<PunchRun>,
     relay: Option<RelayRun>,
-    /// The other side's signature of the relay's ticket.
-    their_half: Option<Half>,
+    /// Relays to which the other side would come, the next one first, with its signatures of their tickets: for the caller.
+    their_halves: VecDeque<Half>,
+    /// Relays to which we said that we would come: for the one who is called.
+    relays_offered: Vec<SocketAddr>,
+    /// A server of our own choice sees both sides at one address.
+    same_network: bool,
     /// What the relay allows, once it passes on.
     relay_limits: Option<RelayLimits>,
 }
@@ -247,7 +251,9 @@ impl Call {
             seen: None,
             punch: None,
             relay: None,
-            their_half: None,
+            their_halves: VecDeque::new(),
+            relays_offered: Vec::new(),
+            same_network: false,
             relay_limits: None,
         }
     }

@@ -1,4 +1,8 @@
-//! Relays: both sides come to the server through which they talk, with a ticket that both have signed.
+//! Relays: both sides come to one with a ticket that both have signed.
+//!
+//! **Where it is** the one who is called decides: it is the server through which the two talk, and a relay of its own
+//! configuration when that server relays nothing, or nothing comes of it. It comes nowhere else. The caller goes where it is
+//! told; what is neither that server nor a relay of its own is a place that is merely claimed.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,13 +12,17 @@ use log::Level;
 
 use super::Part;
 use super::caller::short;
+use super::dials::{DIAL_TIME, SYNS};
 use super::signals::HeardCall;
 use crate::connect::{RelayLimits, RelayRefusal, Rung};
 use crate::id::ConId;
 use crate::node::peer::links::Errand;
 use crate::node::peer::{Ends, Node, Role};
+use crate::proto::budget::Class;
+use crate::proto::dial::{is_dialable, is_own};
 use crate::proto::rendezvous::relay_dial::{RelayDial, RelayFault};
 use crate::time::Instant;
+use crate::unl::{Place, UnlAddress};
 use crate::wire::hello::CallId;
 use crate::wire::line::Found;
 use crate::wire::proof::Ticket;
@@ -25,13 +33,18 @@ use crate::wire::signal::{Body, Half};
 /// How long the way to the relay may take, the other side's included.
 const RELAY_TIME: Duration = Duration::from_secs(8);
 
+/// How long, of that, until it is connected. No more than [`SYNS`] leave in this time.
+const CONNECT_TIME: Duration = DIAL_TIME;
+
 /// One side's way to the relay.
 #[derive(Debug)]
 pub(super) struct RelayRun {
     dial: RelayDial,
     stream: ConId,
     server: SocketAddr,
+    /// Our end, once it is connected.
     local: Option<SocketAddr>,
+    began: Instant,
     pub(super) until: Instant,
 }
 
@@ -48,67 +61,116 @@ impl Node {
         Some(Half { server, sig })
     }
 
-    /// The server of the ticket has to be the one through which we talk, as we have dialled it: nobody is to send us
-    /// anywhere else.
-    pub(super) fn accept_ticket(&self, id: CallId, call: &HeardCall) -> Option<Half> {
-        let half = call.half.filter(|_| self.config.links.relay_used)?;
-        let server = self.servers.addr_of(call.place).filter(|_| self.servers.relays(call.place))?;
-        let ticket = self.ticket(id, server)?;
-        let fine = half.server == server && ticket.is_signed_by(&call.from, &half.sig);
-        self.sign_ticket(id, server).filter(|_| fine)
-    }
-
-    /// The caller's decision: the other side is to come, and so do we.
-    pub(super) fn call_to_relay(&mut self, id: CallId, now: Instant) {
-        let Some(place) = self.calls.open.get(&id).and_then(|call| call.server) else { return };
-        let half = self.servers.addr_of(place).and_then(|server| self.sign_ticket(id, server));
-        match half {
-            Some(half) => {
-                self.signal(place, id, None, Body::Relay { half }, now);
-                self.begin_relay(id, place, now);
-            }
-            None => self.fail_relay(id, RelayRefusal::Unreachable, now),
+    /// Where we would come when the caller finds no other way: to the server through which we talk, as we have dialled it, and
+    /// to a relay of our own. Nobody is to send us anywhere else.
+    pub(super) fn offer_relays(&mut self, id: CallId, call: &HeardCall, now: Instant) -> [Option<Half>; 2] {
+        if !self.config.links.relay_used || call.upgrade {
+            return [None; 2];
         }
-    }
-
-    pub(super) fn handle_called_to_relay(&mut self, id: CallId, place: usize, half: Half, now: Instant) {
-        let known = self.calls.open.get(&id).is_some_and(|call| {
-            call.server == Some(place) && call.their_half == Some(half) && call.relay.is_none()
-        });
-        if known && self.config.links.relay_used {
-            self.begin_relay(id, place, now);
-        }
-    }
-
-    fn begin_relay(&mut self, id: CallId, place: usize, now: Instant) {
-        let begun = self.relay_dial(id, place, now);
-        let Some((dial, server)) = begun.filter(|(_, server)| self.may_visit(place, *server, now)) else {
-            return self.fail_relay(id, RelayRefusal::Ticket, now);
+        let is_signed = |server: SocketAddr| {
+            let half = call.half.filter(|half| half.server == server);
+            half.is_some_and(|half| {
+                self.ticket(id, server).is_some_and(|ticket| ticket.is_signed_by(&call.from, &half.sig))
+            })
         };
+        let of_server = self.servers.addr_of(call.place).filter(|_| self.servers.relays(call.place));
+        let of_server = of_server.filter(|&server| is_signed(server));
+        let own = self.own_relay(call.half.map(|half| half.server), now);
+        let servers: Vec<SocketAddr> =
+            of_server.into_iter().chain(own.filter(|_| own != of_server)).collect();
+        let mut halves = servers.iter().map(|&server| self.sign_ticket(id, server));
+        let halves = [halves.next().flatten(), halves.next().flatten()];
+        if let Some(call) = self.calls.open.get_mut(&id) {
+            call.relays_offered = servers;
+        }
+        halves
+    }
+
+    /// The caller's decision: the other side is to come to the next relay that it would come to, and so do we.
+    pub(super) fn call_to_relay(&mut self, id: CallId, now: Instant) {
+        let Some(call) = self.calls.open.get_mut(&id) else { return };
+        let (place, theirs) = (call.server, call.their_halves.pop_front());
+        let ours = theirs.and_then(|theirs| self.sign_ticket(id, theirs.server));
+        match (place, theirs, ours) {
+            (Some(place), Some(theirs), Some(half)) => {
+                if self.begin_relay(id, theirs, now) {
+                    self.signal(place, id, None, Body::Relay { half }, now);
+                }
+            }
+            _ => self.fail_relay(id, RelayRefusal::Unreachable, now),
+        }
+    }
+
+    /// To each place that we offered we come once.
+    pub(super) fn handle_called_to_relay(&mut self, id: CallId, place: usize, half: Half, now: Instant) {
+        let Some(call) = self.calls.open.get_mut(&id).filter(|call| call.server == Some(place)) else {
+            return;
+        };
+        let offered = call.relays_offered.iter().position(|&server| server == half.server);
+        let Some(offered) = offered else { return };
+        call.relays_offered.remove(offered);
+        // Nothing came of the one before.
+        if let Some(stream) = call.relay.take().map(|run| run.stream) {
+            if self.links.greetings.contains_key(&stream) {
+                self.drop_greeting(stream, now);
+            } else {
+                self.streams.abandon(stream);
+            }
+        }
+        self.begin_relay(id, half, now);
+    }
+
+    /// Goes to the relay for which the other side has signed; whether it may be.
+    fn begin_relay(&mut self, id: CallId, theirs: Half, now: Instant) -> bool {
+        let server = theirs.server;
+        let Some(dial) = self.relay_dial(id, &theirs, now) else {
+            self.fail_relay(id, RelayRefusal::Ticket, now);
+            return false;
+        };
+        if !self.may_come_to_relay(id, server, now) {
+            self.fail_relay(id, RelayRefusal::Unreachable, now);
+            return false;
+        }
         let from = self.config.bind.map(|ip| SocketAddr::new(ip, 0));
         let stream = self.streams.dial(server, from, Role::Relaying(id), now);
         if let Some(call) = self.calls.open.get_mut(&id) {
-            call.relay = Some(RelayRun { dial, stream, server, local: None, until: now + RELAY_TIME });
+            let until = now + CONNECT_TIME;
+            call.relay = Some(RelayRun { dial, stream, server, local: None, began: now, until });
         }
+        true
     }
 
-    fn relay_dial(&mut self, id: CallId, place: usize, now: Instant) -> Option<(RelayDial, SocketAddr)> {
-        let server = self.servers.addr_of(place)?;
+    /// A place that the other side merely claims to be a relay's gets the SYNs of any claimed address; and one that means
+    /// something in one network only is left alone, unless a server sees us both in it.
+    fn may_come_to_relay(&mut self, id: CallId, server: SocketAddr, now: Instant) -> bool {
+        let Some(call) = self.calls.open.get(&id) else { return false };
+        if let Some(place) = call.server.filter(|&place| self.servers.addr_of(place) == Some(server)) {
+            return self.may_visit(place, server, now);
+        }
+        if self.own_relays.has(server) {
+            return true;
+        }
+        let is_outside = UnlAddress { place: Place::Wan, addr: server }.oddity().is_none();
+        let syns = SYNS.min(self.config.links.max_claimed_syns);
+        (is_outside || call.same_network)
+            && is_dialable(server)
+            && !is_own(&self.network.own, server)
+            && self.calls.budget.take(server, Class::Claimed, syns, now)
+    }
+
+    fn relay_dial(&mut self, id: CallId, theirs: &Half, now: Instant) -> Option<RelayDial> {
+        let server = theirs.server;
         let ticket = self.ticket(id, server)?;
         let own = self.sign_ticket(id, server)?.sig;
         let call = self.calls.open.get(&id)?;
-        let theirs = call.their_half?;
-        let peer = call.peer?;
-        let ours = matches!(call.part, Part::Caller(_));
-        if !ticket.is_signed_by(&peer, &theirs.sig) {
+        if !ticket.is_signed_by(&call.peer?, &theirs.sig) {
             return None;
         }
-        let (caller, callee) = if ours { (own, theirs.sig) } else { (theirs.sig, own) };
-        let key = self.links.key.as_ref()?;
+        let ours = matches!(call.part, Part::Caller(_));
+        let signatures = if ours { (own, theirs.sig) } else { (theirs.sig, own) };
+        let key = Arc::new(self.links.key.as_ref()?.clone());
         let nonce = Token::nonce(&mut self.calls.random);
-        let signatures = (caller, callee);
-        let key = Arc::new(key.clone());
-        Some((RelayDial::new(key, &ticket, signatures, server, nonce, now + RELAY_TIME), server))
+        Some(RelayDial::new(key, &ticket, signatures, server, nonce, now + RELAY_TIME))
     }
 
     fn ticket(&self, id: CallId, server: SocketAddr) -> Option<Ticket> {
@@ -120,11 +182,22 @@ impl Node {
 
     pub(in super::super) fn handle_relay_connected(&mut self, id: CallId, stream: ConId, now: Instant) {
         let local = self.streams.facts(stream).and_then(|facts| facts.local);
-        if let Some(place) = self.calls.open.get(&id).and_then(|call| call.server) {
-            self.handle_visited(place);
+        let Some(run) = self.relay_run(id, stream) else { return };
+        run.local = local.or(Some(run.server));
+        run.until = run.began + RELAY_TIME;
+        let server = run.server;
+        let place = self.calls.open.get(&id).and_then(|call| call.server);
+        match place.filter(|&place| self.servers.addr_of(place) == Some(server)) {
+            Some(place) => self.handle_visited(place),
+            // One was enough; should it turn out to be somebody else's, that one still counts. (Of a relay of our own none
+            // was taken, and none is given back.)
+            None if self.own_relays.has(server) => {}
+            None => {
+                let syns = SYNS.min(self.config.links.max_claimed_syns);
+                self.calls.budget.give_back(server, Class::Claimed, syns.saturating_sub(1));
+            }
         }
         let Some(run) = self.relay_run(id, stream) else { return };
-        run.local = local;
         let bytes = run.dial.handle_connected();
         // A fresh stream takes a few lines.
         let _ = self.streams.queue_raw(stream, &bytes);
@@ -186,9 +259,10 @@ impl Node {
         let Some(call) = self.calls.open.get(&id) else { return };
         let Some(run) = &call.relay else { return };
         if run.until <= now && !self.links.greetings.contains_key(&run.stream) {
-            let stream = run.stream;
+            let (stream, is_connected) = (run.stream, run.local.is_some());
             self.streams.abandon(stream);
-            self.fail_relay(id, RelayRefusal::Absent, now);
+            let why = if is_connected { RelayRefusal::Absent } else { RelayRefusal::Unreachable };
+            self.fail_relay(id, why, now);
         }
     }
 
@@ -200,6 +274,10 @@ impl Node {
         self.notes.push(Level::Debug, || format!("call {}: no relay: {why}", short(&id)));
         if let Some(call) = self.calls.open.get_mut(&id) {
             call.relay = None;
+            // Whatever the reason: the other side may have one that we do not hear of.
+            if !call.their_halves.is_empty() {
+                return self.call_to_relay(id, now);
+            }
         }
         if let Some(ladder) = self.calls.ladder(id) {
             ladder.handle_relay_failed(why, now);
