@@ -3,6 +3,7 @@
 mod finding;
 mod model;
 mod nat;
+mod noderelay;
 mod reach;
 mod scale;
 mod sending;
