@@ -1,7 +1,7 @@
 //! Two nodes that are relayed by a third one, on loopback.
 
 // Tests are on the application's side of the loop: they wait for connections, and keep deadlines.
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};

@@ -41,14 +41,15 @@ impl Default for RelayOffer {
     }
 }
 
-/// Each is announced to both ends, where it concerns one relay; reaching it ends that relay, and its ends are told why.
+/// What one relay may carry is announced to both ends; reaching it ends that relay, and its ends are told why.
 impl RelayOffer {
     /// The defaults, which fit a program at home on a line of some megabits.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Relays at once, at least 1. Defaults to 8: with the default rate they take 2 MiB a second in each direction at worst, and 16 sockets.
+    /// Relays at once, at least 1. Defaults to 8: with the default rate they take 4 MiB a second at worst, in and out each, and
+    /// 16 sockets.
     pub fn max_relays(mut self, relays: usize) -> Self {
         self.max_relays = relays;
         self
@@ -110,5 +111,29 @@ impl RelayOffer {
             return Err("the idle time of a relay must be at least a second");
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn an_offer_that_contradicts_itself_is_none() {
+        let check = |offer: RelayOffer| Config::new().relay_for_others(offer).check();
+        let offer = RelayOffer::new;
+        assert_eq!(check(offer()), Ok(()));
+        assert_eq!(check(offer().bytes(0).time(Duration::ZERO).rate(0)), Ok(()), "without limits");
+        assert!(check(offer().max_relays(0)).is_err());
+        assert!(check(offer().time(Duration::from_millis(1500))).is_err());
+        assert!(check(offer().idle(Duration::from_millis(999))).is_err());
+    }
+
+    #[test]
+    fn relays_of_ones_own_are_few() {
+        let many = |count| (0..count).fold(Config::new(), |config, _| config.relay_through("192.0.2.1:6000"));
+        assert_eq!(many(Config::MAX_RELAYS_THROUGH).check(), Ok(()));
+        assert!(many(Config::MAX_RELAYS_THROUGH + 1).check().is_err());
     }
 }

@@ -251,6 +251,10 @@ impl Node {
             self.abandon_oneself(id, now);
             return;
         }
+        if ends.is_some_and(|ends| self.holds(ends)) {
+            self.abandon_oneself(id, now);
+            return;
+        }
         if let Some(Attempt { phase: Phase::Dialling { dial, .. }, .. }) = self.attempts.open.get_mut(&serial)
         {
             dial.handle_connected(slot);

@@ -29,8 +29,7 @@ const MOST_SAID: u64 = 4096;
 /// it is told.
 const IDLE: Duration = Duration::from_secs(15);
 
-/// Sessions that are remembered as used: as many as there can be in the time for which they are, with the default offer, at
-/// more than six a second. Each takes about 200 bytes.
+/// Sessions that are remembered as used: six a second, for as long as they are. Each takes about 200 bytes.
 const USED_SESSIONS: usize = 4096;
 
 /// Connections that are on their way in or out, besides those that are relayed.

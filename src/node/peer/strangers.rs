@@ -158,6 +158,12 @@ impl Node {
         Some(id)
     }
 
+    /// Whether a connection with these ends is held back.
+    pub(super) fn holds(&self, ends: Ends) -> bool {
+        let is_it = |id| matches!(self.streams.tag(id), Some(&Role::Held(other)) if other == ends);
+        self.strangers.held.iter().any(|held| is_it(held.id))
+    }
+
     fn hold_for_relay(&mut self, ends: Ends, now: Instant) -> ConId {
         let id = self.streams.accept_unnamed(ends.dialler, ends.dialled, Role::Held(ends), now);
         let home = household(ends.dialler.ip());

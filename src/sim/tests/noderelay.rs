@@ -328,6 +328,20 @@ fn others_are_peers_as_ever() {
 }
 
 #[test]
+fn a_node_that_holds_everybody_back_still_knows_itself() {
+    with_seeds(5, |seed| {
+        let (mut world, relay, _) = stranger(seed, Plan::default().relay);
+        let attempt = world.act(relay, |node, now| node.connect(RELAY, now)).unwrap();
+        world.run_for(secs(10));
+        let failed = Event::Failed { attempt, why: FailReason::Oneself };
+        let events = world.events(relay);
+        assert!(events.contains(&failed), "{events:?}");
+        assert_eq!(world.count(relay), 0);
+        assert!(!events.iter().any(|event| matches!(event, Event::Connected { .. })), "{events:?}");
+    });
+}
+
+#[test]
 fn who_wants_a_relay_hears_of_nothing_else() {
     with_seeds(2, |seed| {
         let (mut world, relay, script) = stranger(seed, Plan::default().relay);
