@@ -102,6 +102,7 @@ pub(crate) struct LinkSettings {
     pub(crate) key: Option<Key>,
     pub(crate) direct: bool,
     pub(crate) nonce_required: bool,
+    pub(crate) simultaneous: bool,
     pub(crate) relay_used: bool,
     pub(crate) relay_through: Vec<String>,
     pub(crate) relay_offer: Option<RelayOffer>,
@@ -124,6 +125,7 @@ impl Default for LinkSettings {
             key: None,
             direct: false,
             nonce_required: false,
+            simultaneous: true,
             relay_used: true,
             relay_through: Vec::new(),
             relay_offer: None,
@@ -256,8 +258,8 @@ impl Config {
         self
     }
 
-    /// The node's address as the outside sees it, whatever servers and routers say. It is only told, not used: servers list
-    /// a node at the address at which they see it.
+    /// The node's address as the outside sees it, whatever servers and routers say. It is only told, not used:
+    /// servers list a node at the address at which they see it.
     pub fn wan_ip(mut self, address: IpAddr) -> Self {
         self.wan_ip = Some(address);
         self
@@ -271,9 +273,9 @@ impl Config {
         self
     }
 
-    /// Whether a router is asked, by UPnP and NAT-PMP, to forward the port. Defaults to [`PortMapping::WhenNeeded`], which
-    /// asks no router while there is no rendezvous server. It takes the feature `gateway`, which is on by default;
-    /// without it, it is [`PortMapping::Off`], whatever is said here.
+    /// Whether a router is asked, by UPnP and NAT-PMP, to forward the port. Defaults to [`PortMapping::WhenNeeded`],
+    /// which asks no router while there is no rendezvous server. It takes the feature `gateway`, which is on by
+    /// default; without it, it is [`PortMapping::Off`], whatever is said here.
     ///
     /// ```
     /// # fn main() -> Result<(), p2poll::StartError> {
@@ -346,8 +348,8 @@ impl Config {
         self
     }
 
-    /// How often servers are asked for nodes while the node has peers, at least 100 ms. Defaults to 30 minutes, as in pyp2p; a node
-    /// without any peer asks earlier by itself.
+    /// How often servers are asked for nodes while the node has peers, at least 100 ms. Defaults to 30 minutes, as in
+    /// pyp2p; a node without any peer asks earlier by itself.
     pub fn bootstrap_interval(mut self, interval: Duration) -> Self {
         self.bootstrap_interval = interval;
         self
@@ -400,6 +402,14 @@ impl Config {
         self.links.direct = true;
         self.advertise = false;
         self.bootstrap = false;
+        self
+    }
+
+    /// Whether a [`direct`](Config::direct) `Net` that can not be connected to, but be punched to, says so to its rendezvous
+    /// servers, so that peers of pyp2p can punch to it (pyp2p's node type "simultaneous"). Nodes of this library have no need
+    /// of that. Defaults to `true`.
+    pub fn simultaneous(mut self, yes: bool) -> Self {
+        self.links.simultaneous = yes;
         self
     }
 
@@ -547,8 +557,8 @@ impl Config {
         self
     }
 
-    /// Addresses of other nodes that are remembered, at least 1. Defaults to 1000: enough to replace ten peers for a long time,
-    /// and about 100 KiB.
+    /// Addresses of other nodes that are remembered, at least 1. Defaults to 1000: enough to replace ten peers for a
+    /// long time, and about 100 KiB.
     pub fn max_known(mut self, addresses: usize) -> Self {
         self.max_known = addresses;
         self
@@ -594,8 +604,8 @@ impl Config {
     }
 
     /// How many received bytes wait for the application before a connection is no longer read, so that its peer has
-    /// to wait too. At least 1. Defaults to 256 KiB: a few thousand short lines. The last read may exceed it by one buffer, and a
-    /// single unfinished line may always grow to [`Config::max_line`].
+    /// to wait too. At least 1. Defaults to 256 KiB: a few thousand short lines. The last read may exceed it by one
+    /// buffer, and a single unfinished line may always grow to [`Config::max_line`].
     pub fn max_unread(mut self, bytes: usize) -> Self {
         self.streams.max_unread = bytes;
         self
@@ -608,8 +618,8 @@ impl Config {
         self
     }
 
-    /// How many bytes are read from one connection before it is the others' turn, at least 1. Defaults to 256 KiB, so that a peer
-    /// that floods costs a frame of a game well under a millisecond.
+    /// How many bytes are read from one connection before it is the others' turn, at least 1. Defaults to 256 KiB, so
+    /// that a peer that floods costs a frame of a game well under a millisecond.
     pub fn read_per_tick(mut self, bytes: usize) -> Self {
         self.streams.read_per_tick = bytes;
         self
@@ -772,8 +782,8 @@ impl RendezvousConfig {
         self
     }
 
-    /// Connections at once from one address (of IPv6: one /64 network), loopback excepted. Defaults to 256: a carrier-grade NAT puts many
-    /// households behind one address.
+    /// Connections at once from one address (of IPv6: one /64 network), loopback excepted. Defaults to 256: a
+    /// carrier-grade NAT puts many households behind one address.
     pub fn max_clients_per_address(mut self, clients: usize) -> Self {
         self.max_clients_per_address = clients;
         self
@@ -813,19 +823,20 @@ impl RendezvousConfig {
         self
     }
 
-    /// How many times a minute a server connects to one address (of IPv6: one /64 network) to find out whether a port there can be
-    /// reached, loopback excepted (behind a reverse proxy on the same machine every client seems to be on loopback).
-    /// Defaults to 10: a few nodes of a household that start, and no port scan. Who asks more often is told to come
-    /// again later ([`Doubt::Busy`](crate::Doubt::Busy)). 0: it does not offer to.
+    /// How many times a minute a server connects to one address (of IPv6: one /64 network) to find out whether a port
+    /// there can be reached, loopback excepted (behind a reverse proxy on the same machine every client seems to be
+    /// on loopback). Defaults to 10: a few nodes of a household that start, and no port scan. Who asks more often is
+    /// told to come again later ([`Doubt::Busy`](crate::Doubt::Busy)). 0: it does not offer to.
     pub fn max_probes_per_address(mut self, probes: usize) -> Self {
         self.max_probes_per_address = probes;
         self
     }
 
-    /// Adds an address by which nodes dial this server although it does not see them arrive there: that of a one-to-one NAT
-    /// or a forwarded port in front of it. What nodes sign for a server names the address that they have dialled, so that
-    /// nobody can show it at another server; so a server takes nothing that is signed for an address that it does not know as
-    /// its own. With more than [`RendezvousConfig::MAX_PUBLIC_ADDRESSES`] it does not start.
+    /// Adds an address by which nodes dial this server although it does not see them arrive there: that of a
+    /// one-to-one NAT or a forwarded port in front of it. What nodes sign for a server names the address that they
+    /// have dialled, so that nobody can show it at another server; so a server takes nothing that is signed for an
+    /// address that it does not know as its own. With more than [`RendezvousConfig::MAX_PUBLIC_ADDRESSES`] it does
+    /// not start.
     pub fn public_address(mut self, addr: impl Into<SocketAddr>) -> Self {
         self.public_addresses.push(addr.into());
         self
@@ -838,22 +849,22 @@ impl RendezvousConfig {
         self
     }
 
-    /// How many signals wait for nodes that are not connected, each for a minute at most. Defaults to 20,000: 70 MB when all
-    /// are as long as they can be. One node has 16 waiting for it and 32 of its own at most.
+    /// How many signals wait for nodes that are not connected, each for a minute at most. Defaults to 20,000: 70 MB
+    /// when all are as long as they can be. One node has 16 waiting for it and 32 of its own at most.
     pub fn max_mail(mut self, signals: usize) -> Self {
         self.max_mail = signals;
         self
     }
 
-    /// Whether nodes that can not connect to each other may be connected through this server. On by default: without it the
-    /// pairs behind two unpredictable NATs never meet. It costs the server's bandwidth, twice.
+    /// Whether nodes that can not connect to each other may be connected through this server. On by default: without
+    /// it the pairs behind two unpredictable NATs never meet. It costs the server's bandwidth, twice.
     pub fn relay(mut self, relay: bool) -> Self {
         self.relay = relay;
         self
     }
 
-    /// Relays at once. Defaults to 1000; each takes two of [`max_clients`](RendezvousConfig::max_clients), and 128 KiB when both of its ends read
-    /// slowly.
+    /// Relays at once. Defaults to 1000; each takes two of [`max_clients`](RendezvousConfig::max_clients), and 128
+    /// KiB when both of its ends read slowly.
     pub fn max_relays(mut self, relays: usize) -> Self {
         self.max_relays = relays;
         self
@@ -865,15 +876,15 @@ impl RendezvousConfig {
         self
     }
 
-    /// Ends of relays at once at one address (of IPv6: one /64 network), loopback excepted. Defaults to 32: keys are free,
-    /// addresses are not, and a carrier's NAT puts several nodes behind one.
+    /// Ends of relays at once at one address (of IPv6: one /64 network), loopback excepted. Defaults to 32: keys are
+    /// free, addresses are not, and a carrier's NAT puts several nodes behind one.
     pub fn max_relays_per_address(mut self, ends: usize) -> Self {
         self.max_relays_per_address = ends;
         self
     }
 
-    /// How many bytes one relay carries, both directions together, before it is ended; 0: without limit. Defaults to 1 GiB:
-    /// hours of a game or a conversation, and no film archive.
+    /// How many bytes one relay carries, both directions together, before it is ended; 0: without limit. Defaults to
+    /// 1 GiB: hours of a game or a conversation, and no film archive.
     pub fn relay_bytes(mut self, bytes: u64) -> Self {
         self.relay_bytes = bytes;
         self

@@ -5,6 +5,7 @@
 #![cfg_attr(not(fuzzing), expect(unreachable_pub, reason = "public for the fuzz targets only"))]
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::StreamLimits;
@@ -20,7 +21,8 @@ use crate::random::Random;
 use crate::time::Instant;
 use crate::unl::{self, Place, Unl, UnlBuilder};
 use crate::wire::hello::{Answer, Hello, Proof, Refused};
-use crate::wire::rendezvous::{Reply, Request, Token};
+use crate::wire::proof::{self, Role, Ticket};
+use crate::wire::rendezvous::{Features, Reply, Request, Token};
 use crate::wire::{escape, signal};
 
 /// No machine asks for more than this in one go.
@@ -104,8 +106,8 @@ fn one_line(text: &[u8]) -> &[u8] {
     line
 }
 
-/// What is understood is written as it is read, in the one way that there is. The first byte chooses whether the rest is a
-/// text, or what is inside of either version, with the checksum and the signature made for it.
+/// What is understood is written as it is read, in the one way that there is. The first byte chooses whether the rest
+/// is a text, or what is inside of either version, with the checksum and the signature made for it.
 pub fn unl(data: &[u8]) {
     let key = Key::from_seed(&[1; 32]);
     let text = unl_text(data, &key);
@@ -149,7 +151,18 @@ fn draft(unl: &Unl) -> UnlBuilder {
 /// Clients may come, say, leave out and go what they like: the server keeps its limits and makes no long speeches. The
 /// first byte of a line chooses who speaks and what happens before.
 pub fn rendezvous_server(data: &[u8]) {
-    let limits = Limits { clients: 4, nodes: 3, candidates_in_all: 3, probes: 2, ..Limits::default() };
+    let limits = Limits {
+        clients: 4,
+        nodes: 3,
+        candidates_in_all: 3,
+        probes: 2,
+        identities: 2,
+        mail: 4,
+        observations: 3,
+        relays: 1,
+        used_sessions: 2,
+        ..Limits::default()
+    };
     let mut server = Server::new(limits, Random::from_seed([1; 32]), Duration::from_secs(1_000_000));
     let mut places: [Option<u64>; 6] = [None; 6];
     let (mut now, mut ids) = (Instant::ZERO, 0);
@@ -175,11 +188,37 @@ pub fn rendezvous_server(data: &[u8]) {
         if let Some(id) = places[place] {
             server.handle_line(ClientId(id), line, now, &mut reply);
         }
-        assert!(reply.len() < 8 << 10, "{} bytes", reply.len());
+        if let (6 | 7, Some(id)) = (choice / 8 % 8, places[place]) {
+            prove_to_server(&mut server, ClientId(id), choice, now, &mut reply);
+        }
+        // A full box of the longest mail.
+        assert!(reply.len() < 64 << 10, "{} bytes", reply.len());
         take_server_actions(&mut server, &mut places);
         assert!(server.clients() <= 4 && server.nodes() <= 6);
+        assert!(server.identities() <= 2 && server.relays() <= 1);
         assert!(server.poll_timeout().is_none_or(|at| at > now), "an endless loop of timeouts");
     }
+}
+
+/// What no bytes would come upon: a proof of one of two keys, and their ticket.
+fn prove_to_server(server: &mut Server, id: ClientId, choice: u8, now: Instant, reply: &mut Vec<u8>) {
+    let keys = [Key::from_seed(&[1; 32]), Key::from_seed(&[2; 32])];
+    let mut say = |request: &Request| {
+        let (mut text, mut answer) = (Vec::new(), Vec::new());
+        request.write(&mut text);
+        server.handle_line(id, one_line(&text), now, &mut answer);
+        reply.extend_from_slice(&answer);
+        Reply::parse(answer.trim_ascii_end())
+    };
+    let hello = say(&Request::Hello(Features::ALL));
+    if let Some(Reply::Hello { nonce: Some(nonce), .. }) = hello {
+        let role = Role::ALL[usize::from(choice / 64 % 2)];
+        let key = &keys[usize::from(choice / 128)];
+        say(&proof::prove(key, role, address(99), &nonce, &nonce));
+    }
+    let (caller, callee) = (keys[0].public(), keys[1].public());
+    let ticket = Ticket { server: address(99), session: [choice % 3; 16], caller, callee };
+    say(&ticket.request(ticket.sign(&keys[0]), ticket.sign(&keys[1])));
 }
 
 fn take_server_actions(server: &mut Server, places: &mut [Option<u64>]) {
@@ -206,7 +245,9 @@ fn take_server_actions(server: &mut Server, places: &mut [Option<u64>]) {
 
 /// A server may say what it likes: the client stays within its limits, and comes back.
 pub fn rendezvous_client(data: &[u8]) {
-    let mut client = Client::new(ClientConfig::default(), Random::from_seed([1; 32]));
+    let key = data.first().filter(|&&choice| choice % 2 == 1).map(|_| Arc::new(Key::from_seed(&[1; 32])));
+    let config = ClientConfig { key, ..ClientConfig::default() };
+    let mut client = Client::new(config, Random::from_seed([1; 32]));
     let mut now = Instant::ZERO;
     client.set_advert(Some(Advert { kind: AdvertKind::Passive, port: 5, max_inbound: 10 }), now);
     client.set_wanted(10, now);
@@ -219,6 +260,7 @@ pub fn rendezvous_client(data: &[u8]) {
             3 => client.advertise(now),
             4 => client.set_wanted(usize::from(choice), now),
             5 => drop(client.probe(5000, Token::from_number(7), now)),
+            6 => drop(client.signal(Key::from_seed(&[2; 32]).id(), None, [0; 64], "{}", now)),
             _ => {}
         }
         client.handle_timeout(now);
@@ -351,6 +393,19 @@ mod tests {
         b"YES",
         b"NO",
         b"LISTED 5",
+        b" id signal relay observe",
+        b" nonce=0123456789abcdef0123456789abcdef",
+        b"PROVEN ",
+        b"34750f98bd59fcfc946da45aaabe933be154a4b5",
+        b"DENIED nonce",
+        b"OBSERVE 0123456789abcdef0123456789abcdef",
+        b"SIGNAL ",
+        b"SIGNALED ",
+        b" STORED",
+        b"d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a ",
+        b" - AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA {}",
+        b"RELAYED 1 2 3",
+        b"REFUSED full",
         b"FULL",
         b"\xff\0",
         b"\r",

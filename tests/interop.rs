@@ -17,6 +17,8 @@
 mod cases;
 #[path = "interop/clients.rs"]
 mod clients;
+#[path = "interop/direct.rs"]
+mod direct;
 #[path = "interop/driver.rs"]
 mod driver;
 #[path = "interop/node.rs"]

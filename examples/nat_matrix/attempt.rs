@@ -3,9 +3,10 @@
 use std::fmt::{self, Display, Formatter};
 use std::io;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cells::{Cell, Layout};
+use crate::gauge::Gauge;
 use crate::ground::{Ground, Place};
 use crate::peer::{Outcome, Peer, Settings};
 
@@ -24,8 +25,8 @@ const PORTS: [u16; 2] = [20_000, 22_000];
 pub(crate) struct Attempt {
     pub(crate) number: usize,
     pub(crate) end: End,
-    /// By how much the latest packet was too late meanwhile.
-    pub(crate) lateness: Duration,
+    /// How long this machine stood still meanwhile, or by how much the latest packet was too late, whichever is longer.
+    pub(crate) stalled: Duration,
     /// What both ends have said; empty when all is well.
     pub(crate) traces: Vec<(&'static str, String)>,
 }
@@ -53,12 +54,12 @@ impl Attempt {
     /// There was nothing to attempt it in.
     pub(crate) fn without_network(number: usize, why: &io::Error) -> Attempt {
         let end = End::Trouble(format!("the network could not be built: {why}"));
-        Attempt { number, end, lateness: Duration::ZERO, traces: Vec::new() }
+        Attempt { number, end, stalled: Duration::ZERO, traces: Vec::new() }
     }
 }
 
 /// Makes one. Who connects, and whose signals are late, alternates with its number.
-pub(crate) fn attempt(ground: &Ground, cell: &Cell, number: usize) -> Attempt {
+pub(crate) fn attempt(ground: &Ground, gauge: &Gauge, cell: &Cell, number: usize) -> Attempt {
     let turn = if cell.first_connects { 0 } else { number % 2 };
     let places = ground.places();
     let [first, second] = [0, 1].map(|at| {
@@ -71,9 +72,17 @@ pub(crate) fn attempt(ground: &Ground, cell: &Cell, number: usize) -> Attempt {
         (Err(why), _) | (_, Err(why)) => return Attempt::without_network(number, &why),
     };
     let late = places[number / 2 % 2];
-    let end = climb(ground, cell, late, [&mut caller, &mut called]).unwrap_or_else(End::Trouble);
-    let lateness = ground.lab.lateness();
-    let mut attempt = Attempt { number, end, lateness, traces: Vec::new() };
+    let ends = [&mut caller, &mut called];
+    let mut stalled = Duration::ZERO;
+    let end = get_ready(ends).and_then(|ends| {
+        let start = Instant::now();
+        ground.lab.lateness();
+        let end = climb(ground, cell, late, ends);
+        stalled = gauge.stalled_since(start).max(ground.lab.lateness());
+        end
+    });
+    let end = end.unwrap_or_else(End::Trouble);
+    let mut attempt = Attempt { number, end, stalled, traces: Vec::new() };
     if cell.misses(&attempt).is_some() {
         attempt.traces = vec![("who connects", caller.trace()), ("who is called", called.trace())];
         attempt.traces.extend(ground.servers.iter().map(|server| ("a server", server.trace())));
@@ -93,11 +102,8 @@ fn climb(
     late: &Place,
     [caller, called]: [&mut Peer; 2],
 ) -> Result<End, String> {
-    get_ready([caller, called])?;
     let before = ground.through_the_router();
     ground.delay_signals(late, cell.skew);
-    // From here on it is measured.
-    ground.lab.lateness();
     let outcome = caller.connect(called.unl()).map_err(|why| why.to_string());
     let outcome = outcome.and_then(|()| caller.outcome(OUTCOME));
     ground.delay_signals(late, Duration::ZERO);
@@ -113,11 +119,12 @@ fn climb(
     Ok(End::Connected { via, took })
 }
 
-fn get_ready(peers: [&mut Peer; 2]) -> Result<(), String> {
+fn get_ready(mut peers: [&mut Peer; 2]) -> Result<[&mut Peer; 2], String> {
     thread::scope(|scope| {
-        let waits = peers.map(|peer| scope.spawn(|| peer.ready(READY)));
+        let waits = peers.each_mut().map(|peer| scope.spawn(|| peer.ready(READY)));
         waits.into_iter().try_for_each(|wait| wait.join().map_err(|_| "a panic")?)
-    })
+    })?;
+    Ok(peers)
 }
 
 fn exchange([caller, called]: [&mut Peer; 2]) -> Result<(), String> {

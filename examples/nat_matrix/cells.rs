@@ -8,9 +8,8 @@ use crate::lab::{Filter, Mapping, Nat, Need};
 
 /// From one site to the other and back.
 pub(crate) const ROUND_TRIP: Duration = Duration::from_millis(50);
-/// What a busy machine may add to one attempt: with two cores some are halted for as long while networks come and go.
-/// Less than a packet that is lost and sent again would cost.
-const MACHINE: Duration = Duration::from_millis(195);
+/// What programs, pipes and two cores may add to one attempt, besides the time for which the machine was seen to stand still.
+const MACHINE: Duration = Duration::from_millis(50);
 
 /// Where one end is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,12 +233,13 @@ impl Cell {
         }
         let limit = match self.goal.within {
             Within::Each(limit) => limit,
-            Within::Trips(trips) => trips * ROUND_TRIP + MACHINE,
+            Within::Trips(trips) => trips * ROUND_TRIP + MACHINE + 2 * attempt.stalled,
             // Much longer than that is told of by the median and the worst case.
             Within::Median(_) => return None,
         };
-        let late = attempt.lateness.as_millis();
-        (*took > limit).then(|| format!("{via} after {ms} ms, and the latest packet was {late} ms late"))
+        let stalled = attempt.stalled.as_millis();
+        (*took > limit)
+            .then(|| format!("{via} after {ms} ms, of which this machine stood still for {stalled} ms"))
     }
 
     /// What half of the attempts have to keep to.

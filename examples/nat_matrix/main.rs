@@ -12,6 +12,8 @@ mod attempt;
 #[cfg(target_os = "linux")]
 mod cells;
 #[cfg(target_os = "linux")]
+mod gauge;
+#[cfg(target_os = "linux")]
 mod ground;
 #[cfg(target_os = "linux")]
 #[allow(dead_code, reason = "each program takes the parts that it needs")]

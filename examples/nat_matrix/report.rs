@@ -156,12 +156,12 @@ impl<'a> Row<'a> {
             let why = self.missed.iter().find(|(missed, _)| *missed == at).map(|(_, why)| why);
             let traces: serde_json::Map<_, _> =
                 attempt.traces.iter().map(|(who, trace)| ((*who).into(), trace.clone().into())).collect();
-            let late = attempt.lateness.as_secs_f64() * 1e3;
+            let stalled = attempt.stalled.as_secs_f64() * 1e3;
             println!(
                 "{}",
                 json!({
                     "event": "attempt", "pair": name, "attempt": attempt.number + 1, "via": via, "ms": took,
-                    "missed": why, "late_ms": late, "traces": traces,
+                    "missed": why, "stalled_ms": stalled, "traces": traces,
                 })
             );
         }
@@ -205,18 +205,18 @@ impl Report<'_> {
 
     fn summary(&self) -> String {
         let attempts = self.rows.iter().flat_map(|row| &row.attempts);
-        let mut late: Vec<_> = attempts.map(|attempt| attempt.lateness).collect();
-        late.sort();
+        let mut stalls: Vec<_> = attempts.map(|attempt| attempt.stalled).collect();
+        stalls.sort();
         let at = |part: f64| {
-            let place = (late.len() as f64 * part).ceil() as usize;
-            late.get(place.saturating_sub(1)).map_or(0.0, |late| late.as_secs_f64() * 1e3)
+            let place = (stalls.len() as f64 * part).ceil() as usize;
+            stalls.get(place.saturating_sub(1)).map_or(0.0, |stall| stall.as_secs_f64() * 1e3)
         };
         let slow: usize = self.rows.iter().map(Row::slow).sum();
         format!(
             "{} attempts in {} cells in {:.0} s, {} cells at once, {} ms from one site to the other and back. {slow} took \
-             longer than the round trips (RT) that are expected. The latest packet of an attempt was {:.1} ms late in the \
-             median and {:.1} ms in the worst case, which is this machine's doing.",
-            late.len(),
+             longer than the round trips (RT) that are expected of half of them. This machine stood still for {:.1} ms of an \
+             attempt in the median and {:.1} ms at worst.",
+            stalls.len(),
             self.rows.len(),
             self.took.as_secs_f64(),
             self.parallel,

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crate::attempt::{Attempt, attempt};
 use crate::cells::{self, Cell};
+use crate::gauge::Gauge;
 use crate::ground::Ground;
 use crate::lab::Means;
 use crate::report::{Report, Row};
@@ -125,6 +126,7 @@ fn measure(cells: &[Cell], means: &Means, wishes: &Wishes) -> Vec<Vec<Attempt>> 
     };
     let can_be = |cell: &usize| means.meet(&cells[*cell].needs()).is_ok();
     let jobs: Vec<_> = (0..cells.len()).filter(can_be).flat_map(series).collect();
+    let gauge = Gauge::start();
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let results: Vec<_> = cells.iter().map(|_| Mutex::new(Vec::new())).collect();
     thread::scope(|scope| {
@@ -132,7 +134,7 @@ fn measure(cells: &[Cell], means: &Means, wishes: &Wishes) -> Vec<Vec<Attempt>> 
             scope.spawn(|| {
                 while let Some((at, numbers)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let cell = &cells[*at];
-                    let attempts = in_a_row(cell, numbers.clone());
+                    let attempts = in_a_row(cell, &gauge, numbers.clone());
                     let missed = attempts.iter().filter(|attempt| cell.misses(attempt).is_some()).count();
                     let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                     let count = attempts.len();
@@ -151,9 +153,9 @@ fn measure(cells: &[Cell], means: &Means, wishes: &Wishes) -> Vec<Vec<Attempt>> 
     sorted.collect()
 }
 
-fn in_a_row(cell: &Cell, numbers: std::ops::Range<usize>) -> Vec<Attempt> {
+fn in_a_row(cell: &Cell, gauge: &Gauge, numbers: std::ops::Range<usize>) -> Vec<Attempt> {
     match Ground::build(cell.layout, cell.busy) {
-        Ok(ground) => numbers.map(|number| attempt(&ground, cell, number)).collect(),
+        Ok(ground) => numbers.map(|number| attempt(&ground, gauge, cell, number)).collect(),
         Err(why) => numbers.map(|number| Attempt::without_network(number, &why)).collect(),
     }
 }

@@ -281,6 +281,13 @@ impl Sockets {
             }
             self.offer(index);
         }
+        if let Progress::Connected(index, _) = progress
+            && let Some(slot) = self.slots.get(index).and_then(Option::as_ref)
+        {
+            // Once more: Linux does not start the timer of the probes when both ends have dialled (RFC 9293 section 3.5,
+            // figure 7), and does when they are set on a connection that is there. Seen with `ss -o`.
+            self.prepare(&slot.socket);
+        }
         Some(progress)
     }
 

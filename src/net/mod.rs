@@ -109,7 +109,7 @@ impl Net {
         let random = Random::from_seed(seed().map_err(StartError::System)?);
         let (listen, bind, port, dead_after) =
             (config.listen, config.bind, config.port, config.streams.dead_after);
-        let node = Node::new(config, tag, random, clock.now())?;
+        let node = Node::new(config, tag, random, clock.wall_at_origin(), clock.now())?;
         let mut engine = Engine::new(node, clock, dead_after)?;
         if listen {
             let local = engine.listen(bind, port)?;

@@ -1,5 +1,8 @@
 //! The rendezvous server, for the loop of the program that hosts it.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;

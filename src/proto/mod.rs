@@ -10,6 +10,7 @@ pub(crate) mod household;
 pub(crate) mod ladder;
 pub(crate) mod link;
 pub(crate) mod mapping;
+pub(crate) mod meeting;
 pub(crate) mod nat;
 pub(crate) mod peers;
 pub(crate) mod punch;

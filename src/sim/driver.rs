@@ -132,7 +132,9 @@ impl<H: Host> Driver<H> {
                 break;
             }
         }
-        while self.host.notes().pop().is_some() {}
+        while let Some(note) = self.host.notes().pop() {
+            network.note(self.program, &note.text);
+        }
         self.sleep(network);
     }
 

@@ -268,6 +268,10 @@ pub(super) struct Network {
 
 impl Network {
     pub(super) fn new(random: Random) -> Self {
+        let is_loud = std::env::var_os("P2POLL_SIM_TRACE").is_some();
+        if is_loud {
+            log::set_max_level(log::LevelFilter::Debug);
+        }
         Self {
             now: Instant::ZERO,
             random,
@@ -283,7 +287,7 @@ impl Network {
             syns: BTreeMap::new(),
             programs: Vec::new(),
             trace: DefaultHasher::new(),
-            is_loud: std::env::var_os("P2POLL_SIM_TRACE").is_some(),
+            is_loud,
         }
     }
 
@@ -329,6 +333,13 @@ impl Network {
             eprintln!("{:>12.6} {who:>4} {what} {detail:?}", self.now.since_origin().as_secs_f64());
         }
         (self.now, who, what, detail).hash(&mut self.trace);
+    }
+
+    /// What a program says to its log; it makes no run another.
+    pub(super) fn note(&self, program: ProgramId, text: &str) {
+        if self.is_loud {
+            eprintln!("{:>12.6} program {} {text}", self.now.since_origin().as_secs_f64(), program.0);
+        }
     }
 
     pub(super) fn trace_hash(&self) -> u64 {

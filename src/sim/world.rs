@@ -220,7 +220,8 @@ impl World {
         let random = self.network.random.fork();
         let now = self.network.now();
         let (listen, bind, port) = (config.listen, config.bind, config.port);
-        let mut node = Node::new(config, program.0 as u32, random, now).expect("a sound configuration");
+        let mut node =
+            Node::new(config, program.0 as u32, random, WALL_AT_ORIGIN, now).expect("a sound configuration");
         if listen {
             let local = self.network.listen(program, bind, port).expect("a free port");
             node.handle_listening(local, now);

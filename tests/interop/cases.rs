@@ -3,7 +3,7 @@
 use crate::Street;
 use crate::driver::Python;
 use crate::server::Server;
-use crate::{clients, nodes, typed, unls};
+use crate::{clients, direct, nodes, typed, unls};
 
 /// A named case. Panics when it fails.
 #[derive(Debug)]
@@ -77,6 +77,10 @@ cases! {
         pyp2p_net_dials_our_net_by_pyp2p_server =
             |python, street| nodes::theirs_dials(python, street, &Server::theirs(python, street)),
 
+        // Direct connections, by a UNL of version 2.
+        our_direct_net_connects_to_pyp2p_direct_net = direct::ours_connects,
+        pyp2p_direct_net_connects_to_our_direct_net = direct::theirs_connects,
+
         // Values that go from hand to hand.
         pyp2p_unls_are_ours = unls::are_the_same,
     }
@@ -85,6 +89,7 @@ cases! {
         typed_in_crlf_at_our_server = |street| typed::session(street, &Server::ours(street), "\r\n"),
         typed_in_lf_at_our_server = |street| typed::session(street, &Server::ours(street), "\n"),
         piped_in_lf_at_our_server = |street| typed::piped(street, &Server::ours(street), "\n"),
+        a_direct_net_hides_who_has_not_sent_the_whole_nonce = direct::hides_until_the_nonce,
         extensions_typed_in_lf_at_our_server = |street| typed::extensions(street, &Server::ours(street), "\n"),
     }
 }

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use p2poll::Unl;
 use serde_json::{Value, json};
 
 /// How long anything may take on a machine that is busy with other things. Nothing waits this long when all
@@ -45,7 +46,11 @@ impl Python {
     fn try_out(&self) -> Result<(), String> {
         let output = self
             .command()
-            .args(["-c", "import home; home.settle('127.0.0.1'); import pyp2p.net, pyp2p.rendezvous_server"])
+            .args([
+                "-B",
+                "-c",
+                "import home; home.settle('127.0.0.1'); import pyp2p.net, pyp2p.rendezvous_server",
+            ])
             .env("PYTHONPATH", drivers())
             .output()
             .map_err(|error| error.to_string())?;
@@ -58,7 +63,12 @@ impl Python {
 
     /// Starts pyp2p's rendezvous server on a free port of `ip`.
     pub(crate) fn server(&self, ip: Ipv4Addr) -> (Driver, SocketAddr) {
-        let mut driver = self.start("server.py", &[ip.to_string()]);
+        self.server_by(self.command(), ip)
+    }
+
+    /// The same, where a command runs that was made for this Python's `program`.
+    pub(crate) fn server_by(&self, command: Command, ip: Ipv4Addr) -> (Driver, SocketAddr) {
+        let mut driver = launch(command, "server.py", &[ip.to_string()]);
         let port = driver.wait_for("listening")["port"].as_u64().expect("a port");
         (driver, SocketAddr::from((ip, port as u16)))
     }
@@ -85,30 +95,56 @@ impl Python {
         (driver, SocketAddr::from((home, port as u16)))
     }
 
+    /// Starts a pyp2p `Net` for direct connections that lives at `home`, and gives its UNL.
+    pub(crate) fn direct(&self, home: Ipv4Addr, node_type: &str, server: SocketAddr) -> (Driver, Unl) {
+        self.direct_by(self.command(), home, node_type, server)
+    }
+
+    /// The same, where a command runs that was made for this Python's `program`.
+    pub(crate) fn direct_by(
+        &self,
+        command: Command,
+        home: Ipv4Addr,
+        node_type: &str,
+        server: SocketAddr,
+    ) -> (Driver, Unl) {
+        let arguments = [home.to_string(), node_type.to_owned(), server.to_string()];
+        let mut driver = launch(command, "direct.py", &arguments);
+        let unl = driver.wait_for("unl")["unl"].as_str().and_then(|text| text.parse().ok()).expect("a UNL");
+        (driver, unl)
+    }
+
+    /// What to run.
+    pub(crate) fn program(&self) -> &Path {
+        &self.executable
+    }
+
     fn start(&self, script: &str, arguments: &[String]) -> Driver {
-        let mut child = self
-            .command()
-            .arg(drivers().join(script))
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", self.executable.display()));
-        let (sender, reports) = channel();
-        let input = child.stdin.take().expect("a pipe");
-        let output = child.stdout.take().expect("a pipe");
-        let errors = child.stderr.take().expect("a pipe");
-        pump(output, sender.clone(), parse_report);
-        pump(errors, sender, |text| json!({ "event": "stderr", "text": text }));
-        Driver { script: script.to_owned(), child, input, reports, seen: Vec::new() }
+        launch(self.command(), script, arguments)
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(&self.executable);
-        command.arg("-B"); // no byte code is left beside the drivers
-        command
+        Command::new(&self.executable)
     }
+}
+
+fn launch(mut command: Command, script: &str, arguments: &[String]) -> Driver {
+    let mut child = command
+        .arg("-B") // no byte code is left beside the drivers
+        .arg(drivers().join(script))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let (sender, reports) = channel();
+    let input = child.stdin.take().expect("a pipe");
+    let output = child.stdout.take().expect("a pipe");
+    let errors = child.stderr.take().expect("a pipe");
+    pump(output, sender.clone(), parse_report);
+    pump(errors, sender, |text| json!({ "event": "stderr", "text": text }));
+    Driver { script: script.to_owned(), child, input, reports, seen: Vec::new() }
 }
 
 /// A running driver script. Its process ends with this value, also when the test panics.

@@ -37,9 +37,14 @@ def report(event, **fields):
 
 
 def settle(address):
-    """Makes `address` the home of this process. To be called once, before pyp2p is imported."""
+    """Makes `address` the home of this process. To be called once, before pyp2p is imported.
+
+    With P2POLL_OUTDOORS in the environment it may leave the loopback, because it runs in a network from which nothing
+    leaves.
+    """
     os.dup2(2, 1)
-    sys.addaudithook(_watch)
+    if "P2POLL_OUTDOORS" not in os.environ:
+        sys.addaudithook(_watch)
     _live_at(address)
     sys.modules["netifaces"] = _interfaces(address)
     sys.modules["pyroute2"] = _routes()

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use p2poll::{Config, Event, Net, RendezvousNews};
+use p2poll::{Config, Event, Net, Place, RendezvousNews, Unl};
 
 use crate::driver::PATIENCE;
 
@@ -28,6 +28,30 @@ impl Node {
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.net.local_addr().expect("it listens")
+    }
+
+    /// Its UNL of version 2, once a server has told it where it is.
+    pub(crate) fn unl_version2(&mut self) -> Unl {
+        let is_outside = |unl: &Unl| unl.addresses().any(|address| address.place == Place::Wan);
+        self.runs_until("its own address", |node| node.net.unl_version2().filter(is_outside))
+    }
+
+    /// Begins to connect to a node.
+    pub(crate) fn connects(&self, unl: &Unl) {
+        self.net.connect(unl).expect("it can be tried");
+    }
+
+    /// Whether it is known who is on its only connection.
+    pub(crate) fn knows_its_peer(&self) -> bool {
+        let cons: Vec<_> = self.net.connections().collect();
+        assert_eq!(cons.len(), 1);
+        cons[0].node_id().is_some() || cons[0].unl().is_some()
+    }
+
+    /// How many connections it shows, after a turn of its loop.
+    pub(crate) fn shows(&mut self) -> usize {
+        self.turn(STEP);
+        self.net.connections().count()
     }
 
     /// Runs its loop until there is news of the server that `matches`.

@@ -42,6 +42,11 @@ impl Typist {
         self.stream.get_mut().write_all(text.as_bytes()).expect("the server reads");
     }
 
+    /// Types a few bytes, without a line end.
+    pub(crate) fn types_bytes(&mut self, bytes: &[u8]) {
+        self.stream.get_mut().write_all(bytes).expect("the peer reads");
+    }
+
     /// Ends the input; answers can still be read.
     pub(crate) fn has_typed_all(&mut self) {
         self.stream.get_ref().shutdown(Shutdown::Write).expect("still connected");

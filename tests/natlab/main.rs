@@ -35,6 +35,13 @@ mod node;
 #[allow(dead_code, reason = "each program takes the parts that it needs")]
 mod peer;
 #[cfg(target_os = "linux")]
+#[path = "pyp2p.rs"]
+mod pyp2p;
+#[cfg(target_os = "linux")]
+#[allow(dead_code, reason = "each program takes the parts that it needs")]
+#[path = "../interop/driver.rs"]
+mod python;
+#[cfg(target_os = "linux")]
 #[path = "tidiness.rs"]
 mod tidiness;
 #[cfg(target_os = "linux")]
@@ -73,6 +80,7 @@ fn main() -> std::process::ExitCode {
         .chain(cases::CASES)
         .chain(tidiness::CASES)
         .map(|case| (case, false));
+    let pyp2p = pyp2p::trials(means.clone());
     let trials = asking.chain(others).map(|(case, asks_routers)| {
         let means = means.clone();
         Trial::ignorable_test(case.name, move || {
@@ -88,7 +96,7 @@ fn main() -> std::process::ExitCode {
             Ok(Completion::Completed)
         })
     });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    libtest_mimic::run(&arguments, trials.chain(pyp2p).collect()).exit_code()
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -28,6 +28,10 @@ impl Child {
         Ok(Self { process, input, output: BufReader::new(output) })
     }
 
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub fn tell(&mut self, line: &str) -> Result<()> {
         Ok(writeln!(self.input, "{line}")?)
     }

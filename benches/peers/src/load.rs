@@ -76,7 +76,7 @@ fn connect(server: SocketAddr) -> Result<TcpStream> {
     connect_from(Ipv4Addr::LOCALHOST.into(), server)
 }
 
-fn connect_from(address: IpAddr, server: SocketAddr) -> Result<TcpStream> {
+pub fn connect_from(address: IpAddr, server: SocketAddr) -> Result<TcpStream> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
     socket.bind(&SocketAddr::new(address, 0).into())?;
     socket.connect(&server.into())?;

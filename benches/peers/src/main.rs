@@ -10,6 +10,7 @@ mod load;
 mod measure;
 mod meter;
 mod options;
+mod protocol;
 mod report;
 mod statistics;
 mod usage;
@@ -49,12 +50,14 @@ fn parent(arguments: Vec<String>) -> Result<()> {
     watchdog::start();
     let mut report = Report::default();
     type Measurement = fn(&Options, &mut Report) -> Result<()>;
-    let measurements: [(&str, Measurement); 6] = [
+    let measurements: [(&str, Measurement); 8] = [
         ("receiving", measure::receiving::run),
         ("sending", measure::sending::run),
         ("ping-pong", measure::ping_pong::run),
         ("idle", measure::idle::run),
         ("rendezvous", measure::rendezvous::run),
+        ("relay", measure::relay::run),
+        ("nodes", measure::nodes::run),
         ("calls", measure::calls::run),
     ];
     for (name, measurement) in measurements {
@@ -73,6 +76,8 @@ fn child(task: &[&str]) -> Result<()> {
         ["canned"] => measure::rendezvous::canned(),
         ["calls", state, span] => measure::calls::child(state, span),
         ["server", pace, probe] => measure::calls::serve(pace, probe),
+        ["bare"] => measure::relay::bare(),
+        ["unlimited", relay] => measure::relay::serve(relay),
         ["rendezvous"] => measure::rendezvous::serve(),
         _ => Err(format!("no such task: {task:?}").into()),
     }

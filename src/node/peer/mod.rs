@@ -7,6 +7,8 @@
 
 mod attempts;
 mod calls;
+#[cfg(test)]
+pub(crate) mod census;
 mod cons;
 mod ends;
 mod links;
@@ -157,10 +159,12 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// `wall_at_origin`: where the origin of the clock lies after 1970; only pyp2p's meetings need to know.
     pub(crate) fn new(
         mut config: Config,
         net: u32,
         mut random: Random,
+        wall_at_origin: Duration,
         now: Instant,
     ) -> Result<Self, StartError> {
         if cfg!(not(feature = "gateway")) {
@@ -193,7 +197,7 @@ impl Node {
             reaching: Reaching::new(&config, &mut random, now),
             strangers: Strangers::default(),
             links,
-            calls: Calls::new(net, &config, &mut random),
+            calls: Calls::new(&config, wall_at_origin, &mut random),
             own_relays: OwnRelays::new(&config)?,
             relay_desk: RelayDesk::new(&config, &mut random),
             listening: None,

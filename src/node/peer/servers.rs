@@ -25,7 +25,7 @@ use crate::random::Random;
 use crate::time::{Instant, soonest};
 use crate::unl::Unl;
 use crate::wire::address::HostPort;
-use crate::wire::rendezvous::{Delivery, Features, Listed, Token, Verdict};
+use crate::wire::rendezvous::{Delivery, Features, Listed, Ntp, Ports, Token, Verdict};
 
 /// Of the name of a guest so many addresses are dialled: one of each family.
 const GUEST_ADDRESSES: usize = 2;
@@ -167,6 +167,23 @@ impl Servers {
         self.all.get(place)?.client.rtt()
     }
 
+    /// Its address, as it was dialled the last time; a server of pyp2p's is left between two questions.
+    pub(super) fn met_at(&self, place: usize) -> Option<SocketAddr> {
+        self.all.get(place)?.ends.map(|(server, _)| server)
+    }
+
+    /// The first of our own choice that has been met.
+    pub(super) fn met_own(&self) -> Option<usize> {
+        let met = |place: &usize| self.is_own(*place) && self.met_at(*place).is_some();
+        (0..self.all.len()).find(met)
+    }
+
+    /// Those of our own choice.
+    pub(super) fn own_places(&self) -> impl Iterator<Item = usize> + use<> {
+        let own: Vec<usize> = (0..self.all.len()).filter(|&place| self.is_own(place)).collect();
+        own.into_iter()
+    }
+
     pub(super) fn relays(&self, place: usize) -> bool {
         self.knows(place, Features::RELAY)
     }
@@ -183,6 +200,12 @@ impl Servers {
     pub(super) fn signalling(&self) -> impl Iterator<Item = String> + '_ {
         let takes = |server: &&Server| !server.is_guest && server.client.is_proven();
         self.all.iter().filter(takes).map(|server| server.name.to_string())
+    }
+
+    /// Guests who have not left.
+    #[cfg(test)]
+    pub(super) fn guests(&self) -> usize {
+        self.all.iter().filter(|server| server.is_guest && !server.has_left).count()
     }
 
     /// The server of this name: one of ours, or a guest, who is let in if there is room.
@@ -225,6 +248,37 @@ impl Node {
             self.advance_server(place, now);
         }
         places
+    }
+
+    /// Announces a port of ours to the node at `ip`; whether that is done or begun.
+    pub(super) fn send_candidate(&mut self, place: usize, ip: IpAddr, ports: Ports, now: Instant) -> bool {
+        let Some(server) = self.servers.all.get_mut(place) else { return false };
+        let sent = server.client.candidate(ip, ports, now);
+        self.advance_server(place, now);
+        sent
+    }
+
+    /// Accepts a candidate; whether the server is there to hear it.
+    pub(super) fn send_accept(
+        &mut self,
+        place: usize,
+        ip: IpAddr,
+        ports: Ports,
+        ntp: Ntp,
+        now: Instant,
+    ) -> bool {
+        let Some(server) = self.servers.all.get_mut(place) else { return false };
+        let sent = server.client.accept(ip, ports, ntp, now);
+        self.advance_server(place, now);
+        sent
+    }
+
+    /// Registers with one server now.
+    pub(super) fn register_again(&mut self, place: usize, now: Instant) {
+        if let Some(server) = self.servers.all.get_mut(place) {
+            server.client.advertise(now);
+            self.advance_server(place, now);
+        }
     }
 
     /// Whether a server takes it on.
@@ -297,7 +351,8 @@ impl Node {
     /// Says to all servers what there is to register by itself.
     pub(super) fn set_adverts(&mut self, now: Instant) {
         for place in 0..self.servers.all.len() {
-            let advert = self.advert(place).filter(|_| self.config.advertise);
+            let always = |advert: &Advert| advert.kind == AdvertKind::Simultaneous;
+            let advert = self.advert(place).filter(|advert| self.config.advertise || always(advert));
             self.servers.all[place].client.set_advert(advert, now);
         }
     }
@@ -427,6 +482,7 @@ impl Node {
                     let up = ServerUp { addr, local, kind, rtt, seen, can_probe, observes };
                     self.reaching.finder_mut().handle_server_up(place, up, now);
                 }
+                self.handle_server_met(now);
                 RendezvousNews::Up { kind, seen }
             }
             ClientEvent::Rtt(rtt) => {
@@ -451,8 +507,7 @@ impl Node {
                 self.notes.push(Level::Warn, || {
                     format!("rendezvous server {name} does not take our proof: {why:?}")
                 });
-                self.handle_server_lost(place, now);
-                self.handle_server_lost(place, now);
+                self.handle_server_useless(place, now);
                 return;
             }
             ClientEvent::Signaled { to, outcome } => {
@@ -497,12 +552,24 @@ impl Node {
                 self.servers.all[place].has_left = true;
                 return;
             }
-            // Punching is not built yet: nobody asks for these, and what comes unasked is left alone.
-            ClientEvent::Remote { .. }
-            | ClientEvent::PredictionSet
-            | ClientEvent::Challenge { .. }
-            | ClientEvent::Fight { .. }
-            | ClientEvent::Reconnect => return,
+            ClientEvent::PredictionSet => {
+                self.handle_announced(place, now);
+                return;
+            }
+            ClientEvent::Fight { ip, ports, ntp } => {
+                self.handle_fight(place, ip, &ports, ntp, now);
+                return;
+            }
+            ClientEvent::Challenge { ip, ports } => {
+                self.handle_challenge(place, ip, &ports, now);
+                return;
+            }
+            ClientEvent::Reconnect => {
+                self.handle_reconnect(place, now);
+                return;
+            }
+            // Ports are shown on connections of their own.
+            ClientEvent::Remote { .. } => return,
         };
         let server = Arc::clone(&self.servers.all[place].name);
         if !self.servers.is_own(place) {
@@ -558,8 +625,12 @@ impl Node {
         if !self.servers.is_own(place) {
             return None;
         }
-        let port = self.reaching.finder().advertised_port(place)?;
         let max_inbound = u32::try_from(self.config.max_inbound).unwrap_or(u32::MAX);
+        if self.waits_for_candidates() {
+            // pyp2p says no port here.
+            return Some(Advert { kind: AdvertKind::Simultaneous, port: 0, max_inbound });
+        }
+        let port = self.reaching.finder().advertised_port(place)?;
         Some(Advert { kind: AdvertKind::Passive, port, max_inbound })
     }
 }

@@ -54,7 +54,7 @@ impl Node {
     }
 
     /// Passive is said by who is certain of it, or can not know better: others do not call it first.
-    fn told_type(&self, reach: &Reach) -> NodeType {
+    pub(super) fn told_type(&self, reach: &Reach) -> NodeType {
         if let Some(configured) = self.config.node_type {
             return configured;
         }
@@ -68,7 +68,7 @@ impl Node {
     }
 
     /// The addresses of its interfaces at which it listens.
-    fn own_lan(&self, reach: &Reach) -> Vec<SocketAddr> {
+    pub(super) fn own_lan(&self, reach: &Reach) -> Vec<SocketAddr> {
         let Some(listening) = self.listening else { return Vec::new() };
         let port = listening.port();
         if !listening.ip().is_unspecified() {

@@ -20,6 +20,9 @@ struct Rig {
     /// Streams that were refused room, and have some again.
     resumed: BTreeSet<usize>,
     accepted: u16,
+    /// How much of what passes through the network takes at once, and what it has taken so.
+    takes: usize,
+    taken: Vec<u8>,
 }
 
 impl Rig {
@@ -32,6 +35,8 @@ impl Rig {
             closed: BTreeSet::new(),
             resumed: BTreeSet::new(),
             accepted: 0,
+            takes: 0,
+            taken: Vec::new(),
         }
     }
 
@@ -81,11 +86,21 @@ impl Rig {
             assert!(!space.is_empty());
             let len = bytes.len().min(space.len());
             space[..len].copy_from_slice(&bytes[..len]);
+            self.pass_through(id, len);
             self.node.handle_received(id.slot(), len, self.now);
             bytes = &bytes[len..];
         }
         self.flush();
         whole - bytes.len()
+    }
+
+    fn pass_through(&mut self, id: ConId, len: usize) {
+        if let Some((_, bytes)) = self.node.streams.passing(id.slot(), len) {
+            let sent = &bytes[..len.min(self.takes)];
+            self.taken.extend_from_slice(sent);
+            let sent = sent.len();
+            self.node.streams.handle_passed_through(sent);
+        }
     }
 
     /// The network takes so much of what is queued on a stream at most.
@@ -186,6 +201,29 @@ fn a_slow_reader_slows_its_sender_and_nothing_is_lost_or_piled_up() {
         assert!(fed == sent.len() || fed > got.len() || rig.resumed.contains(&a.slot()), "it stands still");
     }
     assert_eq!(got, sent);
+}
+
+#[test]
+fn what_the_network_takes_at_once_is_not_sent_again() {
+    let mut rig = Rig::new(&unlimited());
+    let [a, b] = rig.relay(1);
+    rig.takes = 40_000;
+    let sent = pattern(200_000);
+    let (mut fed, mut got) = (0, Vec::new());
+    while got.len() < sent.len() {
+        fed += rig.feed(a, &sent[fed..]);
+        got.append(&mut rig.taken);
+        got.extend(rig.take(b, usize::MAX));
+    }
+    assert_eq!(got, sent);
+    let counters = |rig: &Rig, id| rig.node.streams.facts(id).unwrap().counters;
+    let before = counters(&rig, b);
+    rig.takes = usize::MAX;
+    assert_eq!(rig.feed(a, &sent), sent.len(), "nobody has to wait");
+    assert_eq!((rig.take(b, usize::MAX), &rig.taken), (vec![], &sent));
+    assert_eq!(counters(&rig, b).bytes_sent - before.bytes_sent, sent.len() as u64);
+    rig.end(a, End::Finished);
+    assert!(rig.shut.contains(&b.slot()));
 }
 
 #[test]

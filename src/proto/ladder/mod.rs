@@ -8,9 +8,13 @@
 //! - The node is *called* through its rendezvous servers at once, or a moment later when it says that anybody can connect
 //!   to it, as then that is likely all that it takes. *reverse*, *punch* and *relay* take the call.
 //! - *punch* begins when both have seen their port from outside, in as many rounds as [`LadderConfig`] says.
+//! - A node of pyp2p's takes no calls. To one that can be punched, *punch* begins at once: it names the moment itself, in
+//!   the answer to what it is told of our port.
 //! - *relay* begins as soon as it is certain that nothing else will do, or when punching is over.
 
 mod lanes;
+#[cfg(test)]
+mod meets;
 #[cfg(test)]
 mod tests;
 
@@ -30,8 +34,8 @@ pub(crate) struct LadderConfig {
     pub(crate) within: Duration,
     /// One round of punching.
     pub(crate) punch_time: Duration,
-    /// Rounds of punching, each with a port of its own. The second one is for delta NATs whose neighbours took more
-    /// ports than the first one could foresee.
+    /// Rounds of punching, each with a port of its own. The second one is only for delta NATs, whose neighbours took more
+    /// ports than the first one could foresee, and for those of which nothing is known.
     pub(crate) rounds: u8,
     /// How much later a node that others can connect to is called (RFC 8305 section 8: the connection attempt delay).
     pub(crate) head_start: Duration,
@@ -48,6 +52,12 @@ impl Default for LadderConfig {
     }
 }
 
+/// Between two tries of the relay: about what a server takes that only restarts.
+const RELAY_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often it is tried again.
+const RELAY_TRIES: u8 = 5;
+
 /// What is known when an attempt begins.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Facts {
@@ -63,6 +73,8 @@ pub(crate) struct Facts {
     pub(crate) same_wan: bool,
     /// There is a server to call it through.
     pub(crate) callable: bool,
+    /// It can not be called, but punched to as pyp2p does: through whichever of our servers it is registered with.
+    pub(crate) meets: bool,
     /// It can connect to us.
     pub(crate) reachable: bool,
     pub(crate) our_kind: Option<NatKind>,
@@ -102,8 +114,15 @@ pub(crate) struct Ladder {
     answered: Option<Instant>,
     /// The node comes to a relay.
     relay_offered: bool,
+    /// What the last try of the relay came to, where another one may have more luck; how many there were, and when the
+    /// next one is due.
+    refusal: Option<RelayRefusal>,
+    relay_tries: u8,
+    relay_again: Option<Instant>,
     round: u8,
     ours: Option<Side>,
+    /// A port of the present round may have been foreseen wrongly.
+    is_guess: bool,
     /// When the present round of punching is given up, if it does not begin.
     meet_by: Option<Instant>,
 }
@@ -121,8 +140,12 @@ impl Ladder {
             absent: 0,
             answered: None,
             relay_offered: false,
+            refusal: None,
+            relay_tries: 0,
+            relay_again: None,
             round: 0,
             ours: None,
+            is_guess: false,
             meet_by: None,
         };
         ladder.begin(now);
@@ -156,6 +179,11 @@ impl Ladder {
         }
         self.forgo_attestation(now);
         self.work(now);
+    }
+
+    /// A server knows the node that is to be met, and has told it; when it answers is its own affair.
+    pub(crate) fn handle_announced(&mut self) {
+        self.meet_by = None;
     }
 
     /// The node answers the call. `same_wan`: the server sees both at one address.
@@ -193,6 +221,9 @@ impl Ladder {
     pub(crate) fn handle_observed(&mut self, round: u8, ours: Side, now: Instant) {
         if round == self.round && !self.lanes.is_over(Rung::Punch) {
             self.ours = Some(ours);
+            if self.facts.meets {
+                self.meet_by = Some(now + ANNOUNCED);
+            }
             self.wants.push_back(Want::Ready { round, ours });
             self.work(now);
         }
@@ -213,6 +244,7 @@ impl Ladder {
             self.lanes.fail(Rung::Punch, RungFault::Unpredictable, now);
         } else {
             self.meet_by = None;
+            self.is_guess = [ours.kind, theirs.kind].into_iter().any(is_guess);
             self.wants.push_back(Want::Punch { round, ours, theirs });
         }
         self.work(now);
@@ -223,7 +255,7 @@ impl Ladder {
         if round != self.round || self.lanes.is_over(Rung::Punch) {
             return;
         }
-        if self.round < self.config.rounds {
+        if self.round < self.config.rounds && self.is_guess {
             self.begin_round(now);
         } else {
             self.lanes.fail(Rung::Punch, why, now);
@@ -231,8 +263,18 @@ impl Ladder {
         self.work(now);
     }
 
+    /// Nothing came of the relay this time. A server that restarts, or lost the other side's way to it, is worth another
+    /// try.
     pub(crate) fn handle_relay_failed(&mut self, why: RelayRefusal, now: Instant) {
-        self.lanes.fail(Rung::Relay, RungFault::RelayRefused(why), now);
+        let passes = matches!(why, RelayRefusal::Unreachable | RelayRefusal::Absent);
+        let again = now + RELAY_PAUSE;
+        if passes && self.relay_tries < RELAY_TRIES && again < self.deadline {
+            self.relay_tries += 1;
+            self.refusal = Some(why);
+            self.relay_again = Some(again);
+        } else {
+            self.lanes.fail(Rung::Relay, RungFault::RelayRefused(why), now);
+        }
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
@@ -247,6 +289,7 @@ impl Ladder {
                             RungFault::NoAnswer
                         }
                     }
+                    Rung::Relay => self.refusal.map_or(RungFault::TimedOut, RungFault::RelayRefused),
                     _ => RungFault::TimedOut,
                 };
                 self.lanes.fail(rung, why, now);
@@ -260,7 +303,8 @@ impl Ladder {
         if self.lanes.are_over() {
             return None;
         }
-        [Some(self.deadline), self.call_at, self.meet_by, self.relay_at()].into_iter().fold(None, soonest)
+        let due = [self.call_at, self.meet_by, self.relay_at(), self.relay_again];
+        due.into_iter().fold(Some(self.deadline), soonest)
     }
 
     pub(crate) fn poll_want(&mut self) -> Option<Want> {
@@ -303,6 +347,14 @@ impl Ladder {
                 || self.lanes.is_trying(Rung::Lan);
             let wait = likely && !self.lanes.is_over(Rung::Direct) || self.lanes.is_trying(Rung::Lan);
             self.call_at = Some(if wait { now + self.config.head_start } else { now });
+        } else if self.facts.meets {
+            for rung in [Rung::Reverse, Rung::Relay] {
+                self.lanes.fail(rung, RungFault::NoServer, now);
+            }
+            if !self.lanes.is_over(Rung::Punch) {
+                self.begin_round(now);
+            }
+            self.forgo_attestation(now);
         } else if !self.facts.callable {
             self.handle_uncallable(now);
         }
@@ -335,7 +387,7 @@ impl Ladder {
     fn begin_round(&mut self, now: Instant) {
         self.round += 1;
         self.ours = None;
-        self.meet_by = Some(now + self.config.punch_time * 2);
+        self.meet_by = (!self.facts.meets).then(|| now + self.config.punch_time * 2);
         self.lanes.try_now(Rung::Punch, now);
         self.wants.push_back(Want::Observe { round: self.round });
     }
@@ -352,11 +404,16 @@ impl Ladder {
             self.call(now);
         }
         // It has to be there to meet us: who waits for a call that waits in a mailbox is patient.
-        if self.meet_by.is_some_and(|at| at <= now) && self.answered.is_some() {
+        if self.meet_by.is_some_and(|at| at <= now) && (self.answered.is_some() || self.facts.meets) {
             self.meet_by = None;
-            self.lanes.fail(Rung::Punch, RungFault::NoAnswer, now);
+            // Servers say nothing of a node that they do not know.
+            let why = if self.facts.meets { RungFault::Absent } else { RungFault::NoAnswer };
+            self.lanes.fail(Rung::Punch, why, now);
         }
         if self.relay_at().is_some_and(|at| at <= now) && self.lanes.try_now(Rung::Relay, now) {
+            self.wants.push_back(Want::Relay);
+        }
+        if self.relay_again.take_if(|at| *at <= now).is_some() && self.lanes.is_trying(Rung::Relay) {
             self.wants.push_back(Want::Relay);
         }
     }
@@ -381,8 +438,16 @@ impl Ladder {
     }
 }
 
+/// Whether another round may find what this one did not: only where a port had to be guessed.
+fn is_guess(kind: Option<NatKind>) -> bool {
+    !matches!(kind, Some(NatKind::Preserving | NatKind::Reuse))
+}
+
 /// The rungs that take the node's help, so that it has to be called.
 const CALLED: [Rung; 3] = [Rung::Reverse, Rung::Punch, Rung::Relay];
+
+/// So soon each server has told a node that is to be met, if it knows it.
+const ANNOUNCED: Duration = Duration::from_secs(3);
 
 /// What the node says to a call.
 #[derive(Clone, Copy, Debug, Default)]

@@ -16,8 +16,8 @@ pub(crate) struct Meter {
     /// When something went through.
     last: Instant,
     passed: u64,
-    /// For each direction, when its bucket of tokens will be full again: a bucket holds what one second brings. (This is the
-    /// virtual scheduling of the generic cell rate algorithm, ITU-T I.371, which needs no clockwork.)
+    /// For each direction, when its bucket of tokens will be full again: a bucket holds what one second brings. (This
+    /// is the virtual scheduling of the generic cell rate algorithm, ITU-T I.371, which needs no clockwork.)
     full_at: [Instant; 2],
     /// Which directions have used up what they had.
     dry: [bool; 2],
@@ -39,8 +39,8 @@ impl Meter {
         }
     }
 
-    /// How many more bytes may go through in a direction at once. Where that is little it is nothing, until it is worth the
-    /// while: [`poll_timeout`](Self::poll_timeout) tells when.
+    /// How many more bytes may go through in a direction at once. Where that is little it is nothing, until it is
+    /// worth the while: [`poll_timeout`](Self::poll_timeout) tells when.
     pub(crate) fn allowance(&mut self, direction: usize, now: Instant) -> u64 {
         let left = match self.limits.bytes {
             0 => u64::MAX,
@@ -166,8 +166,8 @@ mod tests {
     }
 
     proptest! {
-        /// Over any time a direction carries what the rate gives in it, a second's burst, and no more; and who waits until
-        /// he is told to gets something.
+        /// Over any time a direction carries what the rate gives in it, a second's burst, and no more; and who waits
+        /// until he is told to gets something.
         #[test]
         fn the_rate_holds_and_nobody_starves(rate in 1u64..5_000_000, sizes in prop::collection::vec(1u64..100_000, 1..60)) {
             let (mut meter, mut now, mut total) = (Meter::new(limits(0, 0, rate), IDLE, at(0)), at(0), 0);

@@ -32,8 +32,8 @@ pub(crate) enum RelayFault {
     Slow,
 }
 
-/// One end of a relay. Once [`outcome`](Self::outcome) is good, all that comes behind that line is the peer's; before, nothing
-/// is to be sent but what this gives.
+/// One end of a relay. Once [`outcome`](Self::outcome) is good, all that comes behind that line is the peer's;
+/// before, nothing is to be sent but what this gives.
 #[derive(Debug)]
 pub(crate) struct RelayDial {
     key: Arc<Key>,

@@ -37,7 +37,8 @@ use crate::wire::rendezvous::{
 
 use proven::{Nonce, Proven};
 
-/// A connection to the server, named by whoever holds the sockets. A name may be given again once `handle_closed` was called for it.
+/// A connection to the server, named by whoever holds the sockets. A name may be given again once `handle_closed` was
+/// called for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ClientId(pub(crate) u64);
 
@@ -321,8 +322,8 @@ impl Server {
         Reply::Hello { features: agreed, nonce }.write(reply);
     }
 
-    /// To ask is to know the answer, so `WHOAMI`, `PING`, `OBSERVERS`, `PROBE` and `OBSERVE` need no `HELLO`: who types by hand has
-    /// less to type.
+    /// To ask is to know the answer, so `WHOAMI`, `PING`, `OBSERVERS`, `PROBE` and `OBSERVE` need no `HELLO`: who
+    /// types by hand has less to type.
     fn whoami(&self, client: ClientId, reply: &mut Vec<u8>) {
         let Some(state) = self.clients.get(&client) else { return };
         if self.limits.features.has(Features::SEEN) {

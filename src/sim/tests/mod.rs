@@ -1,5 +1,6 @@
 //! What whole nodes do together, with several seeds each.
 
+mod connect;
 mod finding;
 mod model;
 mod nat;

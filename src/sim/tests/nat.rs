@@ -1,6 +1,7 @@
 //! Routers: what they translate, whom they let in, and what nodes find out about them.
 
 mod crossing;
+mod meeting;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;

@@ -16,6 +16,12 @@ impl Ports {
         let fine = (1..=MAX_PORTS).contains(&ports.len()) && !ports.contains(&0);
         fine.then_some(Self(ports))
     }
+
+    /// The first of them.
+    pub(crate) fn first(&self) -> u16 {
+        // `new` and the parser let none through that is empty; 0 can not be dialled.
+        self.0.first().copied().unwrap_or_default()
+    }
 }
 
 impl fmt::Display for Ports {
@@ -36,7 +42,6 @@ pub(crate) struct Ntp(pub(super) u64);
 
 impl Ntp {
     /// Saturates, half a million years from now.
-    #[cfg_attr(not(test), expect(dead_code, reason = "punching, which asks for this, is not built yet"))]
     pub(crate) fn from_unix(since_epoch: Duration) -> Self {
         Self(u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX))
     }

@@ -7,7 +7,8 @@
 //!
 //! # Ids
 //!
-//! The answer to a `HELLO` with the feature `id` ends with `nonce=NONCE`: fresh for the connection, and good for one proof.
+//! The answer to a `HELLO` with the feature `id` ends with `nonce=NONCE`: fresh for the connection, and good for one
+//! proof.
 //!
 //! | line | from | meaning |
 //! |---|---|---|

@@ -5,7 +5,8 @@ use std::fmt;
 use super::{MAX_TOKEN, MIN_NONCE};
 use crate::random::Random;
 
-/// What a `PING` carries and its `PONG` returns, and the nonce of a `PROBE`: 1 to [`MAX_TOKEN`] printable ASCII characters.
+/// What a `PING` carries and its `PONG` returns, and the nonce of a `PROBE`: 1 to [`MAX_TOKEN`] printable ASCII
+/// characters.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Token {
     len: u8,

@@ -100,6 +100,11 @@ impl Peer {
         self.state["unl"].as_str().unwrap_or_default()
     }
 
+    /// The same, as far as version 2 can say it.
+    pub(crate) fn unl_version2(&self) -> &str {
+        self.state["unl_version2"].as_str().unwrap_or_default()
+    }
+
     /// Has it connect to a node.
     pub(crate) fn connect(&mut self, unl: &str) -> Result<()> {
         self.tell(&format!("connect {unl}"))

@@ -7,7 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use p2poll::{
-    AttemptId, Config, Event, FailReason, Mapping, Nat, NatKind, Net, PortMapping, RendezvousConfig, Unl, Via,
+    AttemptId, Config, Doubt, Event, FailReason, Mapping, Nat, NatKind, Net, PortMapping, Reachability,
+    RendezvousConfig, Unl, Via,
 };
 use serde_json::{Value, json};
 
@@ -165,12 +166,10 @@ impl Life {
         let up = reach.servers.iter().filter(|server| server.kind.is_some()).count();
         let mapped = matches!(reach.mapping, Mapping::Mapped { .. });
         let reachable = reach.reachable.answer();
-        let opened = !self.wants_mapping || mapped && reachable == Some(true);
-        let ready = reach.nat.kind().is_some()
-            && reachable.is_some()
-            && up == reach.servers.len()
-            && named > 0
-            && opened;
+        let opened = !self.wants_mapping || mapped && reachable != Some(false);
+        // Where this machine was too slow to tell, that is what there is to know.
+        let looked = reach.reachable != Reachability::Unknown(Doubt::Pending);
+        let ready = reach.nat.kind().is_some() && looked && up == reach.servers.len() && named > 0 && opened;
         json!({
             "event": "state",
             "ready": ready,
@@ -180,6 +179,7 @@ impl Life {
             "up": up,
             "named": named,
             "unl": unl.map(|unl| unl.to_string()),
+            "unl_version2": self.net.unl_version2().map(|unl| unl.to_string()),
         })
     }
 }

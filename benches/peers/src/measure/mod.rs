@@ -2,8 +2,10 @@
 
 pub mod calls;
 pub mod idle;
+pub mod nodes;
 pub mod ping_pong;
 pub mod receiving;
+pub mod relay;
 pub mod rendezvous;
 pub mod sending;
 

@@ -63,7 +63,7 @@ impl Cores {
     fn settle(self) -> Result<()> {
         match self {
             Self::Any => Ok(()),
-            Self::One => usage::stay_on_one_core(),
+            Self::One => usage::stay_on(usage::Core::First),
         }
     }
 }

@@ -27,7 +27,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 impl Node {
     pub(super) fn handle_call(&mut self, id: CallId, call: HeardCall, now: Instant) {
         // Only servers of our own choice may have us called; and one call is one, through however many servers.
-        if !self.servers.is_own(call.place) || !self.remember_call(id) {
+        if !self.servers.is_own(call.place) {
+            return;
+        }
+        if !self.remember_call(id) {
+            self.answer_again(id, &call, now);
             return;
         }
         let node = call.from.id();
@@ -35,6 +39,11 @@ impl Node {
             self.notes.push(Level::Info, || format!("call {}: no UNL of {node}", short(&id)));
             return;
         };
+        // A direct dial was faster than its call: the hello has named it already.
+        let is_over = self.con_of(node).and_then(|con| self.links.link(con));
+        if is_over.is_some_and(|link| link.calls.contains(&id)) {
+            return;
+        }
         if Some(node) == self.links.id() || self.goes_before(node, &call, now) {
             return;
         }
@@ -44,6 +53,26 @@ impl Node {
             return;
         }
         self.take_call(id, &call, unl, now);
+    }
+
+    /// The caller did not hear the answer, as its server went down. Nothing else is done again.
+    fn answer_again(&mut self, id: CallId, call: &HeardCall, now: Instant) {
+        let Some(open) = self.calls.open.get(&id) else { return };
+        let is_it = matches!(open.part, Part::Callee(_)) && open.peer == Some(call.from);
+        if !is_it || open.server != Some(call.place) {
+            return;
+        }
+        let punch = call.punch && !is_hopeless(self.reach().nat.kind(), open.unl.as_ref().and_then(Unl::nat));
+        let [relay, second] = self.offer_relays(id, call, now);
+        if let Some(own) = self.unl() {
+            self.signal(
+                call.place,
+                id,
+                None,
+                Body::Answer { unl: own.to_string(), punch, relay, second },
+                now,
+            );
+        }
     }
 
     /// A call that is played again is none.

@@ -23,6 +23,9 @@ use crate::wire::signal::{Body, Half};
 /// The ways that are looked for when a link is relayed.
 const DIRECT_WAYS: Rungs = Rungs::ALL.without(Rung::Existing).without(Rung::Relay);
 
+/// A server that could not be reached so often in a row does not only restart.
+const HOPELESS: u32 = 3;
+
 impl Node {
     /// Begins an attempt of the application's.
     pub(crate) fn connect_unl(&mut self, to: Connect, now: Instant) -> Result<AttemptId, ConnectError> {
@@ -109,18 +112,22 @@ impl Node {
         let our_wan = reach.wan.map(household);
         let mut wan = unl.addresses().filter(|address| address.place == Place::Wan);
         let same_wan = wan.any(|address| our_wan == Some(household(address.addr.ip())));
+        let meets = !callable && !same_wan && self.can_meet(unl);
+        // A node of pyp2p's, which nobody can ask, is in our network if it has our address outside, and only then.
+        let elsewhere = unl.version() == 2 && our_wan.is_some() && !same_wan;
         // Who leaves out all but the local ways asks for them; and where no server could say so, nobody else can.
         let lan_at_once = !callable || !rungs.has(Rung::Direct) && !rungs.has(Rung::Relay);
         let visible = reach.translated == Some(false) && reach.reachable != Reachability::No;
         Facts {
-            lan: !self.lan_addresses(unl).is_empty(),
+            lan: !self.lan_addresses(unl).is_empty() && !elsewhere,
             lan_at_once,
             // What says that it can not be connected to is not dialled in vain, unless there is nothing else to try.
             direct: !self.wan_addresses(unl).is_empty()
-                && (unl.node_type() == NodeType::Passive || !callable),
+                && (unl.node_type() == NodeType::Passive || !callable && !meets),
             passive: unl.node_type() == NodeType::Passive,
             same_wan,
             callable,
+            meets,
             reachable: self.listening.is_some()
                 && (reach.reachable == Reachability::Yes || visible || same_wan),
             our_kind: reach.nat.kind(),
@@ -183,6 +190,7 @@ impl Node {
                 }
                 self.begin_awaited_observation(id, now);
             }
+            Want::Ready { ours, .. } if self.calls.peer_of(id).is_none() => self.announce(id, ours, now),
             Want::Ready { round, ours } => self.send_ready(id, round, ours, now),
             Want::Punch { round, ours, theirs } => self.begin_punch(id, round, ours, theirs, now, now),
             Want::Relay => self.call_to_relay(id, now),
@@ -234,6 +242,13 @@ impl Node {
         }
     }
 
+    /// No call gets through this server.
+    pub(in super::super) fn handle_server_useless(&mut self, place: usize, now: Instant) {
+        for _ in 0..HOPELESS {
+            self.handle_server_lost(place, now);
+        }
+    }
+
     /// A server is gone, for now.
     pub(in super::super) fn handle_server_lost(&mut self, place: usize, now: Instant) {
         for id in self.calls.ids() {
@@ -244,7 +259,7 @@ impl Node {
             server.failures += 1;
             // It may only be restarting; whether it has what it was told is not known.
             server.called = false;
-            let hopeless = caller.servers.iter().all(|server| server.failures >= 2);
+            let hopeless = caller.servers.iter().all(|server| server.failures >= HOPELESS);
             if hopeless && !caller.ladder.is_answered() {
                 caller.ladder.handle_uncallable(now);
             }
@@ -281,9 +296,9 @@ impl Node {
             // It takes no more of ours; perhaps another does.
             None => {
                 if let Some(server) = caller.servers.iter_mut().find(|server| server.place == place) {
-                    server.failures += 2;
+                    server.failures += HOPELESS;
                 }
-                if caller.servers.iter().all(|server| server.failures >= 2) {
+                if caller.servers.iter().all(|server| server.failures >= HOPELESS) {
                     caller.ladder.handle_uncallable(now);
                 }
             }
@@ -359,10 +374,7 @@ impl Node {
 
     /// Says to the other side that nothing will come of it, and forgets it.
     pub(super) fn give_up_call(&mut self, id: CallId, now: Instant) {
-        let server = self.calls.open.get(&id).and_then(|call| call.server);
-        if let Some(place) = server {
-            self.signal(place, id, None, Body::Done, now);
-        }
+        self.say_done(id, now);
         self.forget_call(id, now);
     }
 

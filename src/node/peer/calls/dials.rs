@@ -169,6 +169,8 @@ impl Node {
 
     fn addresses(&self, unl: &Unl, place: Place) -> Vec<SocketAddr> {
         let bound = self.config.bind;
+        let at_home = self.own_lan(&self.reach());
+        let is_ours = |addr: SocketAddr| is_own(&self.network.own, addr) || is_own(&at_home, addr);
         let fits = |addr: &SocketAddr| bound.is_none_or(|bound| bound.is_ipv4() == addr.is_ipv4());
         unl.addresses()
             .filter(|address| address.place == place)
@@ -178,7 +180,7 @@ impl Node {
                 Place::Lan => true,
             })
             .map(|address| address.addr)
-            .filter(|&addr| is_dialable(addr) && !is_own(&self.network.own, addr))
+            .filter(|&addr| is_dialable(addr) && !is_ours(addr))
             .filter(fits)
             .collect()
     }

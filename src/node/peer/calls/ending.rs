@@ -21,19 +21,22 @@ use crate::wire::signal::Body;
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
 impl Node {
-    /// There is a link to this node: all calls between us have come to their end. `news`: the way and the peer's end, where
-    /// the application was not told of the connection yet.
+    /// There is a link to this node: our calls to it have come to their end, and the one that led to it. Others of the node
+    /// go on until it is done with them: it may have lost this link already, and call anew. `news`: the way and the peer's
+    /// end, where the application was not told of the connection yet.
     pub(in super::super) fn conclude_calls(
         &mut self,
         node: NodeId,
         con: ConId,
+        by: Option<CallId>,
         news: Option<(Via, SocketAddr)>,
         now: Instant,
     ) {
         let mut told = false;
-        let of_node: Vec<CallId> = self.calls_with(node);
-        self.end_other_greetings(node, &of_node, now);
-        for id in of_node {
+        let (ended, others): (Vec<CallId>, Vec<CallId>) =
+            self.calls_with(node).into_iter().partition(|&id| self.calls.ends_with(id, by));
+        self.end_other_greetings(node, &ended, &others, now);
+        for id in ended {
             let Some(call) = self.calls.open.get(&id) else { continue };
             let took = now - call.began;
             if let Part::Caller(caller) = &call.part {
@@ -41,6 +44,9 @@ impl Node {
                     self.tell_connected(con, waiter, took, now);
                     told = true;
                 }
+            }
+            if Some(id) != by {
+                self.say_done(id, now);
             }
             self.forget_call(id, now);
         }
@@ -54,15 +60,22 @@ impl Node {
         }
     }
 
-    /// A relayed link goes another way.
-    pub(in super::super) fn conclude_upgrade(&mut self, con: ConId, call: Option<CallId>, now: Instant) {
+    /// A relayed link goes another way: over this stream, which is kept.
+    pub(in super::super) fn conclude_upgrade(
+        &mut self,
+        con: ConId,
+        stream: ConId,
+        call: Option<CallId>,
+        now: Instant,
+    ) {
         let node = self.node_id(con);
         let calls: Vec<CallId> = node.map(|node| self.calls_with(node)).unwrap_or_default();
         if let Some(node) = node {
-            self.end_other_greetings(node, &calls, now);
+            self.end_other_greetings(node, &calls, &[], now);
         }
         for id in calls.into_iter().chain(call) {
             if self.calls.open.get(&id).is_some_and(|call| call.upgrade.is_some()) {
+                self.end_punch(id, Some(stream));
                 self.forget_call(id, now);
             }
         }
@@ -91,11 +104,29 @@ impl Node {
         self.events.push(Event::Failed { attempt, why });
     }
 
+    /// Through the server that both talk through; while that is not known, through all that have the call.
+    pub(super) fn say_done(&mut self, id: CallId, now: Instant) {
+        let Some(call) = self.calls.open.get(&id) else { return };
+        let places: Vec<usize> = match (&call.part, call.server) {
+            (_, Some(place)) => vec![place],
+            (Part::Caller(caller), None) => {
+                caller.servers.iter().filter(|server| server.called).map(|server| server.place).collect()
+            }
+            (Part::Callee(_) | Part::Host(_), None) => Vec::new(),
+        };
+        for place in places {
+            self.signal(place, id, None, Body::Done, now);
+        }
+    }
+
     /// Drops all that belongs to a call.
     pub(super) fn forget_call(&mut self, id: CallId, now: Instant) {
-        self.end_punch(id);
+        self.end_punch(id, None);
         self.end_observation(id);
         let Some(call) = self.calls.open.remove(&id) else { return };
+        if let Part::Caller(_) = call.part {
+            self.calls.remember_over(id);
+        }
         self.notes.push(Level::Debug, || format!("call {} is over", short(&id)));
         for stream in call.dials.into_keys().chain(call.relay.map(|relay| relay.dial_stream())) {
             if self.links.greetings.contains_key(&stream) {
@@ -126,6 +157,7 @@ impl Node {
 
     /// The node leaves: nothing will come of any call.
     pub(in super::super) fn leave_calls(&mut self, now: Instant) {
+        self.calls.hosting.clear();
         for id in self.calls.ids() {
             let attempts = match self.calls.caller(id) {
                 Some(caller) => std::mem::take(&mut caller.attempts),
@@ -134,11 +166,7 @@ impl Node {
             for waiter in attempts {
                 self.tell_failed(waiter.attempt, FailReason::Cancelled);
             }
-            let server = self.calls.open.get(&id).and_then(|call| call.server);
-            if let Some(place) = server {
-                self.signal(place, id, None, Body::Done, now);
-            }
-            self.forget_call(id, now);
+            self.give_up_call(id, now);
         }
     }
 

@@ -3,12 +3,15 @@
 //! What is decided when is the [`Ladder`]'s of the one who calls; the one who is called does what it is asked, as far as it
 //! wants. Each concern has a file of its own: what the caller does (`caller`), what the one who is called does (`callee`),
 //! the signals between them (`signals`), the dials of rungs (`dials`), punching with the observation that comes before it
-//! (`punching`), relays (`relaying`), pyp2p's peers (`pyp2p`), and how a call ends (`ending`).
+//! (`punching`), relays (`relaying`), pyp2p's peers (`pyp2p`) and meetings with them (`meeting`, `hosting`), and how a call
+//! ends (`ending`).
 
 mod callee;
 mod caller;
 mod dials;
 mod ending;
+mod hosting;
+mod meeting;
 mod punching;
 mod pyp2p;
 mod rate;
@@ -27,12 +30,15 @@ use crate::identity::{NodeId, PublicKey};
 use crate::proto::budget::{Budget, BudgetLimits};
 use crate::proto::household::household;
 use crate::proto::ladder::Ladder;
+use crate::proto::meeting::{Hosting, Window};
 use crate::random::Random;
 use crate::time::{Instant, soonest};
 use crate::unl::{Forwarding, Place, Unl};
 use crate::wire::hello::CallId;
 use crate::wire::signal::Half;
 use dials::RungDial;
+use hosting::Host;
+use meeting::Announced;
 use punching::{Observing, PunchRun, Seen};
 use rate::CallRate;
 use relaying::RelayRun;
@@ -46,7 +52,11 @@ pub(super) struct Calls {
     random: Random,
     open: BTreeMap<CallId, Call>,
     remembered: VecDeque<CallId>,
+    /// Calls of ours that are over: what they still bring is left over. At most [`REMEMBERED`].
+    over: VecDeque<CallId>,
     rate: CallRate,
+    hosting: Hosting,
+    wall_at_origin: Duration,
 }
 
 /// One call.
@@ -69,11 +79,17 @@ struct Call {
     /// Our port as it was seen for the present round of punching.
     seen: Option<Seen>,
     punch: Option<PunchRun>,
+    /// Our port has been announced to a node of pyp2p's, which names the moment when both dial.
+    announced: Option<Announced>,
+    /// When both dial, as far as that is not at once.
+    window: Option<Window>,
     relay: Option<RelayRun>,
     /// Relays to which the other side would come, the next one first, with its signatures of their tickets: for the caller.
     their_halves: VecDeque<Half>,
     /// Relays to which we said that we would come: for the one who is called.
     relays_offered: Vec<SocketAddr>,
+    /// How often we have come to one of them.
+    relay_runs: u8,
     /// A server of our own choice sees both sides at one address.
     same_network: bool,
     /// What the relay allows, once it passes on.
@@ -84,6 +100,8 @@ struct Call {
 enum Part {
     Caller(Box<Caller>),
     Callee(Callee),
+    /// A candidate of pyp2p's protocol wants to punch to us.
+    Host(Host),
 }
 
 #[derive(Debug)]
@@ -135,7 +153,7 @@ pub(super) struct Concluded {
 }
 
 impl Calls {
-    pub(super) fn new(_net: u32, config: &Config, random: &mut Random) -> Self {
+    pub(super) fn new(config: &Config, wall_at_origin: Duration, random: &mut Random) -> Self {
         let links = &config.links;
         Self {
             budget: Budget::new(BudgetLimits {
@@ -146,17 +164,25 @@ impl Calls {
             random: random.fork(),
             open: BTreeMap::new(),
             remembered: VecDeque::new(),
+            over: VecDeque::new(),
             rate: CallRate::new(links.max_calls_per_minute),
+            hosting: Hosting::default(),
+            wall_at_origin,
         }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.open.values().fold(None, |earliest, call| soonest(earliest, call.poll_timeout()))
+        let hosting = self.hosting.poll_timeout();
+        self.open.values().fold(hosting, |earliest, call| soonest(earliest, call.poll_timeout()))
     }
 
     /// Whether it is a call of ours.
     pub(super) fn is_ours(&self, id: CallId) -> bool {
         self.open.get(&id).is_some_and(|call| matches!(call.part, Part::Caller(_)))
+    }
+
+    fn is_host(&self, id: CallId) -> bool {
+        self.open.get(&id).is_some_and(|call| matches!(call.part, Part::Host(_)))
     }
 
     /// The other side of a call.
@@ -181,7 +207,8 @@ impl Calls {
     /// What a new link to this node has to know.
     pub(super) fn concluded(&self, node: NodeId, call: Option<CallId>) -> Concluded {
         let mut concluded = Concluded::default();
-        for (id, open) in self.open.iter().filter(|(_, open)| open.node() == Some(node)) {
+        let ended = |(id, open): &(&CallId, &Call)| open.node() == Some(node) && self.ends_with(**id, call);
+        for (id, open) in self.open.iter().filter(ended) {
             concluded.calls.push(*id);
             concluded.unl = concluded.unl.or_else(|| open.unl.clone());
             concluded.relay = concluded.relay.or(open.relay_limits);
@@ -189,6 +216,23 @@ impl Calls {
         }
         concluded.calls.extend(call.filter(|call| !self.open.contains_key(call)));
         concluded
+    }
+
+    /// Whether a call ends once there is a link, which came about by that other one.
+    fn ends_with(&self, id: CallId, by: Option<CallId>) -> bool {
+        Some(id) == by || self.is_ours(id)
+    }
+
+    /// Whether it was one of ours that is over.
+    pub(super) fn was_ours(&self, id: CallId) -> bool {
+        self.over.contains(&id)
+    }
+
+    fn remember_over(&mut self, id: CallId) {
+        if self.over.len() >= REMEMBERED {
+            self.over.pop_front();
+        }
+        self.over.push_back(id);
     }
 
     /// How many are under way, ours or others'.
@@ -207,10 +251,16 @@ impl Calls {
         self.open.values().any(|call| {
             let through = match &call.part {
                 Part::Caller(caller) => caller.servers.iter().any(|server| server.place == place),
-                Part::Callee(_) => false,
+                Part::Callee(_) | Part::Host(_) => false,
             };
             through || call.server == Some(place)
         })
+    }
+
+    /// How many are under way, and how many are remembered.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.open.len(), self.remembered.len())
     }
 
     fn ids(&self) -> Vec<CallId> {
@@ -224,14 +274,14 @@ impl Calls {
     fn caller(&mut self, id: CallId) -> Option<&mut Caller> {
         match &mut self.open.get_mut(&id)?.part {
             Part::Caller(caller) => Some(caller),
-            Part::Callee(_) => None,
+            Part::Callee(_) | Part::Host(_) => None,
         }
     }
 
     fn callee(&mut self, id: CallId) -> Option<&mut Callee> {
         match &mut self.open.get_mut(&id)?.part {
             Part::Callee(callee) => Some(callee),
-            Part::Caller(_) => None,
+            Part::Caller(_) | Part::Host(_) => None,
         }
     }
 }
@@ -250,9 +300,12 @@ impl Call {
             observing: None,
             seen: None,
             punch: None,
+            announced: None,
+            window: None,
             relay: None,
             their_halves: VecDeque::new(),
             relays_offered: Vec::new(),
+            relay_runs: 0,
             same_network: false,
             relay_limits: None,
         }
@@ -266,6 +319,7 @@ impl Call {
         let part = match &self.part {
             Part::Caller(caller) => caller.ladder.poll_timeout(),
             Part::Callee(callee) => Some(callee.until),
+            Part::Host(host) => Some(host.until),
         };
         let dials = self.dials.values().map(|dial| Some(dial.until));
         let observing = self.observing.as_ref().map(|observing| observing.until);
@@ -278,6 +332,7 @@ impl Call {
 impl Node {
     /// Lets all calls go on.
     pub(super) fn advance_calls(&mut self, now: Instant) {
+        self.host_candidates(now);
         self.begin_upgrades(now);
         if self.calls.open.is_empty() {
             return;
@@ -293,7 +348,11 @@ impl Node {
                     caller.ladder.handle_timeout(now);
                     self.climb(id, now);
                 }
-                Some(Part::Callee(callee)) if callee.until <= now => self.forget_call(id, now),
+                Some(Part::Callee(Callee { until, .. }) | Part::Host(Host { until, .. }))
+                    if *until <= now =>
+                {
+                    self.forget_call(id, now);
+                }
                 _ => {}
             }
         }

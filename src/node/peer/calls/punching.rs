@@ -4,6 +4,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use log::Level;
+
 use super::Part;
 use crate::connect::{Rung, RungFault};
 use crate::id::ConId;
@@ -72,8 +74,13 @@ impl Node {
         let Some(call) = self.calls.open.get(&id) else { return };
         let Part::Caller(caller) = &call.part else { return };
         let Some(round) = caller.observe else { return };
-        let places = call.server.into_iter().chain(caller.servers.iter().map(|server| server.place));
-        let Some(place) = places.into_iter().find(|&place| self.servers.observes(place)) else { return };
+        let place = if call.peer.is_some() {
+            let mut places = call.server.into_iter().chain(caller.servers.iter().map(|server| server.place));
+            places.find(|&place| self.servers.observes(place))
+        } else {
+            self.servers.met_own()
+        };
+        let Some(place) = place else { return };
         if let Some(caller) = self.calls.caller(id) {
             caller.observe = None;
         }
@@ -89,13 +96,14 @@ impl Node {
     }
 
     fn observe(&mut self, id: CallId, round: u8, place: usize, tries: u8, now: Instant) {
-        let server = self.servers.addr_of(place).filter(|&server| self.may_visit(place, server, now));
+        let server = self.servers.met_at(place).filter(|&server| self.may_visit(place, server, now));
         let Some(server) = server else { return self.fail_observation(id, round, now) };
         let port = PORTS.start + self.calls.random.below(PORTS.len()) as u16;
         let token = Token::nonce(&mut self.calls.random);
         let from = SocketAddr::new(self.config.bind.unwrap_or(any_address(server)), port);
         let stream = self.streams.dial(server, Some(from), Role::Observing(id), now);
-        let observing = Observing {
+        let outside = self.servers.seen_at(place).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |seen| seen.ip());
+        let mut observing = Observing {
             round,
             place,
             stream,
@@ -106,6 +114,9 @@ impl Node {
             until: now + OBSERVATION,
         };
         if let Some(call) = self.calls.open.get_mut(&id) {
+            if call.peer.is_none() {
+                observing.machine = Observe::port(port, outside);
+            }
             call.observing = Some(observing);
         }
     }
@@ -144,6 +155,7 @@ impl Node {
                 self.climb(id, now);
             }
             Part::Callee(_) => self.meet(id, now),
+            Part::Host(_) => self.accept_candidate(id, side, now),
         }
     }
 
@@ -170,6 +182,8 @@ impl Node {
     fn fail_observation(&mut self, id: CallId, round: u8, now: Instant) {
         if let Some(ladder) = self.calls.ladder(id) {
             ladder.handle_unobserved(round, now);
+        } else if self.calls.is_host(id) {
+            self.forget_call(id, now);
         }
     }
 
@@ -200,7 +214,7 @@ impl Node {
         start: Instant,
         now: Instant,
     ) {
-        self.end_punch(id);
+        self.end_punch(id, None);
         let attested = self.trusts(id);
         let links = &self.config.links;
         let config = PunchConfig {
@@ -212,7 +226,11 @@ impl Node {
         let Some(call) = self.calls.open.get_mut(&id) else { return };
         let part = match call.part {
             Part::Caller(_) => punch::Part::First,
-            Part::Callee(_) => punch::Part::Second,
+            Part::Callee(_) | Part::Host(_) => punch::Part::Second,
+        };
+        let (start, config) = match call.window.take() {
+            Some(window) => (window.start, PunchConfig { deadline: window.length(), ..config }),
+            None => (start, config),
         };
         let random = self.calls.random.fork();
         let punch = Punch::new(config, &ours, &theirs, part, attested, start, random, now);
@@ -278,6 +296,9 @@ impl Node {
             let why = RungFault::Missed { refused: failure.refused, silent: failure.silent };
             ladder.handle_missed(round, why, now);
             self.climb(id, now);
+        } else if self.calls.is_host(id) {
+            self.notes.push(Level::Debug, || format!("a candidate was missed: {failure:?}"));
+            self.forget_call(id, now);
         }
     }
 
@@ -298,6 +319,9 @@ impl Node {
         let is_first = run.connected.len() == 1;
         let Some(call) = self.calls.open.get(&id) else { return };
         let (node, upgrade) = (call.node(), call.upgrade.is_some());
+        if node.is_none() {
+            return self.meet_pyp2p(id, stream, ends, now);
+        }
         let errand = Errand::Call { call: id, rung: Rung::Punch, upgrade };
         // Nobody has dialled, or both: the larger id says hello, on the first that it has, and so picks the winner. The
         // others are kept until then: the other side may see them in another order.
@@ -354,13 +378,14 @@ impl Node {
         self.act_for_punch(id, now);
     }
 
-    /// Ends a punch.
-    pub(super) fn end_punch(&mut self, id: CallId) {
+    /// Ends a punch, but for the stream that won.
+    pub(super) fn end_punch(&mut self, id: CallId, winner: Option<ConId>) {
         let Some(call) = self.calls.open.get_mut(&id) else { return };
         let Some(run) = call.punch.take() else { return };
         for (_, stream) in run.streams {
-            // The winner has become a connection, or has taken the place of one.
-            if matches!(self.streams.tag(stream), Some(Role::Punching(_) | Role::Greeting)) {
+            // A winner may have become a connection by now, or have taken the place of one.
+            let is_hidden = matches!(self.streams.tag(stream), Some(Role::Punching(_) | Role::Greeting));
+            if is_hidden && Some(stream) != winner {
                 self.links.greetings.remove(&stream);
                 self.streams.abandon(stream);
             }

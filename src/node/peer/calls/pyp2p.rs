@@ -17,6 +17,7 @@ impl Node {
         let Some(con) = self.streams.name(stream) else { return };
         let via = match rung {
             Rung::Lan => Via::Lan,
+            Rung::Punch => Via::Punched,
             _ if self.calls.is_mapped(id) => Via::Mapped,
             _ => Via::Direct,
         };

@@ -36,6 +36,9 @@ const RELAY_TIME: Duration = Duration::from_secs(8);
 /// How long, of that, until it is connected. No more than [`SYNS`] leave in this time.
 const CONNECT_TIME: Duration = DIAL_TIME;
 
+/// So often the one who is called comes to a relay in one call: to two places, as often as the ladder tries.
+const MAX_RUNS: u8 = 12;
+
 /// One side's way to the relay.
 #[derive(Debug)]
 pub(super) struct RelayRun {
@@ -88,28 +91,37 @@ impl Node {
 
     /// The caller's decision: the other side is to come to the next relay that it would come to, and so do we.
     pub(super) fn call_to_relay(&mut self, id: CallId, now: Instant) {
-        let Some(call) = self.calls.open.get_mut(&id) else { return };
-        let (place, theirs) = (call.server, call.their_halves.pop_front());
-        let ours = theirs.and_then(|theirs| self.sign_ticket(id, theirs.server));
-        match (place, theirs, ours) {
-            (Some(place), Some(theirs), Some(half)) => {
-                if self.begin_relay(id, theirs, now) {
-                    self.signal(place, id, None, Body::Relay { half }, now);
-                }
-            }
-            _ => self.fail_relay(id, RelayRefusal::Unreachable, now),
+        let Some(call) = self.calls.open.get(&id) else { return };
+        let (place, theirs) = (call.server, call.their_halves.front().copied());
+        let (Some(place), Some(theirs)) = (place, theirs) else {
+            return self.fail_relay(id, None, RelayRefusal::Ticket, now);
+        };
+        let server = theirs.server;
+        let ours = self.sign_ticket(id, server);
+        let dial = self.relay_dial(id, &theirs, now).filter(|_| self.may_come_to_relay(id, server, now));
+        let (Some(half), Some(dial)) = (ours, dial) else {
+            return self.fail_relay(id, Some(server), RelayRefusal::Ticket, now);
+        };
+        if self.signal(place, id, None, Body::Relay { half }, now) {
+            self.begin_relay(id, dial, server, now);
+        } else {
+            self.release_claim(id, server, 0);
+            self.fail_relay(id, Some(server), RelayRefusal::Unreachable, now);
         }
     }
 
-    /// To each place that we offered we come once.
+    /// We come to where we said that we would, and no more often than a caller can want it.
     pub(super) fn handle_called_to_relay(&mut self, id: CallId, place: usize, half: Half, now: Instant) {
         let Some(call) = self.calls.open.get_mut(&id).filter(|call| call.server == Some(place)) else {
             return;
         };
-        let offered = call.relays_offered.iter().position(|&server| server == half.server);
-        let Some(offered) = offered else { return };
-        call.relays_offered.remove(offered);
-        // Nothing came of the one before.
+        let server = half.server;
+        let is_there = call.relay.as_ref().is_some_and(|run| run.server == server);
+        if !call.relays_offered.contains(&server) || is_there || call.relay_runs >= MAX_RUNS {
+            return;
+        }
+        call.relay_runs += 1;
+        // Nothing came of the other one.
         if let Some(stream) = call.relay.take().map(|run| run.stream) {
             if self.links.greetings.contains_key(&stream) {
                 self.drop_greeting(stream, now);
@@ -117,45 +129,56 @@ impl Node {
                 self.streams.abandon(stream);
             }
         }
-        self.begin_relay(id, half, now);
+        match self.relay_dial(id, &half, now).filter(|_| self.may_come_to_relay(id, server, now)) {
+            Some(dial) => self.begin_relay(id, dial, server, now),
+            None => self.fail_relay(id, Some(server), RelayRefusal::Ticket, now),
+        }
     }
 
-    /// Goes to the relay for which the other side has signed; whether it may be.
-    fn begin_relay(&mut self, id: CallId, theirs: Half, now: Instant) -> bool {
-        let server = theirs.server;
-        let Some(dial) = self.relay_dial(id, &theirs, now) else {
-            self.fail_relay(id, RelayRefusal::Ticket, now);
-            return false;
-        };
-        if !self.may_come_to_relay(id, server, now) {
-            self.fail_relay(id, RelayRefusal::Unreachable, now);
-            return false;
-        }
+    fn begin_relay(&mut self, id: CallId, dial: RelayDial, server: SocketAddr, now: Instant) {
         let from = self.config.bind.map(|ip| SocketAddr::new(ip, 0));
         let stream = self.streams.dial(server, from, Role::Relaying(id), now);
         if let Some(call) = self.calls.open.get_mut(&id) {
             let until = now + CONNECT_TIME;
             call.relay = Some(RelayRun { dial, stream, server, local: None, began: now, until });
         }
-        true
     }
 
     /// A place that the other side merely claims to be a relay's gets the SYNs of any claimed address; and one that means
     /// something in one network only is left alone, unless a server sees us both in it.
     fn may_come_to_relay(&mut self, id: CallId, server: SocketAddr, now: Instant) -> bool {
-        let Some(call) = self.calls.open.get(&id) else { return false };
-        if let Some(place) = call.server.filter(|&place| self.servers.addr_of(place) == Some(server)) {
+        if let Some(place) = self.signalling_place(id, server) {
             return self.may_visit(place, server, now);
         }
-        if self.own_relays.has(server) {
+        if !self.is_claimed(id, server) {
             return true;
         }
+        let is_near = self.calls.open.get(&id).is_some_and(|call| call.same_network);
         let is_outside = UnlAddress { place: Place::Wan, addr: server }.oddity().is_none();
         let syns = SYNS.min(self.config.links.max_claimed_syns);
-        (is_outside || call.same_network)
+        (is_outside || is_near)
             && is_dialable(server)
             && !is_own(&self.network.own, server)
             && self.calls.budget.take(server, Class::Claimed, syns, now)
+    }
+
+    /// Whether only the other side says that there is a relay.
+    fn is_claimed(&self, id: CallId, server: SocketAddr) -> bool {
+        self.signalling_place(id, server).is_none() && !self.own_relays.has(server)
+    }
+
+    /// Gives back what was taken for a claimed place, but for so many SYNs.
+    fn release_claim(&mut self, id: CallId, server: SocketAddr, used: u32) {
+        if self.is_claimed(id, server) {
+            let syns = SYNS.min(self.config.links.max_claimed_syns);
+            self.calls.budget.give_back(server, Class::Claimed, syns.saturating_sub(used));
+        }
+    }
+
+    /// The server through which the two of us talk, if that is it.
+    fn signalling_place(&self, id: CallId, server: SocketAddr) -> Option<usize> {
+        let place = self.calls.open.get(&id)?.server?;
+        (self.servers.addr_of(place) == Some(server)).then_some(place)
     }
 
     fn relay_dial(&mut self, id: CallId, theirs: &Half, now: Instant) -> Option<RelayDial> {
@@ -186,16 +209,10 @@ impl Node {
         run.local = local.or(Some(run.server));
         run.until = run.began + RELAY_TIME;
         let server = run.server;
-        let place = self.calls.open.get(&id).and_then(|call| call.server);
-        match place.filter(|&place| self.servers.addr_of(place) == Some(server)) {
+        match self.signalling_place(id, server) {
             Some(place) => self.handle_visited(place),
-            // One was enough; should it turn out to be somebody else's, that one still counts. (Of a relay of our own none
-            // was taken, and none is given back.)
-            None if self.own_relays.has(server) => {}
-            None => {
-                let syns = SYNS.min(self.config.links.max_claimed_syns);
-                self.calls.budget.give_back(server, Class::Claimed, syns.saturating_sub(1));
-            }
+            // One was enough; should it turn out to be somebody else's, that one still counts.
+            None => self.release_claim(id, server, 1),
         }
         let Some(run) = self.relay_run(id, stream) else { return };
         let bytes = run.dial.handle_connected();
@@ -230,7 +247,7 @@ impl Node {
             Some(Ok(limits)) => self.greet_relayed(id, stream, limits_of(&limits), ends, now),
             Some(Err(why)) => {
                 self.streams.close(stream, now);
-                self.fail_relay(id, refusal(why), now);
+                self.fail_relay_run(id, refusal(why), now);
             }
         }
     }
@@ -251,7 +268,7 @@ impl Node {
 
     pub(in super::super) fn handle_relay_gone(&mut self, id: CallId, stream: ConId, now: Instant) {
         if self.relay_run(id, stream).is_some() {
-            self.fail_relay(id, RelayRefusal::Unreachable, now);
+            self.fail_relay_run(id, RelayRefusal::Unreachable, now);
         }
     }
 
@@ -262,27 +279,40 @@ impl Node {
             let (stream, is_connected) = (run.stream, run.local.is_some());
             self.streams.abandon(stream);
             let why = if is_connected { RelayRefusal::Absent } else { RelayRefusal::Unreachable };
-            self.fail_relay(id, why, now);
+            self.fail_relay_run(id, why, now);
         }
     }
 
     pub(super) fn handle_relayed_in_vain(&mut self, id: CallId, now: Instant) {
-        self.fail_relay(id, RelayRefusal::Absent, now);
+        self.fail_relay_run(id, RelayRefusal::Absent, now);
     }
 
-    fn fail_relay(&mut self, id: CallId, why: RelayRefusal, now: Instant) {
+    /// Nothing came of a relay, or there is none. One that refuses is not asked again, and the next one is, at once; what
+    /// may pass is the ladder's to try again, with the next one first.
+    fn fail_relay(&mut self, id: CallId, server: Option<SocketAddr>, why: RelayRefusal, now: Instant) {
         self.notes.push(Level::Debug, || format!("call {}: no relay: {why}", short(&id)));
-        if let Some(call) = self.calls.open.get_mut(&id) {
-            call.relay = None;
-            // Whatever the reason: the other side may have one that we do not hear of.
-            if !call.their_halves.is_empty() {
-                return self.call_to_relay(id, now);
-            }
+        let Some(call) = self.calls.open.get_mut(&id) else { return };
+        call.relay = None;
+        let passes = matches!(why, RelayRefusal::Unreachable | RelayRefusal::Absent);
+        let halves = &mut call.their_halves;
+        if let Some(at) = halves.iter().position(|half| Some(half.server) == server) {
+            let half = halves.remove(at);
+            halves.extend(half.filter(|_| passes));
+        }
+        if !passes && !halves.is_empty() {
+            return self.call_to_relay(id, now);
         }
         if let Some(ladder) = self.calls.ladder(id) {
             ladder.handle_relay_failed(why, now);
             self.climb(id, now);
         }
+    }
+
+    /// The same of the relay that is under way.
+    fn fail_relay_run(&mut self, id: CallId, why: RelayRefusal, now: Instant) {
+        let run = self.calls.open.get(&id).and_then(|call| call.relay.as_ref());
+        let server = run.map(|run| run.server);
+        self.fail_relay(id, server, why, now);
     }
 
     fn relay_run(&mut self, id: CallId, stream: ConId) -> Option<&mut RelayRun> {

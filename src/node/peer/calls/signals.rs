@@ -111,7 +111,9 @@ impl Node {
                 self.climb(id, now);
             }
             Body::Meet { round, port, kind, dial_in_us: _ } if ours => {
-                let Some(seen) = incoming.observed else { return };
+                // What one server has seen is believed as far as that one is: see `trusts`.
+                let is_the_calls = self.calls.open.get(&id).is_some_and(|call| call.server == Some(place));
+                let Some(seen) = incoming.observed.filter(|_| is_the_calls) else { return };
                 if let Some(ladder) = self.calls.ladder(id) {
                     ladder.handle_meet(round, Side { seen, local_port: port, kind }, now);
                 }

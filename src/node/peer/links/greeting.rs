@@ -52,9 +52,9 @@ pub(in super::super) enum Stage {
     /// We said hello.
     Dialled { dialling: Dialling, to: Option<NodeId> },
     /// We answered a hello.
-    Answered { accepting: Accepting, hello: Hello },
+    Answered { accepting: Box<Accepting>, hello: Box<Hello> },
     /// A hello that is answered when ours, elsewhere, has led to nothing.
-    Waiting(Hello),
+    Waiting(Box<Hello>),
 }
 
 /// What a connection is for.
@@ -62,12 +62,14 @@ pub(in super::super) enum Stage {
 pub(in super::super) enum Errand {
     /// Somebody has connected.
     Accepted,
+    /// A candidate of pyp2p's protocol has punched to us. From there on it is as if it had connected.
+    Met,
     /// A call of ours, or of somebody else to us, has led to it.
     Call { call: CallId, rung: Rung, upgrade: bool },
 }
 
 impl Greeting {
-    fn call(&self) -> Option<CallId> {
+    pub(super) fn call(&self) -> Option<CallId> {
         match (&self.errand, &self.stage) {
             (Errand::Call { call, .. }, _) => Some(*call),
             (_, Stage::Answered { hello, .. } | Stage::Waiting(hello)) => hello.call,
@@ -100,13 +102,22 @@ impl Node {
 
     /// The same for one that was held back until now.
     pub(in super::super) fn greet_stranger(&mut self, id: ConId, ends: Ends, now: Instant) {
+        self.greet_entered(id, Errand::Accepted, ends, now);
+    }
+
+    /// The same for a connection that was punched, whose candidate begins.
+    pub(in super::super) fn greet_candidate(&mut self, id: ConId, ends: Ends, now: Instant) {
+        self.greet_entered(id, Errand::Met, ends, now);
+    }
+
+    fn greet_entered(&mut self, id: ConId, errand: Errand, ends: Ends, now: Instant) {
         if let Some(tag) = self.streams.tag_mut(id) {
             *tag = Role::Greeting;
         }
         self.admission.handle_opened(ends.dialler.ip());
         // How long it was held back until now counts, too.
         let opened = self.streams.facts(id).map_or(now, |facts| facts.opened);
-        self.greet(id, Stage::Opening, Errand::Accepted, ends, opened + SILENCE);
+        self.greet(id, Stage::Opening, errand, ends, opened + SILENCE);
         self.work_on_greeting(id, now);
     }
 
@@ -118,13 +129,17 @@ impl Node {
     /// The first bytes of a connection that the application sees: they may be a hello.
     #[cold]
     pub(in super::super) fn handle_first_received(&mut self, id: ConId, now: Instant) {
+        if self.links.greetings.contains_key(&id) {
+            self.work_on_greeting(id, now);
+            return;
+        }
         let opening =
             if self.links.key.is_some() { classify_line(self.streams.arrived(id)) } else { Opening::Plain };
         let Some(Role::Peer(role)) = self.streams.tag_mut(id) else { return };
         match opening {
             Opening::Undecided => {}
+            // It stays fresh until it is known who it is.
             Opening::Hello => {
-                role.fresh = false;
                 let (errand, ends, until) =
                     (Errand::Accepted, role.ends, now + self.config.links.hello_timeout);
                 self.greet(id, Stage::Opening, errand, ends, until);
@@ -229,7 +244,7 @@ impl Node {
         let peer = hello.key.id();
         if self.has_own_hello(id, peer, hello.upgrade) {
             if self.links.id() > Some(peer) {
-                self.set_stage(id, Stage::Waiting(hello), now);
+                self.set_stage(id, Stage::Waiting(Box::new(hello)), now);
                 return false;
             }
             self.give_up_own_hellos(id, peer, hello.upgrade, now);
@@ -247,6 +262,7 @@ impl Node {
             return false;
         }
         self.streams.frame(id);
+        let (accepting, hello) = (Box::new(accepting), Box::new(hello));
         self.set_stage(id, Stage::Answered { accepting, hello }, now);
         true
     }
@@ -277,8 +293,10 @@ impl Node {
             let relayed = self.links.to(peer).is_some_and(|con| self.links.is_relayed(con));
             return (!relayed).then_some(Refusal::Unknown);
         }
-        // What is left over of a call that has led to a link already.
-        let left_over = link.is_some_and(|link| hello.call.is_some_and(|call| link.calls.contains(&call)));
+        // What is left over of a call that has led to a link already, or was given up.
+        let over =
+            |call: CallId| self.calls.was_ours(call) || link.is_some_and(|link| link.calls.contains(&call));
+        let left_over = hello.call.is_some_and(over);
         if left_over {
             return Some(Refusal::Unknown);
         }
@@ -344,9 +362,10 @@ impl Node {
         self.release_slot(greeting);
         match relayed {
             Some(con) => {
+                // First, as the stream's id names the old way once the link has moved.
                 let call = greeting.call();
+                self.conclude_upgrade(con, id, call, now);
                 self.move_link(con, id, via, peer, now);
-                self.conclude_upgrade(con, call, now);
             }
             None => self.close_hidden(id, now),
         }
@@ -367,6 +386,7 @@ impl Node {
                 };
                 (via, greeting.ends.dialled)
             }
+            Errand::Met => (Via::Punched, accepted),
             Errand::Accepted => {
                 let via = match greeting.call().filter(|&call| self.calls.is_ours(call)) {
                     Some(call) if self.calls.is_neighbour(call, accepted.ip()) => Via::Lan,
@@ -380,7 +400,8 @@ impl Node {
 
     fn show_link(&mut self, id: ConId, greeting: Greeting, peer: PublicKey, now: Instant) {
         let (via, addr) = self.way(&greeting);
-        let facts = self.calls.concluded(peer.id(), greeting.call());
+        let by = greeting.call();
+        let facts = self.calls.concluded(peer.id(), by);
         let relayed = facts.relay.filter(|_| via == Via::Relayed).map(|limits| Relayed {
             limits,
             // The one who called looks for a better way; both would only be in each other's.
@@ -389,13 +410,14 @@ impl Node {
         });
         let link = Link { peer, calls: facts.calls, unl: facts.unl, draining: None };
         if greeting.shown {
+            self.set_known(id);
             self.make_link(id, link, greeting.before);
             // It was told of when it was accepted.
-            self.conclude_calls(peer.id(), id, None, now);
+            self.conclude_calls(peer.id(), id, by, None, now);
             return;
         }
         let slot = match greeting.errand {
-            Errand::Accepted => Slot::Inbound,
+            Errand::Accepted | Errand::Met => Slot::Inbound,
             Errand::Call { .. } => Slot::None,
         };
         let Some(con) = self.streams.name(id) else { return };
@@ -410,9 +432,16 @@ impl Node {
         self.links.relayed.extend(relayed.map(|relayed| (con, relayed)));
         self.shown.push(con);
         self.notes.push(Level::Info, || format!("{con} is node {}: {via} {addr}", peer.id()));
-        self.conclude_calls(peer.id(), con, Some((via, addr)), now);
+        self.conclude_calls(peer.id(), con, by, Some((via, addr)), now);
         self.streams.offer_unread(con);
         self.handle_link_received(con, now);
+    }
+
+    /// Nothing is to be found out any more of a connection that was shown before.
+    fn set_known(&mut self, id: ConId) {
+        if let Some(Role::Peer(role)) = self.streams.tag_mut(id) {
+            role.fresh = false;
+        }
     }
 
     fn upgrades(&self) -> bool {
@@ -434,9 +463,8 @@ impl Node {
     fn show_plain(&mut self, id: ConId, now: Instant) {
         let Some(greeting) = self.links.greetings.remove(&id) else { return };
         let Some(con) = self.streams.name(id) else { return };
-        let addr = greeting.ends.dialler;
-        let role =
-            PeerRole { fresh: false, ..PeerRole::new(Via::Accepted, addr, greeting.ends, Slot::Inbound) };
+        let (via, addr) = self.way(&greeting);
+        let role = PeerRole { fresh: false, ..PeerRole::new(via, addr, greeting.ends, Slot::Inbound) };
         if let Some(tag) = self.streams.tag_mut(con) {
             *tag = Role::Peer(role);
         }
@@ -467,6 +495,7 @@ impl Node {
     fn end_greeting(&mut self, id: ConId, now: Instant) {
         let Some(greeting) = self.links.greetings.remove(&id) else { return };
         if greeting.shown {
+            self.set_known(id);
             self.close_for(id, CloseReason::Protocol, now);
         } else {
             self.release_slot(&greeting);
@@ -481,7 +510,7 @@ impl Node {
     }
 
     fn release_slot(&mut self, greeting: &Greeting) {
-        if greeting.errand == Errand::Accepted && !greeting.shown {
+        if matches!(greeting.errand, Errand::Accepted | Errand::Met) && !greeting.shown {
             self.admission.handle_closed(greeting.ends.dialler.ip());
         }
     }
@@ -549,16 +578,24 @@ impl Node {
         }
     }
 
-    /// Whatever else of a peer is being greeted, now that there is a link to it.
-    pub(in super::super) fn end_other_greetings(&mut self, peer: NodeId, calls: &[CallId], now: Instant) {
+    /// Whatever else of a peer is being greeted, now that there is a link to it; but for calls that go on.
+    pub(in super::super) fn end_other_greetings(
+        &mut self,
+        peer: NodeId,
+        calls: &[CallId],
+        others: &[CallId],
+        now: Instant,
+    ) {
         let of_peer = |greeting: &Greeting| match &greeting.stage {
             Stage::Dialled { to, .. } => *to == Some(peer),
             Stage::Answered { hello, .. } | Stage::Waiting(hello) => hello.key.id() == peer,
             Stage::Expecting | Stage::Opening => greeting.call().is_some_and(|call| calls.contains(&call)),
         };
-        let others: Vec<ConId> =
-            self.links.greetings.iter().filter(|(_, other)| of_peer(other)).map(|(&id, _)| id).collect();
-        for id in others {
+        let goes_on = |greeting: &Greeting| greeting.call().is_some_and(|call| others.contains(&call));
+        let over = |greeting: &Greeting| of_peer(greeting) && !goes_on(greeting);
+        let over: Vec<ConId> =
+            self.links.greetings.iter().filter(|(_, other)| over(other)).map(|(&id, _)| id).collect();
+        for id in over {
             if self.links.greetings.get(&id).is_some_and(|greeting| !greeting.shown) {
                 self.drop_greeting(id, now);
             }
@@ -572,7 +609,7 @@ impl Node {
             .greetings
             .iter()
             .filter_map(|(&id, greeting)| match &greeting.stage {
-                Stage::Waiting(hello) => Some((id, hello.clone())),
+                Stage::Waiting(hello) => Some((id, Hello::clone(hello))),
                 _ => None,
             })
             .collect();

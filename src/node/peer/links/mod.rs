@@ -133,8 +133,7 @@ impl Links {
 
     /// The connections that are being greeted for a call.
     pub(super) fn greetings_of(&self, call: CallId) -> Vec<ConId> {
-        let is_it =
-            |greeting: &Greeting| matches!(greeting.errand, Errand::Call { call: of, .. } if of == call);
+        let is_it = |greeting: &Greeting| greeting.call() == Some(call);
         self.greetings.iter().filter(|(_, greeting)| is_it(greeting)).map(|(&id, _)| id).collect()
     }
 
@@ -145,6 +144,11 @@ impl Links {
 
     pub(super) fn befores(&self) -> usize {
         self.before.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.links.len()
     }
 
     pub(super) fn is_relayed(&self, con: ConId) -> bool {

@@ -39,9 +39,9 @@ pub(in super::super) enum Standing {
 
 impl Client {
     /// Sends a signal to a node, which [`ClientEvent::Signaled`] answers; `observed` names an
-    /// [`Observe`](super::super::observe::Observe) of ours, whose address the recipient is told. False when that can not be
-    /// done now: this session has not asked to be proven for signals, or was denied it; or too much is under way; or the
-    /// text is none.
+    /// [`Observe`](super::super::observe::Observe) of ours, whose address the recipient is told. False when that can
+    /// not be done now: this session has not asked to be proven for signals, or was denied it; or too much is under
+    /// way; or the text is none.
     pub(crate) fn signal(
         &mut self,
         to: NodeId,

@@ -694,7 +694,6 @@ impl Client {
 }
 
 /// Punching, by way of the server.
-#[cfg_attr(not(test), expect(dead_code, reason = "punching, which asks for this, is not built yet"))]
 impl Client {
     /// Asks to punch to the node at `ip`. False when too much is under way.
     pub(crate) fn candidate(&mut self, ip: IpAddr, ports: Ports, now: Instant) -> bool {

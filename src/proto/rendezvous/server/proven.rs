@@ -17,8 +17,8 @@ use crate::wire::rendezvous::{Delivery, Features, Incoming, Outgoing, Reply, Tok
 /// What a client's signals are counted over.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// The nonce of a connection. There is one for each, good for one proof, so that a proof can not be made beforehand, nor shown
-/// twice; and so a connection costs one proof's arithmetic at most.
+/// The nonce of a connection. There is one for each, good for one proof, so that a proof can not be made beforehand,
+/// nor shown twice; and so a connection costs one proof's arithmetic at most.
 #[derive(Debug)]
 pub(super) enum Nonce {
     Unsaid,
@@ -162,8 +162,8 @@ impl Server {
         Some(if stored { Delivery::Stored } else { Delivery::Full })
     }
 
-    /// A connection has one try: its proof is used up, whatever comes of it, so that the arithmetic of two more signatures is
-    /// all that it can cost.
+    /// A connection has one try: its proof is used up, whatever comes of it, so that the arithmetic of two more
+    /// signatures is all that it can cost.
     fn join(
         &mut self,
         client: ClientId,

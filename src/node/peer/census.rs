@@ -1,0 +1,47 @@
+//! What a node has under way, counted for tests.
+
+use super::{Node, Role};
+
+/// How much there is of what connecting by UNL takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Census {
+    pub(crate) calls: usize,
+    pub(crate) remembered: usize,
+    pub(crate) greetings: usize,
+    /// Streams that belong to calls, greetings, or links that have moved.
+    pub(crate) streams: usize,
+    pub(crate) guests: usize,
+    pub(crate) links: usize,
+}
+
+impl Census {
+    /// Nothing is under way; what is remembered and what is connected may be there.
+    pub(crate) fn is_idle(&self) -> bool {
+        (self.calls, self.greetings, self.streams, self.guests) == (0, 0, 0, 0)
+    }
+}
+
+impl Node {
+    pub(crate) fn census(&self) -> Census {
+        let of_calls = |role: &Role| {
+            matches!(
+                role,
+                Role::Greeting
+                    | Role::Climbing(_)
+                    | Role::Punching(_)
+                    | Role::Observing(_)
+                    | Role::Relaying(_)
+                    | Role::Draining(_)
+            )
+        };
+        let (calls, remembered) = self.calls.counts();
+        Census {
+            calls,
+            remembered,
+            greetings: self.links.greetings.len(),
+            streams: self.streams.iter().filter(|(_, role)| of_calls(role)).count(),
+            guests: self.servers.guests(),
+            links: self.links.count(),
+        }
+    }
+}
