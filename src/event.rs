@@ -77,7 +77,7 @@ pub enum Event {
         /// The peer's end of the new way.
         peer: SocketAddr,
     },
-    /// Where and how this node can be reached has changed, or is known for the first time; see [`Net::unl`](crate::Net::unl).
+    /// Where and how this node can be reached has changed since it started; see [`Net::unl`](crate::Net::unl).
     Unl(Unl),
     /// What goes on between this `Net` and one of its rendezvous servers.
     Rendezvous {

@@ -19,6 +19,7 @@ mod cases;
 mod clients;
 #[path = "interop/direct.rs"]
 mod direct;
+#[allow(dead_code, reason = "each program takes the parts that it needs")]
 #[path = "interop/driver.rs"]
 mod driver;
 #[path = "interop/node.rs"]

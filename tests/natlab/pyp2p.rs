@@ -14,8 +14,10 @@ use crate::peer::{Outcome, Peer, Server, Settings};
 use crate::python::{Driver, Python};
 use crate::tools::PATIENCE;
 
+type Run = fn(&Python);
+
 /// Which way, and through what routers.
-const CASES: &[(&str, fn(&Python))] = &[
+const CASES: &[(&str, Run)] = &[
     ("pyp2p_is_punched_through_routers_that_drop", |python| ours_punches(python, Filter::Drop, "0")),
     ("pyp2p_is_punched_through_routers_that_reject", |python| ours_punches(python, Filter::Reject, "0")),
     ("pyp2p_with_a_clock_that_is_behind_is_punched", |python| ours_punches(python, Filter::Reject, "-1")),

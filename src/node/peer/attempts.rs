@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use log::Level;
 
+use super::calls::time_of;
 use super::{Ends, Node, PeerRole, Role, Slot};
 use crate::error::{ConnectError, FailReason};
 use crate::event::{Event, Via};
@@ -155,10 +157,11 @@ impl Node {
         let phase = match target.clone() {
             HostPort::Address(addr) => {
                 let mut addresses = vec![addr];
+                let timeout = self.timeout_of(&purpose);
                 if let Purpose::Server(place) = purpose {
                     self.allow_guest(place, &mut addresses, now);
                 }
-                self.dialling(addresses, now)
+                self.dialling(addresses, timeout, now)
             }
             HostPort::Name { host, port } => {
                 let name = (host, port);
@@ -224,10 +227,11 @@ impl Node {
                     self.handle_relay_resolved(relay, &addresses);
                     return;
                 }
+                let timeout = self.timeout_of(&purpose);
                 if let Purpose::Server(place) = purpose {
                     self.allow_guest(place, &mut addresses, now);
                 }
-                let phase = self.dialling(addresses, now);
+                let phase = self.dialling(addresses, timeout, now);
                 if let Some(attempt) = self.attempts.open.get_mut(&serial) {
                     attempt.phase = phase;
                 }
@@ -339,8 +343,19 @@ impl Node {
         Some(attempt.purpose)
     }
 
-    fn dialling(&self, addresses: Vec<SocketAddr>, now: Instant) -> Phase {
-        let dial = Dial::new(addresses, &self.network.own, self.config.connect_timeout, now);
+    /// A server that is only named by a UNL gets no more SYNs than anything else that is.
+    fn timeout_of(&self, purpose: &Purpose) -> Duration {
+        let timeout = self.config.connect_timeout;
+        match purpose {
+            Purpose::Server(place) if !self.servers.is_own(*place) => {
+                timeout.min(time_of(self.config.links.max_claimed_syns))
+            }
+            _ => timeout,
+        }
+    }
+
+    fn dialling(&self, addresses: Vec<SocketAddr>, timeout: Duration, now: Instant) -> Phase {
+        let dial = Dial::new(addresses, &self.network.own, timeout, now);
         Phase::Dialling { dial, streams: Vec::new() }
     }
 

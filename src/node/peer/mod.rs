@@ -206,6 +206,7 @@ impl Node {
         };
         node.begin_network();
         node.look_up_relays(now);
+        node.renew_unl();
         Ok(node)
     }
 
@@ -217,7 +218,8 @@ impl Node {
         self.tell_own();
         self.reaching.finder_mut().handle_listening(local, now);
         self.set_adverts(now);
-        self.refresh_unl();
+        // What there is from the start is no news.
+        self.renew_unl();
     }
 
     /// Begins to leave: everything is closed in order, for a limited time.

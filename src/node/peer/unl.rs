@@ -19,19 +19,26 @@ impl Node {
         self.describe().version2(self.links.id()).ok()
     }
 
-    /// After whatever may have changed it.
+    /// After whatever may have changed it: tells the application when it did.
     pub(super) fn refresh_unl(&mut self) {
         self.tell_relay_places();
-        let Some(key) = &self.links.key else { return };
+        if self.renew_unl()
+            && let Some(unl) = self.links.unl.clone()
+        {
+            self.notes.push(Level::Debug, || format!("unl: {unl}"));
+            self.events.push(Event::Unl(unl));
+        }
+    }
+
+    /// Whether it is another one now.
+    pub(super) fn renew_unl(&mut self) -> bool {
+        let Some(key) = &self.links.key else { return false };
         let named: Vec<String> = self.servers.signalling().take(Unl::MAX_SERVERS).collect();
         let unl = named.into_iter().fold(self.describe(), UnlBuilder::server).sign(key);
-        let Ok(unl) = unl else { return };
-        if self.links.unl.as_ref() == Some(&unl) {
-            return;
-        }
-        self.notes.push(Level::Debug, || format!("unl: {unl}"));
-        self.links.unl = Some(unl.clone());
-        self.events.push(Event::Unl(unl));
+        let Ok(unl) = unl else { return false };
+        let is_new = self.links.unl.as_ref() != Some(&unl);
+        self.links.unl = Some(unl);
+        is_new
     }
 
     /// All but the servers.

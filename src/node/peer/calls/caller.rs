@@ -49,7 +49,10 @@ impl Node {
             return Ok(attempt);
         }
         // Two attempts at one node are one call, unless they ask for different ways.
-        let joined = to.unl.node_id().and_then(|node| self.calls.to(node));
+        let joined = match to.unl.node_id() {
+            Some(node) => self.calls.to(node),
+            None => self.calls.to_unl(&to.unl),
+        };
         match joined.and_then(|id| self.calls.caller(id)).filter(|caller| caller.rungs == to.rungs) {
             Some(caller) => caller.attempts.push(waiter),
             None => self.begin_call(to.unl, to.rungs, Some(waiter), None, now),

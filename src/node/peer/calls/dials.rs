@@ -25,6 +25,11 @@ const LAN_TIME: Duration = Duration::from_millis(900);
 /// SYNs of one dial that is not answered.
 pub(super) const SYNS: u32 = 3;
 
+/// How long a dial may go on so that no more SYNs leave for it.
+pub(in super::super) fn time_of(syns: u32) -> Duration {
+    Duration::from_secs(syns.into()).saturating_sub(Duration::from_millis(100)).min(DIAL_TIME)
+}
+
 /// One address that is being dialled.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RungDial {
@@ -43,6 +48,7 @@ impl Node {
         for to in addresses {
             let (time, syns) = if rung == Rung::Lan { (LAN_TIME, 1) } else { (DIAL_TIME, SYNS) };
             let syns = syns.min(self.config.links.max_claimed_syns);
+            let time = time.min(time_of(syns));
             if self.calls.budget.take(to, Class::Claimed, syns, now) {
                 self.dial_address(id, rung, to, now + time, syns, now);
             } else {

@@ -40,12 +40,18 @@ impl Node {
 
     /// Our port was seen: says to all of our servers where we will come from.
     pub(super) fn announce(&mut self, id: CallId, ours: Side, now: Instant) {
-        let Some(call) = self.calls.open.get_mut(&id) else { return };
+        let Some(call) = self.calls.open.get(&id) else { return };
         let Some(to) = call.unl.as_ref().and_then(outside) else { return };
         let Some(round) = call.seen.map(|seen| seen.round) else { return };
         // Without either, the ladder sees that nobody answers.
         let Some(ports) = foretold(&ours).and_then(|port| Ports::new([port])) else { return };
-        call.announced = Some(Announced { to, round });
+        // A server keeps one candidate of ours for each address: what the node will hear of is this port alone.
+        for other in self.calls.open.values_mut() {
+            other.announced.take_if(|announced| announced.to == to);
+        }
+        if let Some(call) = self.calls.open.get_mut(&id) {
+            call.announced = Some(Announced { to, round });
+        }
         for place in self.servers.own_places() {
             let sent = self.send_candidate(place, to, ports.clone(), now);
             self.notes.push(Level::Debug, || format!("call {}: candidate of {to}: {sent}", short(&id)));

@@ -37,6 +37,7 @@ use crate::unl::{Forwarding, Place, Unl};
 use crate::wire::hello::CallId;
 use crate::wire::signal::Half;
 use dials::RungDial;
+pub(super) use dials::time_of;
 use hosting::Host;
 use meeting::Announced;
 use punching::{Observing, PunchRun, Seen};
@@ -243,6 +244,12 @@ impl Calls {
     /// Our own call to this node.
     fn to(&self, node: NodeId) -> Option<CallId> {
         let is_it = |call: &Call| matches!(call.part, Part::Caller(_)) && call.node() == Some(node);
+        self.open.iter().find(|(_, call)| is_it(call)).map(|(&id, _)| id)
+    }
+
+    /// Our own call to a node that proves nothing.
+    fn to_unl(&self, unl: &Unl) -> Option<CallId> {
+        let is_it = |call: &Call| matches!(call.part, Part::Caller(_)) && call.unl.as_ref() == Some(unl);
         self.open.iter().find(|(_, call)| is_it(call)).map(|(&id, _)| id)
     }
 

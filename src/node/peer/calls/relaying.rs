@@ -12,7 +12,7 @@ use log::Level;
 
 use super::Part;
 use super::caller::short;
-use super::dials::{DIAL_TIME, SYNS};
+use super::dials::{DIAL_TIME, SYNS, time_of};
 use super::signals::HeardCall;
 use crate::connect::{RelayLimits, RelayRefusal, Rung};
 use crate::id::ConId;
@@ -33,7 +33,7 @@ use crate::wire::signal::{Body, Half};
 /// How long the way to the relay may take, the other side's included.
 const RELAY_TIME: Duration = Duration::from_secs(8);
 
-/// How long, of that, until it is connected. No more than [`SYNS`] leave in this time.
+/// How long, of that, until it is connected.
 const CONNECT_TIME: Duration = DIAL_TIME;
 
 /// So often the one who is called comes to a relay in one call: to two places, as often as the ladder tries.
@@ -138,8 +138,9 @@ impl Node {
     fn begin_relay(&mut self, id: CallId, dial: RelayDial, server: SocketAddr, now: Instant) {
         let from = self.config.bind.map(|ip| SocketAddr::new(ip, 0));
         let stream = self.streams.dial(server, from, Role::Relaying(id), now);
+        let claimed = self.is_claimed(id, server).then(|| time_of(self.claimed_syns()));
+        let until = now + claimed.unwrap_or(CONNECT_TIME);
         if let Some(call) = self.calls.open.get_mut(&id) {
-            let until = now + CONNECT_TIME;
             call.relay = Some(RelayRun { dial, stream, server, local: None, began: now, until });
         }
     }
@@ -155,7 +156,7 @@ impl Node {
         }
         let is_near = self.calls.open.get(&id).is_some_and(|call| call.same_network);
         let is_outside = UnlAddress { place: Place::Wan, addr: server }.oddity().is_none();
-        let syns = SYNS.min(self.config.links.max_claimed_syns);
+        let syns = self.claimed_syns();
         (is_outside || is_near)
             && is_dialable(server)
             && !is_own(&self.network.own, server)
@@ -170,9 +171,13 @@ impl Node {
     /// Gives back what was taken for a claimed place, but for so many SYNs.
     fn release_claim(&mut self, id: CallId, server: SocketAddr, used: u32) {
         if self.is_claimed(id, server) {
-            let syns = SYNS.min(self.config.links.max_claimed_syns);
-            self.calls.budget.give_back(server, Class::Claimed, syns.saturating_sub(used));
+            let syns = self.claimed_syns().saturating_sub(used);
+            self.calls.budget.give_back(server, Class::Claimed, syns);
         }
+    }
+
+    fn claimed_syns(&self) -> u32 {
+        SYNS.min(self.config.links.max_claimed_syns)
     }
 
     /// The server through which the two of us talk, if that is it.

@@ -132,7 +132,6 @@ impl Mallory {
             Reply::Hello { nonce, .. } => nonce,
             _ => None,
         });
-        let own = Token::from_number(7);
         let proof = proof::prove(
             &mallory.key,
             Role::Signal,
@@ -140,7 +139,6 @@ impl Mallory {
             &nonce.expect("a nonce"),
             &Token::nonce(&mut town.world.network.random),
         );
-        let _ = own;
         mallory.ask(town, &proof);
         town.world.run_for(millis(500));
         assert!(mallory.replies(town).contains(&Reply::Proven(mallory.key.id())), "not proven");
@@ -352,8 +350,10 @@ fn hostile_server(accomplice: Key, answers: bool) -> Behaviour {
         let mut say = |reply: Reply| reply.write(&mut out);
         match request {
             Request::Hello(features) => {
-                say(Reply::Hello { features, nonce: Some(Token::from_number(1)) });
+                say(Reply::Hello { features, nonce: Token::new(&[b'a'; 32]) });
             }
+            Request::Observers => say(Reply::Observers(Vec::new())),
+            Request::Source { .. } => say(Reply::Remote { port: wire.peer(end).port() }),
             Request::Ping(token) => say(Reply::Pong(token)),
             Request::Whoami | Request::Observe(_) => say(Reply::Seen(wire.peer(end))),
             Request::Prove(proof) => {

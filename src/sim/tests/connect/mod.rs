@@ -116,11 +116,11 @@ impl Town {
 
     /// What came of an attempt, if something has.
     fn outcome(&mut self, of: ProgramId, attempt: AttemptId) -> Option<Result<Link, FailReason>> {
-        self.world.events(of).into_iter().find_map(|event| match event {
-            Event::Connected { con, via, attempt: Some(this), took, .. } if this == attempt => {
+        self.world.log(of).events.iter().find_map(|(_, event)| match event {
+            &Event::Connected { con, via, attempt: Some(this), took, .. } if this == attempt => {
                 Some(Ok(Link { con, via, took }))
             }
-            Event::Failed { attempt: this, why } if this == attempt => Some(Err(why)),
+            Event::Failed { attempt: this, why } if *this == attempt => Some(Err(why.clone())),
             _ => None,
         })
     }
@@ -128,11 +128,11 @@ impl Town {
     /// Waits for what comes of an attempt.
     #[track_caller]
     fn wait(&mut self, of: ProgramId, attempt: AttemptId) -> Result<Link, FailReason> {
-        for _ in 0..20_000 {
+        for _ in 0..5_000 {
             if let Some(outcome) = self.outcome(of, attempt) {
                 return outcome;
             }
-            self.world.run_for(millis(1));
+            self.world.run_for(millis(4));
         }
         panic!("neither a connection nor a reason: {:#?}", self.world.events(of));
     }

@@ -246,7 +246,6 @@ fn a_server_that_restarts_during_a_call_costs_time_or_a_reason() {
                     good.set(good.get() + 1);
                 }
                 Err(FailReason::NoWay(tried)) => {
-                    eprintln!("{seed} {homes:?} {into} {outage} {}", FailReason::NoWay(tried.clone()));
                     assert_eq!(tried.len(), 6);
                 }
                 Err(other) => panic!("{other:?}"),

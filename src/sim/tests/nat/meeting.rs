@@ -93,6 +93,46 @@ fn a_node_that_is_known_by_its_version_2_alone_is_punched_to() {
 }
 
 #[test]
+fn two_attempts_at_one_node_are_one_meeting() {
+    with_seeds(2, |seed| {
+        let mut two = Two::new(seed, [Nat::Preserving; 2], Filter::Reject);
+        let unl = two.unl(1);
+        two.connect(&unl);
+        two.world.run_for(millis(20));
+        two.connect(&unl);
+        assert_eq!(two.outcome(secs(4)), Some(Ok(Via::Punched)));
+        two.world.run_for(secs(20));
+        let connected = |event: &Event| matches!(event, Event::Connected { attempt: Some(_), .. });
+        assert_eq!(two.world.events(two.nodes[0]).iter().filter(|event| connected(event)).count(), 2);
+        assert_eq!(two.nodes.map(|id| two.world.count(id)), [1, 1]);
+    });
+}
+
+#[test]
+fn several_candidates_are_met_one_after_the_other() {
+    with_seeds(2, |seed| {
+        let mut two = Two::new(seed, [Nat::Preserving; 2], Filter::Drop);
+        let unl = two.unl(1);
+        let others: Vec<ProgramId> = (3..6)
+            .map(|n| {
+                let router = two.world.router(&format!("203.0.113.{n}"), Nat::Preserving, Filter::Drop);
+                let computer = two.world.computer_behind(router, "192.168.9.2");
+                let config = config().direct().nat(NatKind::Preserving).connect_within(secs(30));
+                two.world.peer(computer, config)
+            })
+            .collect();
+        two.world.run_for(secs(10));
+        for &id in &others {
+            two.world.act(id, |node, now| node.connect_unl(Connect::to(&unl), now)).unwrap();
+        }
+        let all = |world: &mut World| others.iter().all(|&id| world.count(id) == 1);
+        assert!(two.world.run_until(secs(12), all));
+        two.world.run_for(secs(3));
+        assert_eq!(two.world.count(two.nodes[1]), 3);
+    });
+}
+
+#[test]
 fn a_caller_whose_ports_go_in_steps_foretells_the_next_one() {
     with_seeds(6, |seed| {
         let mut two = Two::new(seed, [Nat::Delta(3), Nat::Preserving], Filter::Drop);
