@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use super::Node;
 use crate::config::Config;
-use crate::connect::{RelayLimits, RungFault, Rungs};
+use crate::connect::{RelayLimits, RelayRefusal, RungFault, Rungs};
 use crate::id::{AttemptId, ConId};
 use crate::identity::{NodeId, PublicKey};
 use crate::proto::budget::{Budget, BudgetLimits};
@@ -91,6 +91,8 @@ struct Call {
     relays_offered: Vec<SocketAddr>,
     /// How often we have come to one of them.
     relay_runs: u8,
+    /// What the last try of a relay came to.
+    relay_refusal: Option<RelayRefusal>,
     /// A server of our own choice sees both sides at one address.
     same_network: bool,
     /// What the relay allows, once it passes on.
@@ -313,6 +315,7 @@ impl Call {
             their_halves: VecDeque::new(),
             relays_offered: Vec::new(),
             relay_runs: 0,
+            relay_refusal: None,
             same_network: false,
             relay_limits: None,
         }

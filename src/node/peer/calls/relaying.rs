@@ -93,14 +93,16 @@ impl Node {
     pub(super) fn call_to_relay(&mut self, id: CallId, now: Instant) {
         let Some(call) = self.calls.open.get(&id) else { return };
         let (place, theirs) = (call.server, call.their_halves.front().copied());
+        // What went before says more than that no other try is possible.
+        let why = call.relay_refusal.unwrap_or(RelayRefusal::Ticket);
         let (Some(place), Some(theirs)) = (place, theirs) else {
-            return self.fail_relay(id, None, RelayRefusal::Ticket, now);
+            return self.fail_relay(id, None, why, now);
         };
         let server = theirs.server;
         let ours = self.sign_ticket(id, server);
         let dial = self.relay_dial(id, &theirs, now).filter(|_| self.may_come_to_relay(id, server, now));
         let (Some(half), Some(dial)) = (ours, dial) else {
-            return self.fail_relay(id, Some(server), RelayRefusal::Ticket, now);
+            return self.fail_relay(id, Some(server), why, now);
         };
         if self.signal(place, id, None, Body::Relay { half }, now) {
             self.begin_relay(id, dial, server, now);
@@ -236,8 +238,11 @@ impl Node {
             let Some(line) = self.streams.next_line(stream).map(Found::to_line) else { return };
             let Some(run) = self.relay_run(id, stream) else { return };
             run.dial.handle_line(line.as_bytes(), now);
+            let server = run.server;
             if let Some(bytes) = run.dial.poll_send() {
                 let _ = self.streams.queue_raw(stream, &bytes);
+                // Who knows how to relay is no third party.
+                self.release_claim(id, server, 0);
             }
             self.conclude_relay(id, now);
         }
@@ -298,6 +303,7 @@ impl Node {
         self.notes.push(Level::Debug, || format!("call {}: no relay: {why}", short(&id)));
         let Some(call) = self.calls.open.get_mut(&id) else { return };
         call.relay = None;
+        call.relay_refusal = Some(why);
         let passes = matches!(why, RelayRefusal::Unreachable | RelayRefusal::Absent);
         let halves = &mut call.their_halves;
         if let Some(at) = halves.iter().position(|half| Some(half.server) == server) {
