@@ -498,6 +498,7 @@ impl Node {
                 return;
             }
             ClientEvent::Proven => {
+                self.handle_visited(place);
                 self.handle_server_ready(place, now);
                 self.refresh_unl();
                 return;

@@ -192,6 +192,8 @@ impl Ladder {
             return;
         }
         self.answered = Some(now);
+        // It has only come, and has yet to see its own port.
+        self.meet_by = self.meet_by.map(|at| at.max(now + self.config.punch_time * 2));
         self.relay_offered = answer.relay;
         self.facts.their_kind = answer.kind.or(self.facts.their_kind);
         if answer.same_wan && self.facts.lan {
@@ -255,7 +257,7 @@ impl Ladder {
         if round != self.round || self.lanes.is_over(Rung::Punch) {
             return;
         }
-        if self.round < self.config.rounds && self.is_guess {
+        if self.round < self.config.rounds && (self.is_guess || self.facts.meets) {
             self.begin_round(now);
         } else {
             self.lanes.fail(Rung::Punch, why, now);
@@ -303,7 +305,9 @@ impl Ladder {
         if self.lanes.are_over() {
             return None;
         }
-        let due = [self.call_at, self.meet_by, self.relay_at(), self.relay_again];
+        // As long as it may yet come, nobody waits for it to meet us.
+        let meet_by = self.meet_by.filter(|_| self.answered.is_some() || self.facts.meets);
+        let due = [self.call_at, meet_by, self.relay_at(), self.relay_again];
         due.into_iter().fold(Some(self.deadline), soonest)
     }
 

@@ -220,7 +220,22 @@ fn a_port_that_is_not_seen_or_a_node_that_does_not_come_to_meet_us_leads_to_the_
     alone.handle_answer(willing(), at(100));
     alone.handle_observed(1, side(NatKind::Preserving), at(200));
     wants(&mut alone);
-    assert_eq!(run_to(&mut alone, 2000), [(2000, Want::Relay)]);
+    assert_eq!(run_to(&mut alone, 3000), [(2100, Want::Relay)]);
+}
+
+/// Who was called early and comes late has as much time to see its port.
+#[test]
+fn a_node_that_answers_late_is_met_all_the_same() {
+    let mut ladder = ladder(punchers());
+    wants(&mut ladder);
+    ladder.handle_called(false, at(50));
+    ladder.handle_observed(1, side(NatKind::Preserving), at(200));
+    wants(&mut ladder);
+    assert_eq!(run_to(&mut ladder, 9000), []);
+    assert_eq!(ladder.poll_timeout(), Some(at(15_000)), "it sleeps");
+    ladder.handle_answer(willing(), at(9000));
+    ladder.handle_meet(1, side(NatKind::Preserving), at(10_900));
+    assert!(matches!(wants(&mut ladder)[..], [Want::Punch { .. }]));
 }
 
 #[test]
@@ -295,7 +310,7 @@ fn no_order_of_inputs_makes_it_spin() {
     use crate::random::Random;
     for seed in 0..300 {
         let mut random = Random::from_number(seed);
-        let mut flag = |random: &mut Random| random.below(2) == 0;
+        let flag = |random: &mut Random| random.below(2) == 0;
         let facts = Facts {
             lan: flag(&mut random),
             lan_at_once: flag(&mut random),
@@ -304,9 +319,9 @@ fn no_order_of_inputs_makes_it_spin() {
             same_wan: flag(&mut random),
             callable: flag(&mut random),
             reachable: flag(&mut random),
+            meets: flag(&mut random),
             our_kind: [None, Some(NatKind::Reuse), Some(NatKind::Random)][random.below(3)],
             their_kind: [None, Some(NatKind::Reuse), Some(NatKind::Random)][random.below(3)],
-            meets: random.below(4) == 0,
         };
         let mut ladder = ladder(facts);
         let mut wanted = wants(&mut ladder).len();

@@ -253,13 +253,17 @@ impl Node {
     }
 
     fn act_for_punch(&mut self, id: CallId, now: Instant) {
-        let class = if self.trusts(id) { Class::Attested } else { Class::Claimed };
+        // Of what is attested each dial counts; of what is claimed also what the kernel may repeat of it, while it may.
+        let (class, syns) = match self.trusts(id) {
+            true => (Class::Attested, 1),
+            false => (Class::Claimed, self.config.links.max_claimed_syns),
+        };
         while let Some(run) = self.punch_run(id)
             && let Some(action) = run.punch.poll_action()
         {
             match action {
                 PunchAction::Dial { slot, to } => {
-                    if self.calls.budget.take(to, class, 1, now) {
+                    if self.calls.budget.take(to, class, syns, now) {
                         self.dial_punch(id, slot, to, now);
                     } else if let Some(run) = self.punch_run(id) {
                         run.punch.handle_failed(slot, io::ErrorKind::PermissionDenied, now);
@@ -340,7 +344,12 @@ impl Node {
         kind: io::ErrorKind,
         now: Instant,
     ) {
+        let dialled = self.streams.facts(stream).map(|facts| facts.peer);
         self.streams.abandon(stream);
+        if let Some(to) = dialled.filter(|_| kind != io::ErrorKind::TimedOut && !self.trusts(id)) {
+            let syns = self.config.links.max_claimed_syns.saturating_sub(1);
+            self.calls.budget.give_back(to, Class::Claimed, syns);
+        }
         let Some(run) = self.punch_run(id) else { return };
         let Some(at) = run.streams.iter().position(|&(_, other)| other == stream) else { return };
         let (slot, _) = run.streams.swap_remove(at);

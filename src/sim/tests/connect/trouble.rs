@@ -29,9 +29,11 @@ fn a_node_that_is_gone_is_told_in_time_with_what_each_rung_said() {
             } else {
                 town.world.power_off(computer);
             }
-            let began = town.world.now();
+            let (began, turns) = (town.world.now(), town.world.turns(caller));
             let tried = town.failure(caller, &unl);
             assert!(town.world.now() - began <= secs(16));
+            let turns = town.world.turns(caller) - turns;
+            assert!(turns < 300, "{turns} turns of a node that waits");
             assert_eq!(tried.len(), 6);
             let expected = if has_left { RungFault::Absent } else { RungFault::NoAnswer };
             assert_eq!(*fault(&tried, Rung::Punch), expected, "{home:?}");
