@@ -1,11 +1,14 @@
 //! How a `Net` is to behave: every limit, with its default and the reason for it.
 
+mod relay_offer;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::identity::Key;
 use crate::reach::{NatKind, NodeType};
+pub use relay_offer::RelayOffer;
 
 /// Servers are not asked more often, whatever the configuration says.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
@@ -101,6 +104,8 @@ pub(crate) struct LinkSettings {
     pub(crate) nonce_required: bool,
     pub(crate) simultaneous: bool,
     pub(crate) relay_used: bool,
+    pub(crate) relay_through: Vec<String>,
+    pub(crate) relay_offer: Option<RelayOffer>,
     pub(crate) max_calls: usize,
     pub(crate) max_calls_per_minute: u32,
     pub(crate) connect_within: Duration,
@@ -122,6 +127,8 @@ impl Default for LinkSettings {
             nonce_required: false,
             simultaneous: true,
             relay_used: true,
+            relay_through: Vec::new(),
+            relay_offer: None,
             max_calls: 32,
             max_calls_per_minute: 60,
             connect_within: Duration::from_secs(15),
@@ -366,6 +373,9 @@ impl Config {
 
     /// How many peers can be given by [`Config::peer`].
     pub const MAX_PEERS: usize = 256;
+
+    /// How many relays can be given by [`Config::relay_through`].
+    pub const MAX_RELAYS_THROUGH: usize = 4;
 }
 
 /// Who it is, and how it connects by UNL.
@@ -414,6 +424,32 @@ impl Config {
     /// see [`Connect::only`](crate::Connect::only).
     pub fn use_relays(mut self, yes: bool) -> Self {
         self.links.relay_used = yes;
+        self
+    }
+
+    /// Adds a relay that this node trusts, as `HOST:PORT`: a rendezvous server, or a node that
+    /// [relays for others](Config::relay_for_others). With more than [`Config::MAX_RELAYS_THROUGH`] the node does not start.
+    ///
+    /// It is offered to a node that calls this one, for when the rendezvous server through which the two talk does not relay,
+    /// or has no place: a node comes to that server and to relays of its own configuration, nowhere else, when it is called.
+    /// A caller goes where the node that it calls wants to meet it, as to any claimed address (see
+    /// [`Config::max_claimed_syns`]), and names the first relay of its own, in case that the other one has it, too.
+    pub fn relay_through(mut self, relay: impl Into<String>) -> Self {
+        self.links.relay_through.push(relay.into());
+        self
+    }
+
+    /// Relays for others within these limits, at the port at which it listens: for nodes that have this one as
+    /// [`Config::relay_through`], and for those that these talk to. Off by default. It is of use where anybody can connect to
+    /// this node, and takes no more than what the offer says.
+    ///
+    /// Those that are relayed are no connections of the application's: they are not shown, take none of
+    /// [`max_inbound`](Config::max_inbound), and the inbound filter is not asked. To tell them from others, an accepted
+    /// connection is held back until its first bytes have come, for 2 seconds at most: so the application sees a peer that
+    /// waits to be greeted, as netcat may do, that much later. When too many are held back at once, those beyond are not, and
+    /// can not be relayed.
+    pub fn relay_for_others(mut self, offer: RelayOffer) -> Self {
+        self.links.relay_offer = Some(offer);
         self
     }
 
@@ -631,6 +667,10 @@ impl Config {
             return Err("the step of a delta NAT is not 0");
         }
         let links = &self.links;
+        if links.relay_through.len() > Self::MAX_RELAYS_THROUGH {
+            return Err("too many relays; see Config::MAX_RELAYS_THROUGH");
+        }
+        links.relay_offer.as_ref().map_or(Ok(()), RelayOffer::check)?;
         if links.max_calls == 0 || links.max_claimed_syns == 0 {
             return Err("max_calls and max_claimed_syns must be at least 1");
         }

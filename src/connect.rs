@@ -21,7 +21,7 @@ pub enum Rung {
     Reverse,
     /// TCP hole punching: both dial at the same time.
     Punch,
-    /// A rendezvous server passes the bytes on.
+    /// A rendezvous server, or a node that does so for others, passes the bytes on.
     Relay,
 }
 

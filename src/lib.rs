@@ -100,7 +100,8 @@
 //! 5. *punch*: TCP hole punching. Each side shows a port of its own to a server, tells the other how it was seen, and at an
 //!    instant that the two agree on by the times of their signals both dial; where a NAT counts its ports, those that come
 //!    next are dialled.
-//! 6. *relay*: the rendezvous server passes the bytes on, within limits that [`Con::relay`] tells. Meanwhile a direct way is
+//! 6. *relay*: the rendezvous server passes the bytes on, or a node that [does so](Config::relay_for_others) and that the one
+//!    who is called [has chosen](Config::relay_through), within limits that [`Con::relay`] tells. Meanwhile a direct way is
 //!    looked for ([`Config::upgrade_every`]); when there is one the connection goes that way, without losing or
 //!    reordering a line ([`Event::Upgraded`]).
 //!
@@ -183,7 +184,7 @@ mod wire;
 struct Readme;
 
 pub use con::{Con, Replies, Stats};
-pub use config::{Config, LineEnd, PortMapping, RendezvousConfig};
+pub use config::{Config, LineEnd, PortMapping, RelayOffer, RendezvousConfig};
 pub use connect::{Connect, Progress, Refusal, RelayLimits, RelayRefusal, Rung, RungFault, Rungs, Tried};
 pub use error::{CloseReason, ConnectError, FailReason, SendError, StartError};
 pub use event::{Event, RendezvousNews, ServerFault, ServerKind, Via};

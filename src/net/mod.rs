@@ -478,9 +478,9 @@ impl Net {
     fn screen(&self, mut streams: Vec<Stream>) -> Vec<Stream> {
         let Some(filter) = self.filter.borrow_mut().0.take() else { return streams };
         let mut screening = Screening::begin(self, filter);
-        // Who may be a probe is the application's business only when it has turned out to be a peer.
+        // Who may be somebody else is the application's business only when it has turned out to be a peer.
         streams.retain(|stream| {
-            self.with(|core| core.host.may_be_probe(stream.peer)) || screening.admits(stream.peer)
+            self.with(|core| core.host.is_held_back(stream.peer)) || screening.admits(stream.peer)
         });
         streams
     }

@@ -2,9 +2,10 @@
 //!
 //! A driver carries out what a node asks for and tells it what happened. There are two drivers, the sockets of `net`
 //! and the simulator, and two nodes, the peer behind [`Net`](crate::Net) and the server behind
-//! [`Rendezvous`](crate::Rendezvous).
+//! [`Rendezvous`](crate::Rendezvous). Both may relay (`relays`).
 
 pub(crate) mod peer;
+mod relays;
 pub(crate) mod server;
 pub(crate) mod streams;
 

@@ -1,6 +1,5 @@
 //! The server behind [`Rendezvous`](crate::Rendezvous): the rendezvous machine on streams of lines.
 
-mod relay;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +12,7 @@ use log::Level;
 
 use crate::config::RendezvousConfig;
 use crate::id::ConId;
+use crate::node::relays::{Place, RelayEndpoint, Relays};
 use crate::node::streams::Streams;
 use crate::node::{Action, Host};
 use crate::note::Notes;
@@ -23,7 +23,6 @@ use crate::time::{Instant, soonest};
 use crate::wire::probe;
 use crate::wire::relay::RelayLimits;
 use crate::wire::rendezvous::Features;
-use relay::{RelayEndpoint, Relays};
 
 /// Answers are collected up to this before they are queued on the stream.
 const BATCH: usize = 16 << 10;
@@ -52,9 +51,6 @@ pub(crate) struct ServerNode {
     /// The streams of probes.
     probes: HashMap<ProbeId, ConId>,
     relays: Relays,
-    relay_limits: RelayLimits,
-    relay_idle: Duration,
-    are_relays_limited: bool,
 }
 
 impl ServerNode {
@@ -90,10 +86,7 @@ impl ServerNode {
             answers: Vec::new(),
             waiting: Vec::new(),
             probes: HashMap::new(),
-            relays: Relays::default(),
-            relay_limits,
-            relay_idle: config.relay_idle,
-            are_relays_limited: relay_limits.bytes > 0 || relay_limits.rate > 0,
+            relays: Relays::new(relay_limits, config.relay_idle),
         }
     }
 
@@ -232,6 +225,17 @@ impl ServerNode {
         }
     }
 
+    /// Two clients are to be one connection.
+    fn splice(&mut self, a: ClientId, b: ClientId, now: Instant) {
+        let ends = [self.id_of(a), self.id_of(b)];
+        let (relays, mut place) = self.running();
+        relays.splice(&mut place, ends, Role::Relay, now);
+    }
+
+    fn running(&mut self) -> (&mut Relays, Place<'_, Role>) {
+        (&mut self.relays, Place { streams: &mut self.streams, notes: &mut self.notes })
+    }
+
     fn id_of(&self, client: ClientId) -> Option<ConId> {
         let id = self.streams.id_at(usize::try_from(client.0).ok()?)?;
         // What is for a client must never be said to a probed port.
@@ -312,7 +316,8 @@ impl Host for ServerNode {
         if self.streams.pass_on(slot, len) {
             let id = self.streams.id_at(slot);
             if let Some(&Role::Relay(end)) = id.and_then(|id| self.streams.tag(id)) {
-                self.handle_passed(end, len, now);
+                let (relays, mut place) = self.running();
+                relays.handle_passed(&mut place, end, len, now);
             }
             return;
         }
@@ -337,7 +342,8 @@ impl Host for ServerNode {
         self.answer_waiting(now);
         self.server.handle_timeout(now);
         self.act_all(now);
-        self.handle_relay_timeouts(now);
+        let (relays, mut place) = self.running();
+        relays.handle_timeout(&mut place, now);
         // What a client sent before it went away was answered when it came; there is no walk to wait for.
         self.streams.handle_walk();
         self.streams.handle_timeout(now);
@@ -345,7 +351,10 @@ impl Host for ServerNode {
             match dropped.tag {
                 Role::Client { .. } => self.server.handle_closed(client(dropped.id), now),
                 Role::Probe(probe) => drop(self.probes.remove(&probe)),
-                Role::Relay(end) => self.handle_relay_dropped(end, dropped.id, now),
+                Role::Relay(end) => {
+                    self.relays.handle_dropped(end);
+                    self.server.handle_closed(client(dropped.id), now);
+                }
             }
         }
         // Who left may have had probes under way.

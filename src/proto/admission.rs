@@ -131,6 +131,10 @@ impl Admission {
         self.bans.remove(&household(peer)).is_some()
     }
 
+    pub(crate) fn is_banned(&self, peer: IpAddr, now: Instant) -> bool {
+        self.bans.get(&household(peer)).is_some_and(|ban| ban.holds(now))
+    }
+
     /// The bans in force, each with its end; a /64 is shown by its first address.
     pub(crate) fn banned(&self, now: Instant) -> impl Iterator<Item = (IpAddr, Option<Instant>)> + '_ {
         self.bans.iter().filter(move |(_, ban)| ban.holds(now)).map(|(&address, ban)| (address, ban.until))

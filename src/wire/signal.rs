@@ -23,6 +23,10 @@ pub(crate) const MAX_SIGNAL: usize = 3072;
 
 const CONTEXT: &str = "p2poll signal 1";
 
+/// The fields of halves. Earlier versions know the first only.
+const RELAY: &str = "relay";
+const SECOND: &str = "relay2";
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Signal {
     pub(crate) call: CallId,
@@ -45,7 +49,14 @@ pub(crate) enum Body {
         upgrade: bool,
     },
     /// What I can do for that call.
-    Answer { unl: String, punch: bool, relay: Option<Half> },
+    Answer {
+        unl: String,
+        punch: bool,
+        /// I would come to this relay.
+        relay: Option<Half>,
+        /// And to this one, if nothing comes of the first.
+        second: Option<Half>,
+    },
     /// Nothing will come of that call.
     Refuse { why: RefuseWhy },
     /// My punching port, as it was seen: the server attests the address beside this text. First, the caller says it.
@@ -98,13 +109,14 @@ pub(crate) fn print(signal: &Signal) -> String {
             fields["unl"] = unl.as_str().into();
             set_flag(&mut fields, "reverse", *reverse);
             set_flag(&mut fields, "punch", *punch);
-            set_half(&mut fields, relay.as_ref());
+            set_half(&mut fields, RELAY, relay.as_ref());
             set_flag(&mut fields, "upgrade", *upgrade);
         }
-        Body::Answer { unl, punch, relay } => {
+        Body::Answer { unl, punch, relay, second } => {
             fields["unl"] = unl.as_str().into();
             set_flag(&mut fields, "punch", *punch);
-            set_half(&mut fields, relay.as_ref());
+            set_half(&mut fields, RELAY, relay.as_ref());
+            set_half(&mut fields, SECOND, second.as_ref());
         }
         Body::Refuse { why } => fields["why"] = why.word().into(),
         Body::Ready { round, port, kind, rtt_us } => {
@@ -115,7 +127,7 @@ pub(crate) fn print(signal: &Signal) -> String {
             set_port(&mut fields, *round, *port, *kind);
             fields["in"] = (*dial_in_us).into();
         }
-        Body::Relay { half } => set_half(&mut fields, Some(half)),
+        Body::Relay { half } => set_half(&mut fields, RELAY, Some(half)),
         Body::Done => {}
     }
     fields.to_string()
@@ -164,13 +176,14 @@ fn parse_body(kind: &str, fields: &Fields) -> Option<Body> {
             unl: fields.required("unl", parse_unl)?,
             reverse: fields.flag("reverse")?,
             punch: fields.flag("punch")?,
-            relay: fields.optional("relay", parse_half)?,
+            relay: fields.optional(RELAY, parse_half)?,
             upgrade: fields.flag("upgrade")?,
         },
         "answer" => Body::Answer {
             unl: fields.required("unl", parse_unl)?,
             punch: fields.flag("punch")?,
-            relay: fields.optional("relay", parse_half)?,
+            relay: fields.optional(RELAY, parse_half)?,
+            second: fields.optional(SECOND, parse_half)?,
         },
         "refuse" => Body::Refuse { why: fields.required("why", |why| why.as_str().map(RefuseWhy::parse))? },
         "ready" => Body::Ready {
@@ -185,7 +198,7 @@ fn parse_body(kind: &str, fields: &Fields) -> Option<Body> {
             kind: parse_kind(fields)?,
             dial_in_us: fields.required("in", number)?,
         },
-        "relay" => Body::Relay { half: fields.required("relay", parse_half)? },
+        "relay" => Body::Relay { half: fields.required(RELAY, parse_half)? },
         "done" => Body::Done,
         _ => return None,
     })
@@ -214,9 +227,9 @@ fn set_flag(fields: &mut Value, name: &str, flag: bool) {
     }
 }
 
-fn set_half(fields: &mut Value, half: Option<&Half>) {
+fn set_half(fields: &mut Value, name: &str, half: Option<&Half>) {
     if let Some(half) = half {
-        fields["relay"] = json!({"server": half.server.to_string(), "sig": print_signature(&half.sig)});
+        fields[name] = json!({"server": half.server.to_string(), "sig": print_signature(&half.sig)});
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) enum Purpose {
     Network(SocketAddr),
     /// A peer of the configuration, by its place there: only its name is looked up.
     StaticPeer(usize),
+    /// A relay of the configuration, by its place there: only its name is looked up.
+    OwnRelay(usize),
     /// A rendezvous server, by its place in the configuration.
     Server(usize),
 }
@@ -220,6 +222,11 @@ impl Node {
                     self.handle_static_resolved(peer, &addresses, now);
                     return;
                 }
+                if let Purpose::OwnRelay(relay) = purpose {
+                    self.attempts.open.remove(&serial);
+                    self.handle_relay_resolved(relay, &addresses);
+                    return;
+                }
                 let timeout = self.timeout_of(&purpose);
                 if let Purpose::Server(place) = purpose {
                     self.allow_guest(place, &mut addresses, now);
@@ -245,6 +252,10 @@ impl Node {
         let ends = dialled.map(|dialled| Ends { dialler: local, dialled });
         if let Some(other_side) = ends.and_then(|ends| self.ends.inbound(ends)) {
             self.close(other_side, now);
+            self.abandon_oneself(id, now);
+            return;
+        }
+        if ends.is_some_and(|ends| self.holds(ends)) {
             self.abandon_oneself(id, now);
             return;
         }
@@ -426,6 +437,7 @@ impl Node {
                 self.network.peers.handle_dial_failed(address, now);
             }
             Purpose::StaticPeer(peer) => self.handle_static_failed(peer, &why, now),
+            Purpose::OwnRelay(relay) => self.handle_relay_unresolved(relay, &why),
             Purpose::Server(server) => self.handle_server_unreached(server, &why, now),
         }
     }

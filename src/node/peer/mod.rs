@@ -2,7 +2,8 @@
 //!
 //! Each concern has a file of its own: what the application does with connections (`cons`), attempts to connect
 //! (`attempts`), rendezvous servers (`servers`), the p2p network and its file of known peers (`network`), how others reach
-//! this node (`reach`), and connections that may be a server's probe (`strangers`).
+//! this node (`reach`), connections of which it is not known yet whose they are (`strangers`), and relaying for others
+//! (`relays`), and the relays of its own configuration (`own_relays`).
 
 mod attempts;
 mod calls;
@@ -12,7 +13,9 @@ mod cons;
 mod ends;
 mod links;
 mod network;
+mod own_relays;
 mod reach;
+mod relays;
 mod servers;
 mod strangers;
 mod unl;
@@ -29,12 +32,14 @@ use crate::error::{CloseReason, StartError};
 use crate::event::{Event, EventQueue, Via};
 use crate::gateway;
 use crate::id::{AttemptId, ConId};
+use crate::node::relays::RelayEndpoint;
 use crate::node::streams::{Dropped, Streams};
 use crate::node::{Action, Host, Job};
 use crate::note::Notes;
 use crate::proto::admission::{Admission, AdmissionLimits};
 use crate::proto::dial::DialSlot;
 use crate::proto::duplicates::Duplicates;
+use crate::proto::link::End;
 use crate::random::Random;
 use crate::reach::LanAddress;
 use crate::time::{Instant, soonest};
@@ -44,7 +49,9 @@ use calls::Calls;
 use ends::{AllEnds, Ends};
 use links::Links;
 use network::Network;
+use own_relays::OwnRelays;
 use reach::{Reaching, Sample};
+use relays::RelayDesk;
 use servers::Servers;
 use strangers::Strangers;
 
@@ -59,7 +66,7 @@ pub(crate) enum Role {
     Server(usize),
     /// One sample of the survey of the NAT.
     Survey(Sample),
-    /// It may be a server's probe.
+    /// It may be a server's probe, or want to be relayed.
     Held(Ends),
     /// It is being found out who is there; see `links::greeting`.
     Greeting,
@@ -73,6 +80,10 @@ pub(crate) enum Role {
     Relaying(CallId),
     /// The old way of a link that goes another way now: what it still brings comes first.
     Draining(ConId),
+    /// Somebody else's way to a relay through this node.
+    RelayClient,
+    /// What it says is for the other end of such a relay.
+    Relayed(RelayEndpoint),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -140,6 +151,9 @@ pub(crate) struct Node {
     strangers: Strangers,
     links: Links,
     calls: Calls,
+    own_relays: OwnRelays,
+    /// Where it relays for others.
+    relay_desk: Option<Box<RelayDesk>>,
     listening: Option<SocketAddr>,
     leaving: Leaving,
 }
@@ -184,11 +198,14 @@ impl Node {
             strangers: Strangers::default(),
             links,
             calls: Calls::new(&config, wall_at_origin, &mut random),
+            own_relays: OwnRelays::new(&config)?,
+            relay_desk: RelayDesk::new(&config, &mut random),
             listening: None,
             leaving: Leaving::No,
             config,
         };
         node.begin_network();
+        node.look_up_relays(now);
         node.renew_unl();
         Ok(node)
     }
@@ -214,6 +231,7 @@ impl Node {
         self.leaving = Leaving::Until(now + self.config.streams.close_deadline + Duration::from_secs(2));
         self.cancel_all(now);
         self.leave_calls(now);
+        self.leave_relays(now);
         self.leave_servers(now);
         self.leave_reach(now);
         self.save_known();
@@ -260,6 +278,8 @@ impl Node {
             Role::Observing(call) => self.handle_observation_gone(call, dropped.id, now),
             Role::Relaying(call) => self.handle_relay_gone(call, dropped.id, now),
             Role::Draining(con) => self.handle_drained(con, dropped.id, dropped.why, now),
+            Role::RelayClient => self.handle_relay_client_gone(dropped.id, now),
+            Role::Relayed(end) => self.handle_relayed_gone(end, dropped.id, now),
             // Such a stream is abandoned, as a rule; one that punched and lost may end before.
             Role::Dialling { .. } | Role::Climbing(_) | Role::Punching(_) => {}
         }
@@ -354,7 +374,7 @@ impl Host for Node {
             self.handle_oneself(other_side, now);
             return None;
         }
-        if self.may_be_probe(peer) {
+        if self.is_held_back(peer) {
             return self.hold(ends, now);
         }
         if !self.may_enter(peer, now) {
@@ -409,6 +429,9 @@ impl Host for Node {
     }
 
     fn handle_received(&mut self, slot: usize, len: usize, now: Instant) {
+        if self.relay_desk.is_some() && self.pass_on_relayed(slot, len, now) {
+            return;
+        }
         self.streams.handle_received(slot, len);
         let Some(id) = self.streams.id_at(slot) else { return };
         match self.streams.tag(id) {
@@ -421,8 +444,18 @@ impl Host for Node {
             Some(&Role::Observing(call)) => self.handle_observed_lines(call, id, now),
             Some(&Role::Relaying(call)) => self.handle_relay_lines(call, id, now),
             Some(&Role::Draining(con)) => self.handle_link_received(con, now),
+            Some(Role::RelayClient) => self.handle_relay_client_lines(id, now),
             _ => {}
         }
+    }
+
+    fn handle_deaf(&mut self, slot: usize, now: Instant) {
+        let id = self.streams.id_at(slot);
+        // What the other end of a relay can not hear any more need not be read.
+        if let Some(Role::RelayClient | Role::Relayed(_)) = id.and_then(|id| self.streams.tag(id)) {
+            return self.streams.handle_end(slot, End::Broken(io::ErrorKind::BrokenPipe), now);
+        }
+        self.streams.handle_hangup(slot, now);
     }
 
     fn handle_resolved(&mut self, query: u64, outcome: Result<Vec<SocketAddr>, String>, now: Instant) {
@@ -458,6 +491,7 @@ impl Host for Node {
         self.advance_strangers(now);
         self.advance_links(now);
         self.advance_calls(now);
+        self.advance_relays(now);
         self.advance_network(now);
         self.finish_leaving(now);
     }
@@ -478,6 +512,7 @@ impl Host for Node {
             self.strangers.poll_timeout(),
             self.links.poll_timeout(),
             self.calls.poll_timeout(),
+            self.relay_desk.as_ref().and_then(|desk| desk.poll_timeout()),
             network,
             leaving,
         ]

@@ -1,8 +1,9 @@
-//! Connections that may be a server's probe, and are held back until that is known.
+//! Connections that may be a server's probe, or somebody's way to a relay, and are held back until that is known.
 //!
 //! A server that was asked whether it can connect to us comes like any peer. While that is awaited, whoever comes from
 //! that server's address is held back until its first bytes, or a short time, show who it is: the probe is answered
-//! and gone, without a slot and without the application's knowledge; anybody else is a peer like others.
+//! and gone, without a slot and without the application's knowledge; anybody else is a peer like others. A node that relays
+//! for others (see `relays`) holds everybody back, as these may come from anywhere.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -11,8 +12,10 @@ use std::time::Duration;
 use log::Level;
 
 use super::ends::Ends;
+use super::relays::is_relay_client;
 use super::{Node, Role};
 use crate::id::ConId;
+use crate::proto::household::household;
 use crate::proto::reach::Verdict;
 use crate::time::{Instant, soonest};
 use crate::wire::probe::{self, Prompt};
@@ -24,6 +27,15 @@ const HOLD: Duration = Duration::from_secs(1);
 /// So many connections are held back at once, far more than the servers that are asked would make: whoever comes
 /// beyond it, from the address of a server and within a moment, is refused.
 const MAX_HELD: usize = 64;
+
+/// Who wants to be relayed says so as soon as it is connected; this is as long as a direct `Net` waits for a hello.
+const RELAY_HOLD: Duration = Duration::from_secs(2);
+
+/// So many connections are held back only because they may want a relay, and so many of one household, loopback excepted.
+/// Whoever comes beyond it is taken for a peer: a flood takes the relay away, not the node's own connections, and leaves
+/// room for probes.
+const MAX_RELAY_HELD: usize = 48;
+const MAX_RELAY_HELD_HERE: usize = 8;
 
 /// What is awaited, and who is held back because of it.
 #[derive(Debug, Default)]
@@ -51,6 +63,8 @@ struct Awaited {
 struct Held {
     id: ConId,
     until: Instant,
+    /// It is here only because it may want a relay; then that is whose.
+    home: Option<IpAddr>,
 }
 
 impl Strangers {
@@ -67,12 +81,26 @@ impl Strangers {
     fn awaits(&self, ip: IpAddr) -> bool {
         self.awaited.iter().any(|awaited| awaited.ip == ip && !awaited.answered)
     }
+
+    /// Whether one more of this household may be held back for the sake of a relay.
+    fn has_relay_room(&self, home: IpAddr) -> bool {
+        let homes = || self.held.iter().filter_map(|held| held.home);
+        let here = homes().filter(|&other| other == home).count();
+        homes().count() < MAX_RELAY_HELD && (home.is_loopback() || here < MAX_RELAY_HELD_HERE)
+    }
+
+    /// Forgets one that is held back; whether it was.
+    fn forget(&mut self, id: ConId) -> bool {
+        let before = self.held.len();
+        self.held.retain(|held| held.id != id);
+        self.held.len() < before
+    }
 }
 
 impl Node {
-    /// Whether this may be a probe, so that nobody else is to be asked about it yet.
-    pub(crate) fn may_be_probe(&self, peer: SocketAddr) -> bool {
-        self.strangers.awaits(peer.ip())
+    /// Whether this may be somebody else than a peer, so that the application is not to be asked about it yet.
+    pub(crate) fn is_held_back(&self, peer: SocketAddr) -> bool {
+        self.strangers.awaits(peer.ip()) || self.relays_for_others()
     }
 
     /// Asks a server to connect to us.
@@ -119,20 +147,51 @@ impl Node {
     }
 
     pub(super) fn hold(&mut self, ends: Ends, now: Instant) -> Option<ConId> {
+        if !self.strangers.awaits(ends.dialler.ip()) {
+            return Some(self.hold_for_relay(ends, now));
+        }
         if self.strangers.held.len() + self.strangers.peers.len() >= MAX_HELD {
             return None;
         }
         let id = self.streams.accept_unnamed(ends.dialler, ends.dialled, Role::Held(ends), now);
-        self.strangers.held.push(Held { id, until: now + HOLD });
+        self.strangers.held.push(Held { id, until: now + HOLD, home: None });
         Some(id)
     }
 
+    /// Whether a connection with these ends is held back.
+    pub(super) fn holds(&self, ends: Ends) -> bool {
+        let is_it = |id| matches!(self.streams.tag(id), Some(&Role::Held(other)) if other == ends);
+        self.strangers.held.iter().any(|held| is_it(held.id))
+    }
+
+    fn hold_for_relay(&mut self, ends: Ends, now: Instant) -> ConId {
+        let id = self.streams.accept_unnamed(ends.dialler, ends.dialled, Role::Held(ends), now);
+        let home = household(ends.dialler.ip());
+        if self.strangers.has_relay_room(home) {
+            self.strangers.held.push(Held { id, until: now + RELAY_HOLD, home: Some(home) });
+        } else {
+            // They are screened at the end of this turn, so there are no more than are accepted in one.
+            self.strangers.peers.push_back(id);
+        }
+        id
+    }
+
     pub(super) fn handle_held_received(&mut self, id: ConId, now: Instant) {
+        let relays = self.relays_for_others();
         let arrived = self.streams.arrived(id);
-        match probe::read_prompt(arrived) {
-            Prompt::Whole => self.answer_probe(id, now),
-            Prompt::Begun => {}
-            Prompt::None => self.release(id),
+        let wants_relay = if relays { is_relay_client(arrived) } else { Some(false) };
+        match (probe::read_prompt(arrived), wants_relay) {
+            (Prompt::Whole, _) => self.answer_probe(id, now),
+            (_, Some(true)) => self.release_to_relay(id, now),
+            (Prompt::Begun, _) | (_, None) => {}
+            (Prompt::None, Some(false)) => self.release(id),
+        }
+    }
+
+    fn release_to_relay(&mut self, id: ConId, now: Instant) {
+        let Some(&Role::Held(ends)) = self.streams.tag(id) else { return };
+        if self.strangers.forget(id) {
+            self.let_in_relay_client(id, ends, now);
         }
     }
 
@@ -200,6 +259,9 @@ impl Node {
 
     /// Those that can not be a probe any more, as none is awaited from there.
     fn release_unsuspected(&mut self) {
+        if self.relays_for_others() {
+            return;
+        }
         let ids: Vec<ConId> = self.strangers.held.iter().map(|held| held.id).collect();
         for id in ids {
             let ip = self.streams.facts(id).map(|facts| facts.peer.ip());
@@ -210,9 +272,7 @@ impl Node {
     }
 
     fn release(&mut self, id: ConId) {
-        let before = self.strangers.held.len();
-        self.strangers.held.retain(|held| held.id != id);
-        if self.strangers.held.len() < before {
+        if self.strangers.forget(id) {
             self.strangers.peers.push_back(id);
         }
     }

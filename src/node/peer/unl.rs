@@ -21,6 +21,7 @@ impl Node {
 
     /// After whatever may have changed it: tells the application when it did.
     pub(super) fn refresh_unl(&mut self) {
+        self.tell_relay_places();
         if self.renew_unl()
             && let Some(unl) = self.links.unl.clone()
         {

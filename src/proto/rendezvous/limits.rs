@@ -83,6 +83,8 @@ pub(crate) struct Limits {
     pub(crate) actions: usize,
     /// Extensions offered. Default: all.
     pub(crate) features: Features,
+    /// It is there for relays and nothing else: all that takes no part in coming to one is not answered. Default: no.
+    pub(crate) relays_only: bool,
     /// A passive registration without the feature `listed` lasts so long. Default 24 h, as in pyp2p.
     pub(crate) passive_lifetime: Duration,
     /// How long a registration with the feature `listed` outlives its connection. Default 2 min: to come back after
@@ -130,6 +132,7 @@ impl Default for Limits {
             relay: RelayLimits::default(),
             actions: 4096,
             features: Features::ALL,
+            relays_only: false,
             passive_lifetime: minutes(24 * 60),
             grace: minutes(2),
             ping_idle: minutes(3),

@@ -29,6 +29,7 @@ use super::relays::Relays;
 use crate::proto::household::household;
 use crate::random::Random;
 use crate::time::{Instant, soonest};
+use crate::wire::proof::Role;
 use crate::wire::relay::RelayRefusal;
 use crate::wire::rendezvous::{
     Features, MAX_OBSERVERS, Ntp, Observer, Ports, Reply, Request, Token, Verdict, write_nodes,
@@ -141,6 +142,11 @@ impl Server {
         self.places = places;
     }
 
+    /// Clients may have dialled these addresses, other than those at which they arrive. See [`Limits::public_addresses`].
+    pub(crate) fn set_public_addresses(&mut self, addresses: Vec<SocketAddr>) {
+        self.limits.public_addresses = addresses;
+    }
+
     /// A connection was accepted; `local` is the address at which the client reached this server.
     pub(crate) fn handle_connected(
         &mut self,
@@ -181,6 +187,9 @@ impl Server {
             return;
         }
         let Some(request) = Request::parse(line) else { return };
+        if self.limits.relays_only && !leads_to_relay(&request) {
+            return;
+        }
         match request {
             Request::Bootstrap { count } => {
                 let asker = state.asker();
@@ -498,6 +507,15 @@ impl Client {
 
     fn asker(&self) -> Asker {
         Asker { ip: self.ip, port: self.passive, peers: self.knows(Features::PEERS) }
+    }
+}
+
+/// Whether a request takes part in coming to a relay, or in leaving.
+fn leads_to_relay(request: &Request) -> bool {
+    match request {
+        Request::Hello(_) | Request::Relay(_) | Request::Quit => true,
+        Request::Prove(proof) => proof.role == Role::Relay,
+        _ => false,
     }
 }
 

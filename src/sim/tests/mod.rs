@@ -4,6 +4,7 @@ mod connect;
 mod finding;
 mod model;
 mod nat;
+mod noderelay;
 mod reach;
 mod scale;
 mod sending;

@@ -399,6 +399,9 @@ const NONCE: &str = "nonce=";
 /// Version 1 of the extensions. A higher one answers to 1 as well.
 const HELLO: &str = "HELLO p2poll 1";
 
+/// What a client of ours begins with, in whatever version: nobody else does.
+pub(crate) const GREETING: &[u8] = b"HELLO p2poll ";
+
 fn put(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     // Writing to memory does not fail.
     let _ = out.write_fmt(text);

@@ -31,8 +31,12 @@ fn the_texts_are_these() {
             r#""call",C,"unl":"unl3_x""#.into(),
         ),
         (
-            Body::Answer { unl, punch: true, relay: relay_half },
+            Body::Answer { unl: unl.clone(), punch: true, relay: relay_half, second: None },
             format!(r#""answer",C,"unl":"unl3_x","punch":true,{relay}"#),
+        ),
+        (
+            Body::Answer { unl, punch: false, relay: relay_half, second: relay_half },
+            format!(r#""answer",C,"unl":"unl3_x",{relay},{}"#, relay.replace("relay", "relay2")),
         ),
         (Body::Refuse { why: RefuseWhy::UnknownCall }, r#""refuse",C,"why":"unknown_call""#.into()),
         (
@@ -184,7 +188,12 @@ fn any_body() -> impl Strategy<Value = Body> {
         (unl(), any::<[bool; 3]>(), relay()).prop_map(|(unl, [reverse, punch, upgrade], relay)| {
             Body::Call { unl, reverse, punch, relay, upgrade }
         }),
-        (unl(), any::<bool>(), relay()).prop_map(|(unl, punch, relay)| Body::Answer { unl, punch, relay }),
+        (unl(), any::<bool>(), relay(), relay()).prop_map(|(unl, punch, relay, second)| Body::Answer {
+            unl,
+            punch,
+            relay,
+            second
+        }),
         any_why().prop_map(|why| Body::Refuse { why }),
         (any::<u8>(), port(), any_kind(), any::<u32>()).prop_map(|(round, port, kind, rtt_us)| Body::Ready {
             round,

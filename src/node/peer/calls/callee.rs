@@ -63,9 +63,15 @@ impl Node {
             return;
         }
         let punch = call.punch && !is_hopeless(self.reach().nat.kind(), open.unl.as_ref().and_then(Unl::nat));
-        let relay = self.accept_ticket(id, call);
+        let [relay, second] = self.offer_relays(id, call, now);
         if let Some(own) = self.unl() {
-            self.signal(call.place, id, None, Body::Answer { unl: own.to_string(), punch, relay }, now);
+            self.signal(
+                call.place,
+                id,
+                None,
+                Body::Answer { unl: own.to_string(), punch, relay, second },
+                now,
+            );
         }
     }
 
@@ -121,14 +127,13 @@ impl Node {
         let callee = Callee { until: now + PATIENCE, ready: None, round: 0 };
         let mut open = Call::new(Part::Callee(callee), Some(call.from), Some(unl.clone()), now);
         open.server = Some(call.place);
-        open.their_half = call.half;
         open.upgrade = call.upgrade.then(|| self.con_of(call.from.id())).flatten();
         self.calls.open.insert(id, open);
         let hopeless = is_hopeless(self.reach().nat.kind(), unl.nat());
         let punch = call.punch && !hopeless;
-        let half = self.accept_ticket(id, call);
+        let [relay, second] = self.offer_relays(id, call, now);
         let Some(own) = self.unl() else { return };
-        let answer = Body::Answer { unl: own.to_string(), punch, relay: half };
+        let answer = Body::Answer { unl: own.to_string(), punch, relay, second };
         if !self.signal(call.place, id, None, answer, now) {
             self.forget_call(id, now);
             return;

@@ -206,7 +206,7 @@ impl Node {
         let places: Vec<usize> =
             caller.servers.iter().filter(|server| !server.called).map(|server| server.place).collect();
         for place in places {
-            let Some(body) = self.call_body(id, place) else { continue };
+            let Some(body) = self.call_body(id, place, now) else { continue };
             let sent = self.signal(place, id, None, body, now);
             if let Some(caller) = self.calls.caller(id) {
                 let server = caller.servers.iter_mut().find(|server| server.place == place);
@@ -217,9 +217,9 @@ impl Node {
         }
     }
 
-    fn call_body(&mut self, id: CallId, place: usize) -> Option<Body> {
+    fn call_body(&mut self, id: CallId, place: usize, now: Instant) -> Option<Body> {
         let unl = self.unl()?;
-        let relay = self.own_half(id, place);
+        let relay = self.own_half(id, place, now);
         let call = self.calls.open.get(&id)?;
         let upgrade = call.upgrade.is_some();
         let Part::Caller(caller) = &call.part else { return None };
@@ -316,7 +316,7 @@ impl Node {
             return;
         }
         call.server = Some(answer.place);
-        call.their_half = answer.half;
+        call.their_halves = answer.halves.into_iter().flatten().collect();
         let same_wan = self.is_same_network(answer.place, answer.seen);
         let unl: Option<Unl> = answer.unl.parse().ok();
         let Some(call) = self.calls.open.get_mut(&id) else { return };
@@ -325,7 +325,8 @@ impl Node {
         if let Some(unl) = unl.filter(|unl| unl.public_key() == call.peer) {
             call.unl = Some(unl);
         }
-        let relay = call.their_half.is_some();
+        call.same_network = same_wan;
+        let relay = !call.their_halves.is_empty();
         if let Some(ladder) = self.calls.ladder(id) {
             let answered = crate::proto::ladder::Answered { punch: answer.punch, relay, kind, same_wan };
             ladder.handle_answer(answered, now);
@@ -349,9 +350,11 @@ impl Node {
         }
     }
 
-    /// The relay's ticket as we would sign it for this server.
-    fn own_half(&self, id: CallId, place: usize) -> Option<Half> {
-        let server = self.servers.addr_of(place).filter(|_| self.servers.relays(place))?;
+    /// The relay's ticket as we would sign it for this server, or else for a relay of our own, in case that the other side
+    /// has it, too.
+    fn own_half(&mut self, id: CallId, place: usize, now: Instant) -> Option<Half> {
+        let of_server = self.servers.addr_of(place).filter(|_| self.servers.relays(place));
+        let server = of_server.or_else(|| self.own_relay(None, now))?;
         self.sign_ticket(id, server)
     }
 

@@ -17,13 +17,13 @@ use crate::wire::hello::CallId;
 
 /// How long a dial may take. The kernel repeats a SYN after a second, and after another one at the earliest (RFC 6298
 /// section 2; Linux since 6.5 begins with waits of the same length), so that three leave at most.
-const DIAL_TIME: Duration = Duration::from_millis(2500);
+pub(super) const DIAL_TIME: Duration = Duration::from_millis(2500);
 
 /// In one network nothing takes long; and where there are two that look alike, nobody answers.
 const LAN_TIME: Duration = Duration::from_millis(900);
 
 /// SYNs of one dial that is not answered.
-const SYNS: u32 = 3;
+pub(super) const SYNS: u32 = 3;
 
 /// How long a dial may go on so that no more SYNs leave for it.
 pub(in super::super) fn time_of(syns: u32) -> Duration {

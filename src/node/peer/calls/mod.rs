@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use super::Node;
 use crate::config::Config;
-use crate::connect::{RelayLimits, RungFault, Rungs};
+use crate::connect::{RelayLimits, RelayRefusal, RungFault, Rungs};
 use crate::id::{AttemptId, ConId};
 use crate::identity::{NodeId, PublicKey};
 use crate::proto::budget::{Budget, BudgetLimits};
@@ -85,8 +85,16 @@ struct Call {
     /// When both dial, as far as that is not at once.
     window: Option<Window>,
     relay: Option<RelayRun>,
-    /// The other side's signature of the relay's ticket.
-    their_half: Option<Half>,
+    /// Relays to which the other side would come, the next one first, with its signatures of their tickets: for the caller.
+    their_halves: VecDeque<Half>,
+    /// Relays to which we said that we would come: for the one who is called.
+    relays_offered: Vec<SocketAddr>,
+    /// How often we have come to one of them.
+    relay_runs: u8,
+    /// What the last try of a relay came to.
+    relay_refusal: Option<RelayRefusal>,
+    /// A server of our own choice sees both sides at one address.
+    same_network: bool,
     /// What the relay allows, once it passes on.
     relay_limits: Option<RelayLimits>,
 }
@@ -304,7 +312,11 @@ impl Call {
             announced: None,
             window: None,
             relay: None,
-            their_half: None,
+            their_halves: VecDeque::new(),
+            relays_offered: Vec::new(),
+            relay_runs: 0,
+            relay_refusal: None,
+            same_network: false,
             relay_limits: None,
         }
     }

@@ -29,7 +29,7 @@ pub(super) struct HeardAnswer {
     pub(super) seen: SocketAddr,
     pub(super) unl: String,
     pub(super) punch: bool,
-    pub(super) half: Option<Half>,
+    pub(super) halves: [Option<Half>; 2],
 }
 
 /// A call that came.
@@ -99,8 +99,9 @@ impl Node {
     fn handle_body(&mut self, id: CallId, place: usize, incoming: &Incoming, body: Body, now: Instant) {
         let ours = self.calls.is_ours(id);
         match body {
-            Body::Answer { unl, punch, relay } if ours => {
-                let answer = HeardAnswer { place, seen: incoming.seen, unl, punch, half: relay };
+            Body::Answer { unl, punch, relay, second } if ours => {
+                let (seen, halves) = (incoming.seen, [relay, second]);
+                let answer = HeardAnswer { place, seen, unl, punch, halves };
                 self.handle_answer(id, answer, now);
             }
             Body::Refuse { why } if ours => {

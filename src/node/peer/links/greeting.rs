@@ -115,7 +115,9 @@ impl Node {
             *tag = Role::Greeting;
         }
         self.admission.handle_opened(ends.dialler.ip());
-        self.greet(id, Stage::Opening, errand, ends, now + SILENCE);
+        // How long it was held back until now counts, too.
+        let opened = self.streams.facts(id).map_or(now, |facts| facts.opened);
+        self.greet(id, Stage::Opening, errand, ends, opened + SILENCE);
         self.work_on_greeting(id, now);
     }
 

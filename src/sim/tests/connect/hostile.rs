@@ -369,7 +369,7 @@ fn hostile_server(accomplice: Key, answers: bool) -> Behaviour {
                 let body = match signal.body {
                     Body::Call { .. } if answers => {
                         let unl = Unl::builder(NodeType::Active).nat(NatKind::Preserving).sign(&accomplice);
-                        Body::Answer { unl: unl.unwrap().to_string(), punch: true, relay: None }
+                        Body::Answer { unl: unl.unwrap().to_string(), punch: true, relay: None, second: None }
                     }
                     Body::Call { .. } | Body::Ready { .. } => {
                         Body::Meet { round: 1, port: 80, kind: Some(NatKind::Preserving), dial_in_us: 0 }
@@ -438,7 +438,7 @@ fn a_guest_can_not_borrow_the_trust_in_another_server() {
             for _ in 0..200 {
                 town.world.run_for(millis(5));
                 if let Some(call) = mallory.signals(&town).first().map(|signal| signal.call) {
-                    let body = Body::Answer { unl: unl.to_string(), punch: true, relay: None };
+                    let body = Body::Answer { unl: unl.to_string(), punch: true, relay: None, second: None };
                     let text = signal::print(&Signal { call, body });
                     let signature = signal::sign(&accomplice, &id(1), &text);
                     let text = SignalText::new(&text).unwrap();

@@ -356,3 +356,50 @@ fn a_full_server_refuses_relays() {
     busy.half(1, 1);
     assert_eq!(busy.relay(1, &ticket(1, 1, 2), (1, 2)), "REFUSED full|");
 }
+
+#[test]
+fn a_server_for_relays_only_answers_nothing_else() {
+    let features = Features::ID.or(Features::RELAY);
+    let mut desk = Desk::with(Limits { relays_only: true, features, ..Limits::default() });
+    desk.connect(1, "203.0.113.1:1001").connect(2, "203.0.113.2:1002");
+    for line in [
+        "BOOTSTRAP 5",
+        "WHOAMI",
+        "PING x",
+        "OBSERVERS",
+        "PROBE 5000 0123456789abcdef",
+        "OBSERVE x",
+        "PASSIVE READY 5000 5",
+        "SIMULTANEOUS READY 0 5",
+        "SOURCE TCP 5",
+        "CANDIDATE 203.0.113.2 TCP 5000",
+        "ACCEPT 203.0.113.2 5000 TCP 1700000000",
+        "CLEAR",
+    ] {
+        desk.silent(1, line);
+    }
+    let prove = |desk: &mut Desk, client, number: u8, role| {
+        let answer = desk.say(client, "HELLO p2poll 1 id observe signal relay");
+        let (hello, nonce) = answer.trim_end_matches('|').split_once(" nonce=").unwrap();
+        assert_eq!(hello, "HELLO p2poll 1 id relay");
+        let request = prove(&key(number), role, SERVER.parse().unwrap(), &token(nonce), &token(OWN));
+        desk.say(client, &line(&request))
+    };
+    assert_eq!(prove(&mut desk, 1, 1, Role::Signal), "", "it takes no signals");
+    let text = SignalText::new("x").unwrap();
+    let signal = Outgoing { to: id(2), observed: None, signature: [0; 64], text };
+    desk.silent(1, &line(&Request::Signal(Box::new(signal))));
+    assert_eq!((desk.told(), desk.server.nodes(), desk.server.identities()), (Vec::new(), 0, 0));
+    let (caller, callee) = (key(1).public(), key(2).public());
+    let ticket = Ticket { server: SERVER.parse().unwrap(), session: [3; 16], caller, callee };
+    let ticket = line(&ticket.request(ticket.sign(&key(1)), ticket.sign(&key(2))));
+    for client in [1, 2] {
+        assert_eq!(
+            prove(&mut desk, client, client as u8, Role::Relay),
+            format!("PROVEN {}|", id(client as u8))
+        );
+    }
+    desk.silent(1, &ticket);
+    assert!(desk.say(2, &ticket).starts_with("RELAYED "));
+    assert_eq!(desk.server.relays(), 1);
+}
