@@ -473,6 +473,11 @@ impl<T> Streams<T> {
         entry.link.found(span?)
     }
 
+    /// Whether a whole line waits to be read.
+    pub(crate) fn has_lines(&self, id: ConId) -> bool {
+        self.table.get(id).is_some_and(|entry| entry.link.unread() > 0)
+    }
+
     /// What has arrived and was not read: whole lines, as far as they arrived together, or the beginning of one.
     pub(crate) fn arrived(&mut self, id: ConId) -> &[u8] {
         self.table.get_mut(id).map_or(&[], |entry| entry.link.arrived())

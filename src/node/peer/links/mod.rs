@@ -22,6 +22,7 @@ use crate::unl::Unl;
 use crate::wire::hello::CallId;
 use crate::wire::line::Line;
 pub(super) use greeting::{Errand, Greeting};
+use moving::Moving;
 
 /// The links of a node, those to be and those that are.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ pub(super) struct Links {
     links: BTreeMap<ConId, Link>,
     /// Those that go by way of a relay.
     pub(super) relayed: BTreeMap<ConId, Relayed>,
+    moving: BTreeMap<ConId, Moving>,
     by_node: BTreeMap<NodeId, ConId>,
     /// Lines that came before the peer's hello, and are to be read first.
     before: BTreeMap<ConId, VecDeque<Line>>,
@@ -91,6 +93,7 @@ impl Links {
             greetings: BTreeMap::new(),
             links: BTreeMap::new(),
             relayed: BTreeMap::new(),
+            moving: BTreeMap::new(),
             by_node: BTreeMap::new(),
             before: BTreeMap::new(),
             temporary: BTreeMap::new(),
@@ -105,7 +108,8 @@ impl Links {
         let greetings = self.greetings.values().map(|greeting| Some(greeting.until));
         let temporary = self.temporary.values().map(|temporary| Some(temporary.until));
         let upgrades = self.relayed.values().map(|relayed| relayed.upgrade_at);
-        greetings.chain(temporary).chain(upgrades).fold(None, soonest)
+        let moving = self.moving.values().map(|moving| Some(moving.until));
+        greetings.chain(temporary).chain(upgrades).chain(moving).fold(None, soonest)
     }
 
     /// Whether reading has to look at more than the stream.
@@ -199,6 +203,7 @@ impl Node {
     pub(super) fn advance_links(&mut self, now: Instant) {
         self.advance_greetings(now);
         self.close_idle(now);
+        self.close_stuck(now);
     }
 
     /// A connection of the application's is gone.
@@ -206,6 +211,7 @@ impl Node {
         self.links.temporary.remove(&con);
         self.links.before.remove(&con);
         self.links.relayed.remove(&con);
+        self.links.moving.remove(&con);
         if self.links.greetings.contains_key(&con) {
             self.drop_greeting(con, now);
         }

@@ -5,16 +5,30 @@
 //! new one has brought. So the order is kept in each direction, and neither waits for the other.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use log::Level;
 
 use super::super::{Node, Role};
+use crate::error::CloseReason;
 use crate::event::{Event, Via};
 use crate::id::ConId;
 use crate::time::Instant;
 
+/// How long the other side may take to say that all has come on the old way, while nothing else comes. Half a minute is far
+/// more than a relay's queue needs to empty at its slowest, as something comes then.
+const DRAIN_TIME: Duration = Duration::from_secs(30);
+
 /// The last line of the old way.
 pub(super) const MOVED: &[u8] = b"~moved";
+
+/// A link whose old way still brings something.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moving {
+    pub(super) until: Instant,
+    /// What had come and gone there when that began.
+    bytes: u64,
+}
 
 impl Node {
     /// The connection goes over this stream from now on.
@@ -45,6 +59,8 @@ impl Node {
         if let Some(link) = self.links.link_mut(con) {
             link.draining = Some(old);
         }
+        let bytes = self.bytes_through(old);
+        self.links.moving.insert(con, Moving { until: now + DRAIN_TIME, bytes });
         self.streams.offer_unread(old);
         self.notes.push(Level::Info, || format!("{con} goes another way: {via} {peer}"));
         self.events.push(Event::Upgraded { con, via, peer });
@@ -57,8 +73,31 @@ impl Node {
         if let Some(link) = self.links.link_mut(con)
             && let Some(old) = link.draining.take()
         {
+            self.links.moving.remove(&con);
             self.streams.close(old, now);
             self.streams.hold(con, false);
+        }
+    }
+
+    /// Closes links whose old way says nothing more, not even that it is over: nobody is to be waited for in vain.
+    pub(super) fn close_stuck(&mut self, now: Instant) {
+        let due = |moving: &Moving| moving.until <= now;
+        let over: Vec<ConId> =
+            self.links.moving.iter().filter(|(_, moving)| due(moving)).map(|(&con, _)| con).collect();
+        for con in over {
+            let old = self.reading_end(con);
+            let bytes = self.bytes_through(old);
+            // What has come and was not read is the application's to read, however long it takes.
+            let goes_on = self.streams.has_lines(old);
+            match self.links.moving.get_mut(&con) {
+                Some(moving) if goes_on || moving.bytes != bytes => {
+                    *moving = Moving { until: now + DRAIN_TIME, bytes };
+                }
+                _ => {
+                    self.links.moving.remove(&con);
+                    self.close_for(con, CloseReason::Protocol, now);
+                }
+            }
         }
     }
 }
