@@ -1,8 +1,10 @@
-//! The rendezvous servers of a node: a client for each, its stream, and what it tells.
+//! The rendezvous servers of a node: a client for each, its stream, and what it tells. What calls need of them is in
+//! `signalling`.
+
+mod signalling;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use log::Level;
 
@@ -13,9 +15,8 @@ use crate::config::Config;
 use crate::error::{CloseReason, FailReason, StartError};
 use crate::event::{Event, RendezvousNews, ServerFault, ServerKind};
 use crate::id::ConId;
-use crate::identity::{Key, NodeId, Signature};
+use crate::identity::Key;
 use crate::node::streams::StreamFacts;
-use crate::proto::budget::Class;
 use crate::proto::peers::Source;
 use crate::proto::reach::{self, ServerUp};
 use crate::proto::rendezvous::client::{
@@ -23,12 +24,8 @@ use crate::proto::rendezvous::client::{
 };
 use crate::random::Random;
 use crate::time::{Instant, soonest};
-use crate::unl::Unl;
 use crate::wire::address::HostPort;
-use crate::wire::rendezvous::{Delivery, Features, Listed, Ntp, Ports, Token, Verdict};
-
-/// Of the name of a guest so many addresses are dialled: one of each family.
-const GUEST_ADDRESSES: usize = 2;
+use crate::wire::rendezvous::{Delivery, Features, Listed, Token, Verdict};
 
 /// Signals that are looked at in a second, from one server: each costs a check of its signature, some 60
 /// microseconds; as many as all the calls that may be under way can bring at once.
@@ -137,196 +134,6 @@ impl Servers {
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.all.iter().fold(None, |earliest, server| soonest(earliest, server.client.poll_timeout()))
-    }
-}
-
-/// Calls through servers.
-impl Servers {
-    /// Whether it is one of our own choice.
-    pub(super) fn is_own(&self, place: usize) -> bool {
-        self.all.get(place).is_some_and(|server| !server.is_guest)
-    }
-
-    /// The application has named no server, so that all that are here are there for a UNL.
-    pub(super) fn have_none_of_our_own(&self) -> bool {
-        self.all.iter().all(|server| server.is_guest)
-    }
-
-    /// Its address, as it was dialled.
-    pub(super) fn addr_of(&self, place: usize) -> Option<SocketAddr> {
-        self.all.get(place)?.client.server_addr()
-    }
-
-    /// Our address, as it sees the connection that signals go over.
-    pub(super) fn seen_at(&self, place: usize) -> Option<SocketAddr> {
-        self.all.get(place)?.seen
-    }
-
-    /// How long it takes to the server and back.
-    pub(super) fn rtt_of(&self, place: usize) -> Option<Duration> {
-        self.all.get(place)?.client.rtt()
-    }
-
-    /// Its address, as it was dialled the last time; a server of pyp2p's is left between two questions.
-    pub(super) fn met_at(&self, place: usize) -> Option<SocketAddr> {
-        self.all.get(place)?.ends.map(|(server, _)| server)
-    }
-
-    /// The first of our own choice that has been met.
-    pub(super) fn met_own(&self) -> Option<usize> {
-        let met = |place: &usize| self.is_own(*place) && self.met_at(*place).is_some();
-        (0..self.all.len()).find(met)
-    }
-
-    /// Those of our own choice.
-    pub(super) fn own_places(&self) -> impl Iterator<Item = usize> + use<> {
-        let own: Vec<usize> = (0..self.all.len()).filter(|&place| self.is_own(place)).collect();
-        own.into_iter()
-    }
-
-    pub(super) fn relays(&self, place: usize) -> bool {
-        self.knows(place, Features::RELAY)
-    }
-
-    pub(super) fn observes(&self, place: usize) -> bool {
-        self.knows(place, Features::OBSERVE) && self.knows(place, Features::SIGNAL)
-    }
-
-    fn knows(&self, place: usize, feature: Features) -> bool {
-        self.all.get(place).is_some_and(|server| server.client.agreed().has(feature))
-    }
-
-    /// The names of those through which we take signals.
-    pub(super) fn signalling(&self) -> impl Iterator<Item = String> + '_ {
-        let takes = |server: &&Server| !server.is_guest && server.client.is_proven();
-        self.all.iter().filter(takes).map(|server| server.name.to_string())
-    }
-
-    /// Guests who have not left.
-    #[cfg(test)]
-    pub(super) fn guests(&self) -> usize {
-        self.all.iter().filter(|server| server.is_guest && !server.has_left).count()
-    }
-
-    /// The server of this name: one of ours, or a guest, who is let in if there is room.
-    fn named(&mut self, name: &str, random: &mut Random, now: Instant) -> Option<usize> {
-        let known = |server: &Server| *server.name == *name && !server.has_left;
-        if let Some(place) = self.all.iter().position(known) {
-            return Some(place);
-        }
-        let target = HostPort::parse(name).ok()?;
-        let mut guest = self.server(name, target, random, now);
-        guest.is_guest = true;
-        let free = self.all.iter().position(|server| server.is_guest && server.has_left);
-        let guests = self.all.iter().filter(|server| server.is_guest && !server.has_left).count();
-        match free {
-            _ if guests >= self.max_guests => None,
-            Some(place) => {
-                self.all[place] = guest;
-                Some(place)
-            }
-            None => {
-                self.all.push(guest);
-                Some(self.all.len() - 1)
-            }
-        }
-    }
-}
-
-/// Calls through servers.
-impl Node {
-    /// The servers through which this node can be called: those that it names, or else ours, as it may use the same.
-    pub(super) fn servers_of(&mut self, unl: &Unl, now: Instant) -> Vec<usize> {
-        if unl.servers().len() == 0 {
-            return (0..self.servers.all.len()).filter(|&place| self.servers.is_own(place)).collect();
-        }
-        let names: Vec<String> = unl.servers().map(str::to_owned).collect();
-        let random = &mut self.links.random;
-        let places: Vec<usize> =
-            names.iter().filter_map(|name| self.servers.named(name, random, now)).collect();
-        for &place in &places {
-            self.advance_server(place, now);
-        }
-        places
-    }
-
-    /// Announces a port of ours to the node at `ip`; whether that is done or begun.
-    pub(super) fn send_candidate(&mut self, place: usize, ip: IpAddr, ports: Ports, now: Instant) -> bool {
-        let Some(server) = self.servers.all.get_mut(place) else { return false };
-        let sent = server.client.candidate(ip, ports, now);
-        self.advance_server(place, now);
-        sent
-    }
-
-    /// Accepts a candidate; whether the server is there to hear it.
-    pub(super) fn send_accept(
-        &mut self,
-        place: usize,
-        ip: IpAddr,
-        ports: Ports,
-        ntp: Ntp,
-        now: Instant,
-    ) -> bool {
-        let Some(server) = self.servers.all.get_mut(place) else { return false };
-        let sent = server.client.accept(ip, ports, ntp, now);
-        self.advance_server(place, now);
-        sent
-    }
-
-    /// Registers with one server now.
-    pub(super) fn register_again(&mut self, place: usize, now: Instant) {
-        if let Some(server) = self.servers.all.get_mut(place) {
-            server.client.advertise(now);
-            self.advance_server(place, now);
-        }
-    }
-
-    /// Whether a server takes it on.
-    pub(super) fn send_signal(
-        &mut self,
-        place: usize,
-        to: NodeId,
-        observed: Option<Token>,
-        signature: Signature,
-        text: &str,
-        now: Instant,
-    ) -> bool {
-        let Some(server) = self.servers.all.get_mut(place) else { return false };
-        let sent = server.client.signal(to, observed, signature, text, now);
-        self.advance_server(place, now);
-        sent
-    }
-
-    /// Guests whom no call needs any more are said goodbye to.
-    pub(super) fn release_guests(&mut self, now: Instant) {
-        for place in 0..self.servers.all.len() {
-            let server = &mut self.servers.all[place];
-            if server.is_guest && !server.has_left && !self.calls.needs(place) {
-                self.servers.all[place].client.leave(now);
-                self.advance_server(place, now);
-            }
-        }
-    }
-
-    /// What is to be dialled for a guest counts like what anybody else claims.
-    pub(super) fn allow_guest(&mut self, place: usize, addresses: &mut Vec<SocketAddr>, now: Instant) {
-        if !self.servers.is_own(place) {
-            addresses.truncate(GUEST_ADDRESSES);
-            let syns = self.config.links.max_claimed_syns;
-            addresses.retain(|&addr| self.calls.budget.take(addr, Class::Claimed, syns, now));
-        }
-    }
-
-    /// Whether one more connection may be made to a server.
-    pub(super) fn may_visit(&mut self, place: usize, addr: SocketAddr, now: Instant) -> bool {
-        self.servers.is_own(place) || self.calls.budget.take(addr, Class::Claimed, 1, now)
-    }
-
-    /// It is a server indeed, and no third party.
-    pub(super) fn handle_visited(&mut self, place: usize) {
-        if let Some(addr) = self.servers.addr_of(place).filter(|_| !self.servers.is_own(place)) {
-            self.calls.budget.give_back(addr, Class::Claimed, u32::MAX);
-        }
     }
 }
 

@@ -40,7 +40,7 @@ pub(in super::super) struct Greeting {
     /// The application's lines that came before the answer.
     before: VecDeque<Line>,
     /// The application sees the connection already.
-    shown: bool,
+    pub(super) shown: bool,
 }
 
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Greeting {
         }
     }
 
-    fn is_upgrade(&self) -> bool {
+    pub(super) fn is_upgrade(&self) -> bool {
         match (&self.errand, &self.stage) {
             (Errand::Call { upgrade, .. }, _) => *upgrade,
             (_, Stage::Answered { hello, .. } | Stage::Waiting(hello)) => hello.upgrade,
@@ -195,7 +195,7 @@ impl Node {
         self.work_on_greeting(id, now);
     }
 
-    fn work_on_greeting(&mut self, id: ConId, now: Instant) {
+    pub(super) fn work_on_greeting(&mut self, id: ConId, now: Instant) {
         loop {
             let Some(greeting) = self.links.greetings.get(&id) else { return };
             let goes_on = match &greeting.stage {
@@ -253,7 +253,7 @@ impl Node {
         self.answer_hello(id, hello, now)
     }
 
-    fn answer_hello(&mut self, id: ConId, hello: Hello, now: Instant) -> bool {
+    pub(super) fn answer_hello(&mut self, id: ConId, hello: Hello, now: Instant) -> bool {
         let Some(key) = &self.links.key else { return false };
         let nonce = fresh_nonce(&mut self.links.random);
         let (accepting, line) = Accepting::answer(&hello, key, nonce);
@@ -549,73 +549,6 @@ impl Node {
                 }
                 Some(Stage::Answered { .. } | Stage::Waiting(_)) => self.end_greeting(id, now),
                 None => {}
-            }
-        }
-    }
-}
-
-/// Two connections between the same two nodes.
-impl Node {
-    fn has_own_hello(&self, except: ConId, peer: NodeId, upgrade: bool) -> bool {
-        self.own_hellos(except, peer, upgrade).next().is_some()
-    }
-
-    fn own_hellos(&self, except: ConId, peer: NodeId, upgrade: bool) -> impl Iterator<Item = ConId> + '_ {
-        self.links.greetings.iter().filter_map(move |(&id, greeting)| match &greeting.stage {
-            Stage::Dialled { to: Some(to), .. }
-                if id != except && *to == peer && greeting.is_upgrade() == upgrade =>
-            {
-                Some(id)
-            }
-            _ => None,
-        })
-    }
-
-    fn give_up_own_hellos(&mut self, except: ConId, peer: NodeId, upgrade: bool, now: Instant) {
-        let own: Vec<ConId> = self.own_hellos(except, peer, upgrade).collect();
-        for id in own {
-            self.drop_greeting(id, now);
-        }
-    }
-
-    /// Whatever else of a peer is being greeted, now that there is a link to it; but for calls that go on.
-    pub(in super::super) fn end_other_greetings(
-        &mut self,
-        peer: NodeId,
-        calls: &[CallId],
-        others: &[CallId],
-        now: Instant,
-    ) {
-        let of_peer = |greeting: &Greeting| match &greeting.stage {
-            Stage::Dialled { to, .. } => *to == Some(peer),
-            Stage::Answered { hello, .. } | Stage::Waiting(hello) => hello.key.id() == peer,
-            Stage::Expecting | Stage::Opening => greeting.call().is_some_and(|call| calls.contains(&call)),
-        };
-        let goes_on = |greeting: &Greeting| greeting.call().is_some_and(|call| others.contains(&call));
-        let over = |greeting: &Greeting| of_peer(greeting) && !goes_on(greeting);
-        let over: Vec<ConId> =
-            self.links.greetings.iter().filter(|(_, other)| over(other)).map(|(&id, _)| id).collect();
-        for id in over {
-            if self.links.greetings.get(&id).is_some_and(|greeting| !greeting.shown) {
-                self.drop_greeting(id, now);
-            }
-        }
-    }
-
-    /// Hellos that waited for ours, which led to nothing.
-    fn answer_waiting(&mut self, now: Instant) {
-        let waiting: Vec<(ConId, Hello)> = self
-            .links
-            .greetings
-            .iter()
-            .filter_map(|(&id, greeting)| match &greeting.stage {
-                Stage::Waiting(hello) => Some((id, Hello::clone(hello))),
-                _ => None,
-            })
-            .collect();
-        for (id, hello) in waiting {
-            if !self.has_own_hello(id, hello.key.id(), hello.upgrade) && self.answer_hello(id, hello, now) {
-                self.work_on_greeting(id, now);
             }
         }
     }

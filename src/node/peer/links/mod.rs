@@ -1,11 +1,12 @@
 //! Node links: connections on which both sides have proven who they are.
 //!
-//! Each concern has a file of its own: how a connection becomes one (`greeting`), what it carries besides the application's
+//! Each concern has a file of its own: how a connection becomes one (`greeting`), and which of two (`rivals`), what it carries besides the application's
 //! lines (`protocol`), and how it changes from a relay to a direct way (`moving`).
 
 mod greeting;
 mod moving;
 mod protocol;
+mod rivals;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
