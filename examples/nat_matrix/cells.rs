@@ -213,6 +213,17 @@ impl Cell {
         name + if self.busy { ", busy" } else { "" }
     }
 
+    /// The kind of pair that it is one of, for those who do not want to know each.
+    pub(crate) fn kind(&self) -> &'static str {
+        match (self.goal.ways, self.goal.share) {
+            (["lan"], _) => "in the same LAN, or on the same host",
+            (["relayed"], _) => "one side, or both, behind a random NAT or a random carrier's",
+            (["punched"], Share::All) => "both behind preserving or reuse NATs, signals up to 500 ms late",
+            (["punched"], Share::Most) => "one side, or both, behind a delta NAT, neighbours quiet or busy",
+            _ => "one side public, forwarded or mapped",
+        }
+    }
+
     /// What it takes besides a network.
     pub(crate) fn needs(&self) -> Vec<Need> {
         let maps = |site: Site| matches!(site, Site::Mappable(_));

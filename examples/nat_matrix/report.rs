@@ -84,8 +84,7 @@ impl<'a> Row<'a> {
 
     /// So that this part of all took no longer.
     fn part(&self, part: f64) -> Duration {
-        let at = (self.times.len() as f64 * part).ceil() as usize;
-        self.times.get(at.saturating_sub(1)).copied().unwrap_or_default()
+        part_of(&self.times, part)
     }
 
     /// Each way that was found, with how often where there is more than one.
@@ -189,12 +188,37 @@ impl Report<'_> {
         println!("| pair | expected | success | way | median ms | in round trips | p95 ms | worst ms |");
         println!("|---|---|---|---|---|---|---|---|");
         self.rows.iter().for_each(Row::print);
+        println!("\n| kind of pair | cells | as expected | way | median ms | in round trips | p95 ms |");
+        println!("|---|--:|--:|---|--:|--:|--:|");
+        let mut kinds: Vec<&str> = self.rows.iter().map(|row| row.cell.kind()).collect();
+        kinds.dedup();
+        kinds.iter().for_each(|kind| self.print_kind(kind));
         println!("\n{}", self.summary());
         let (most, missed) = self.shares();
         if most > 0 {
             println!("Of {most} attempts of which 95 % are to succeed {missed} did not.");
         }
         self.rows.iter().for_each(Row::explain);
+    }
+
+    /// All cells of a kind in one row; what signals were late is subtracted from each time.
+    fn print_kind(&self, kind: &str) {
+        let rows: Vec<&Row> = self.rows.iter().filter(|row| row.cell.kind() == kind).collect();
+        let count: usize = rows.iter().map(|row| row.attempts.len()).sum();
+        let good = count - rows.iter().map(|row| row.missed.len()).sum::<usize>();
+        let mut times: Vec<Duration> = rows
+            .iter()
+            .flat_map(|row| row.times.iter().map(|took| took.saturating_sub(row.cell.skew)))
+            .collect();
+        times.sort();
+        let [median, most] = [0.5, 0.95].map(|part| part_of(&times, part));
+        let trips = median.as_secs_f64() / ROUND_TRIP.as_secs_f64();
+        let mut ways: Vec<&str> = rows.iter().flat_map(|row| row.cell.goal.ways).copied().collect();
+        ways.sort_unstable();
+        ways.dedup();
+        let (ways, cells) = (ways.join(", "), rows.len());
+        let (median, most) = (median.as_millis(), most.as_millis());
+        println!("| {kind} | {cells} | {good}/{count} | {ways} | {median} | {trips:.1} | {most} |");
     }
 
     /// One object a line.
@@ -237,4 +261,10 @@ impl Report<'_> {
         let (most, missed) = self.shares();
         missed <= most.div_ceil(20)
     }
+}
+
+/// Of times in order, one that this part of all did not exceed.
+fn part_of(times: &[Duration], part: f64) -> Duration {
+    let at = (times.len() as f64 * part).ceil() as usize;
+    times.get(at.saturating_sub(1)).copied().unwrap_or_default()
 }
