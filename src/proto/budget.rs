@@ -10,7 +10,6 @@
 //! **When a table is full**, it is full of households to which something was sent a little more than a minute ago at
 //! most, and to forget one would be to grant it twice. So another is refused. Each class has a table of its own: a
 //! flood of claimed addresses takes no room from the attested ones.
-#![allow(dead_code)] // The node takes it up next.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -110,6 +109,7 @@ impl Budget {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.forgets
     }

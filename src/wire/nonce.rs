@@ -1,6 +1,7 @@
 //! pyp2p's nonce: the 64 hexadecimal digits, with no line end, that its dialling side sends first on a direct
 //! connection. The accepting side has agreed on them before, in a signal, or expects zeros.
 
+#[cfg(test)]
 use crate::random::Random;
 
 /// How many digits there are.
@@ -13,6 +14,7 @@ pub(crate) type Nonce = [u8; NONCE_LENGTH];
 pub(crate) const NO_NONCE: Nonce = [b'0'; NONCE_LENGTH];
 
 /// One that nobody can guess.
+#[cfg(test)]
 pub(crate) fn fresh(random: &mut Random) -> Nonce {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     std::array::from_fn(|_| DIGITS[random.below(DIGITS.len())])

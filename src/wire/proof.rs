@@ -3,9 +3,6 @@
 //! Each signature names the server's address as it was dialled, so that one server can not show at another what it was
 //! shown; and a proof names nonces of both sides, so that nobody can show it a second time.
 
-// The node takes it up next.
-#![allow(dead_code)]
-
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 

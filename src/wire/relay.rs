@@ -1,8 +1,5 @@
 //! What a server says of a relay: how much it carries, why there is none, and, among the relayed bytes, why it ends.
 
-// The node takes it up next.
-#![allow(dead_code)]
-
 /// What one relay carries at most; 0: as much as one likes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RelayLimits {

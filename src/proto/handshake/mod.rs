@@ -8,8 +8,6 @@
 //! caller is the application's.
 //!
 //! The machines have no clock: their caller has the deadline, and the limit of how many lines before an answer are kept.
-// The node takes it up next.
-#![allow(dead_code)]
 
 mod opening;
 #[cfg(test)]
@@ -21,7 +19,6 @@ use crate::random::Random;
 use crate::wire::hello::{Answer, CallId, Hello, LinkNonce, Proof, Refusal, Refused};
 use transcript::{Role, Transcript};
 
-#[allow(unused_imports)] // the node takes it up next
 pub(crate) use opening::{Opening, classify};
 
 /// What a line was.

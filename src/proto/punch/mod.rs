@@ -21,7 +21,6 @@
 //!
 //! **Nobody aims us:** where no server of our choice has attested the peer's address, a few SYNs is all that leaves,
 //! the kernel's repetitions included.
-#![allow(dead_code)] // The node takes it up next.
 
 mod plan;
 
@@ -241,6 +240,7 @@ impl Punch {
     }
 
     /// A winner is proven: what is still on its way is abandoned, and nothing more is dialled.
+    #[cfg(test)]
     pub(crate) fn settle(&mut self) {
         self.is_settled = true;
         self.end();
@@ -254,6 +254,7 @@ impl Punch {
 
     /// How many have left by now: one for each dial. Of claimed addresses, the kernel's repetitions count, too, since
     /// shortly before they leave.
+    #[cfg(test)]
     pub(crate) fn syns(&self) -> u32 {
         self.failure.syns
     }

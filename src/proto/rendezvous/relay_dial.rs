@@ -1,8 +1,5 @@
 //! One end's way into a relay: a connection to the server that says who it is, shows the ticket, and then is the peer's.
 
-// The node takes it up next.
-#![allow(dead_code)]
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -108,6 +105,7 @@ impl RelayDial {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.outcome.is_none().then_some(self.deadline)
     }

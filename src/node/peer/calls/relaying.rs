@@ -277,8 +277,9 @@ impl Node {
     }
 
     pub(in super::super) fn handle_relay_gone(&mut self, id: CallId, stream: ConId, now: Instant) {
-        if self.relay_run(id, stream).is_some() {
-            self.fail_relay_run(id, RelayRefusal::Unreachable, now);
+        if let Some(run) = self.relay_run(id, stream) {
+            run.dial.handle_disconnected();
+            self.conclude_relay(id, now);
         }
     }
 

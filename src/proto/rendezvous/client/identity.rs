@@ -1,8 +1,5 @@
 //! The client of a node that has a key: it proves it in each session, and then signals go both ways.
 
-// The node takes it up next.
-#![allow(dead_code)]
-
 use std::net::SocketAddr;
 use std::time::Duration;
 
