@@ -119,7 +119,9 @@ impl Connect {
         Self { unl: unl.clone(), rungs: Rungs::ALL, temporary: None }
     }
 
-    /// By these ways only.
+    /// By these ways only. When neither *direct* nor *relay* is among them, addresses of its own network are dialled though no
+    /// server says that it is ours, too. A relayed connection is upgraded to a direct way all the same, unless
+    /// [`Config::upgrade_every`](crate::Config::upgrade_every) says never.
     #[must_use]
     pub fn only(mut self, rungs: Rungs) -> Self {
         self.rungs = rungs;
@@ -198,6 +200,11 @@ pub enum RungFault {
     Nothing,
     /// [`Connect::only`] left it out.
     LeftOut,
+    /// It has addresses in a network of its own, and no rendezvous server says that it is this one. [`Connect::only`] with
+    /// neither [`Rung::Direct`] nor [`Rung::Relay`] dials them all the same.
+    Elsewhere,
+    /// It has addresses outside, and says that nobody can connect to them.
+    NotOpen,
     /// No address answered: each with what it said.
     Unreachable(Vec<(SocketAddr, io::ErrorKind)>),
     /// Who answered there is another node, or can not prove to be this one.
@@ -238,6 +245,8 @@ impl fmt::Display for RungFault {
         match self {
             Self::Nothing => f.write_str("there is none"),
             Self::LeftOut => f.write_str("left out"),
+            Self::Elsewhere => f.write_str("no server says that it is in this network"),
+            Self::NotOpen => f.write_str("it says that it can not be connected to"),
             Self::Unreachable(tried) if tried.is_empty() => f.write_str("no answer"),
             Self::Unreachable(tried) => tried.iter().enumerate().try_for_each(|(n, (addr, kind))| {
                 write!(f, "{}{addr}: {kind}", if n == 0 { "" } else { ", " })

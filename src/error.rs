@@ -207,7 +207,7 @@ pub enum FailReason {
     NoAddress(String),
     /// No address answered: each with what it said, in the order in which they ended.
     Unreachable(Vec<(SocketAddr, io::ErrorKind)>),
-    /// No rung of the ladder led to the node: what each said, in the order in which they ended.
+    /// No rung of the ladder led to the node: what each said, in their order.
     NoWay(Vec<Tried>),
     /// The address, or the UNL, is this node itself.
     Oneself,

@@ -159,8 +159,8 @@ impl Config {
         self
     }
 
-    /// How long an attempt by UNL may take in all, over all its rungs. At least a second. Defaults to 15 seconds: a relay
-    /// takes well under 5, the rest is for a node that is about to come.
+    /// How long an attempt by UNL may take in all, over all its rungs. At least a second. Defaults to 15 seconds: the last
+    /// rung, a relay after a punch in vain, is there within 5; the rest is for a node that is about to come.
     pub fn connect_within(mut self, span: Duration) -> Self {
         self.links.connect_within = span;
         self

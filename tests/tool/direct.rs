@@ -43,7 +43,7 @@ fn free_port() -> u16 {
 
 /// The reasons of the event `failed`, by their ways.
 fn reasons(failed: &Value) -> Vec<(&str, &str)> {
-    assert_eq!(fields(failed), ["event", "attempt", "tried"]);
+    assert_eq!(fields(failed), ["event", "attempt", "tried", "why"]);
     let tried = failed["tried"].as_array().expect("a list");
     tried
         .iter()

@@ -16,7 +16,13 @@ pub(crate) fn run(options: &ConnectOptions) -> Result<(), Failure> {
     waiting.add(&mut net)?;
     let input = Input::start(waiting.waker())?;
     let connect = Connect::to(&unl).only(options.rungs());
-    let attempt = net.connect(connect).map_err(|why| Failure::Run(why.to_string()))?;
+    let attempt = match net.connect(connect) {
+        Ok(attempt) => attempt,
+        Err(why) => {
+            options.output().refused(&why)?;
+            return Err(Failure::Run(why.to_string()));
+        }
+    };
     let pipe = Pipe::new(net, input, options.output(), Audience::OutcomeOf(attempt));
     let mut connection = Connection { pipe, unl, attempt, stay: options.stay };
     loop {

@@ -3,8 +3,11 @@
 use std::fmt::{Display, Write as _};
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use p2poll::{ConId, Event, FailReason, Line, NatKind, Progress, RendezvousNews, RungFault, Tried, Unl};
+use p2poll::{
+    ConId, ConnectError, Event, FailReason, Line, NatKind, Progress, RendezvousNews, RungFault, Tried, Unl,
+};
 use serde_json::{Value, json};
 
 pub(crate) struct Output {
@@ -111,6 +114,18 @@ impl Output {
         }
     }
 
+    /// An attempt that could not even begin.
+    pub(crate) fn refused(&mut self, why: &ConnectError) -> io::Result<()> {
+        if let Style::Json = self.style {
+            let none: [Value; 0] = [];
+            self.write_json(
+                &json!({ "event": "failed", "attempt": null, "tried": none, "why": why.to_string() }),
+            )?;
+            self.stdout.flush()?;
+        }
+        Ok(())
+    }
+
     /// Something for a person, who reads along on standard error.
     pub(crate) fn tell(&self, text: impl FnOnce() -> String) {
         if let Style::Plain(Plain { quiet: false, .. }) = self.style {
@@ -150,7 +165,7 @@ fn to_json(event: &Event) -> Option<Value> {
         // The tool begins one attempt at most, so that the connection need not say whose outcome it is.
         Event::Connected { con, via, peer, took, .. } => json!({
             "event": "connected", "con": con.number(), "via": via.to_string(), "peer": peer.to_string(),
-            "ms": took.as_secs_f64() * 1000.0,
+            "ms": milliseconds(*took),
         }),
         Event::Closed { con, why } => {
             json!({ "event": "closed", "con": con.number(), "why": why.to_string() })
@@ -189,7 +204,8 @@ fn to_json(event: &Event) -> Option<Value> {
                 let fields = tried_fields(tried).into_iter();
                 fields.map(|(field, what)| (field.to_owned(), what)).collect::<Value>()
             });
-            json!({ "event": "failed", "attempt": attempt.number(), "tried": tried.collect::<Vec<_>>() })
+            let tried = tried.collect::<Vec<_>>();
+            json!({ "event": "failed", "attempt": attempt.number(), "tried": tried, "why": why.to_string() })
         }
         Event::Rendezvous { server, news } => {
             let mut value = json!({ "event": "rendezvous", "server": &**server });
@@ -226,7 +242,7 @@ fn tried_fields(tried: &Tried) -> [(&'static str, Value); 3] {
     [
         ("rung", tried.rung.name().into()),
         ("why", tried.why.to_string().into()),
-        ("ms", (tried.took.as_secs_f64() * 1000.0).into()),
+        ("ms", milliseconds(tried.took).into()),
     ]
 }
 
@@ -291,6 +307,11 @@ pub(crate) fn nat_json(kind: Option<NatKind>) -> Value {
         Some(NatKind::Delta { step }) => json!({ "kind": "delta", "delta": step }),
         kind => json!({ "kind": kind.map(|kind| kind.to_string()), "delta": null }),
     }
+}
+
+/// With microseconds behind the point, and nothing behind those.
+fn milliseconds(span: Duration) -> f64 {
+    span.as_micros() as f64 / 1000.0
 }
 
 #[cfg(test)]

@@ -306,6 +306,7 @@ impl Node {
             }
             ClientEvent::Proven => {
                 self.handle_visited(place);
+                self.handle_visited(place);
                 self.handle_server_ready(place, now);
                 self.refresh_unl();
                 return;

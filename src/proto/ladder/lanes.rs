@@ -74,8 +74,11 @@ impl Lanes {
         self.states.iter().all(|&state| state == State::Over)
     }
 
-    pub(super) fn tried(&self) -> &[Tried] {
-        &self.tried
+    /// In the order of the rungs.
+    pub(super) fn tried(&self) -> Vec<Tried> {
+        let mut tried = self.tried.clone();
+        tried.sort_by_key(|tried| tried.rung);
+        tried
     }
 
     pub(super) fn poll_progress(&mut self) -> Option<Result<Rung, Tried>> {

@@ -69,6 +69,8 @@ pub(crate) struct Facts {
     pub(crate) direct: bool,
     /// It says that anybody can connect to them.
     pub(crate) passive: bool,
+    /// It has such addresses, and says that nobody can.
+    pub(crate) closed: bool,
     /// It says that it has the same outside address as we do.
     pub(crate) same_wan: bool,
     /// There is a server to call it through.
@@ -177,7 +179,10 @@ impl Ladder {
         for rung in CALLED {
             self.lanes.fail(rung, RungFault::NoServer, now);
         }
-        self.forgo_attestation(now);
+        // Nobody can say that it is our network; then whoever asked for the node is taken to know.
+        if self.facts.lan {
+            self.begin_lan(now);
+        }
         self.work(now);
     }
 
@@ -320,9 +325,9 @@ impl Ladder {
         self.lanes.poll_progress()
     }
 
-    /// What each rung said, in the order in which they ended, once all have.
+    /// What each rung said, in their order, once all are over.
     pub(crate) fn failure(&self) -> Option<Vec<Tried>> {
-        self.lanes.are_over().then(|| self.lanes.tried().to_vec())
+        self.lanes.are_over().then(|| self.lanes.tried())
     }
 
     pub(crate) fn is_answered(&self) -> bool {
@@ -337,7 +342,8 @@ impl Ladder {
             self.begin_lan(now);
         }
         if !self.facts.direct {
-            self.lanes.fail(Rung::Direct, RungFault::Nothing, now);
+            let why = if self.facts.closed { RungFault::NotOpen } else { RungFault::Nothing };
+            self.lanes.fail(Rung::Direct, why, now);
         }
         if !self.facts.reachable {
             self.lanes.fail(Rung::Reverse, RungFault::NotReachable, now);
@@ -383,7 +389,7 @@ impl Ladder {
     /// No server says that it is our network.
     fn forgo_attestation(&mut self, now: Instant) {
         if self.lanes.is_waiting(Rung::Lan) {
-            self.lanes.fail(Rung::Lan, RungFault::Nothing, now);
+            self.lanes.fail(Rung::Lan, RungFault::Elsewhere, now);
             self.begin_direct(now);
         }
     }

@@ -138,7 +138,15 @@ fn a_network_that_is_another_is_not_dialled() {
     ladder.handle_answer(willing(), at(100));
     assert!(!wants(&mut ladder).contains(&Want::Dial(Rung::Lan)));
     run_to(&mut ladder, 20_000);
-    assert_eq!(fault(&ladder, Rung::Lan), RungFault::Nothing);
+    assert_eq!(fault(&ladder, Rung::Lan), RungFault::Elsewhere);
+}
+
+#[test]
+fn where_no_server_answers_the_network_of_its_own_is_dialled_all_the_same() {
+    let mut ladder = ladder(Facts { lan: true, ..punchers() });
+    assert!(!wants(&mut ladder).contains(&Want::Dial(Rung::Lan)));
+    ladder.handle_uncallable(at(100));
+    assert!(wants(&mut ladder).contains(&Want::Dial(Rung::Lan)));
 }
 
 #[test]
@@ -316,6 +324,7 @@ fn no_order_of_inputs_makes_it_spin() {
             lan_at_once: flag(&mut random),
             direct: flag(&mut random),
             passive: flag(&mut random),
+            closed: flag(&mut random),
             same_wan: flag(&mut random),
             callable: flag(&mut random),
             reachable: flag(&mut random),

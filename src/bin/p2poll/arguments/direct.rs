@@ -98,7 +98,10 @@ impl ListenOptions {
 impl ConnectOptions {
     pub(crate) fn config(&self) -> Result<Config, Failure> {
         let within = Duration::from_secs(self.wait.into());
-        Ok(self.direct.config(&self.rendezvous)?.connect_within(within))
+        let config = self.direct.config(&self.rendezvous)?.connect_within(within);
+        // Who asks for nothing but the relay gets nothing else.
+        let relay_alone = self.rungs() == Rungs::NONE.with(Rung::Relay);
+        Ok(if relay_alone { config.upgrade_every(Duration::ZERO) } else { config })
     }
 
     pub(crate) fn output(&self) -> Output {
@@ -193,7 +196,7 @@ Events of --json, each with its name in \"event\":
   climbing    attempt, progress, and what belongs to it:
               trying (rung), failed (rung, why, ms: others may still be tried),
               called (server: the node was called through it), waiting (server: the call waits there)
-  failed      attempt, tried: of each way rung, why, ms (how long it was tried)
+  failed      attempt, tried: of each way rung, why, ms (how long it was tried); why (in one sentence)
   connected   con, via (lan, direct, mapped, reverse, punched, relayed), peer, ms (how long it took)
   upgraded    con, via, peer: a relayed connection has found a better way, and goes on there
   line        con, line (what is not UTF-8 becomes U+FFFD)
@@ -206,7 +209,7 @@ none.
 Examples:
   p2poll connect unl3_..
   echo 'the build is done' | p2poll connect unl3_.. --wait 60
-  p2poll connect unl3_.. --only lan,direct --json < /dev/null      (can it be reached without help?)
+  p2poll connect unl3_.. --only direct --json < /dev/null          (is its port open?)
   p2poll connect unl3_.. --stay < /dev/null | base64 -d | tar x";
 
 #[cfg(test)]

@@ -85,8 +85,10 @@ impl Node {
     ) {
         let id: CallId = fresh_nonce(&mut self.calls.random);
         let places = if unl.version() == 2 { Vec::new() } else { self.servers_of(&unl, now) };
-        let servers: Vec<CalledServer> =
-            places.into_iter().map(|place| CalledServer { place, called: false, failures: 0 }).collect();
+        let servers: Vec<CalledServer> = places
+            .into_iter()
+            .map(|place| CalledServer { place, called: false, told: false, failures: 0 })
+            .collect();
         let facts = self.facts_of(&unl, rungs, !servers.is_empty());
         let links = &self.config.links;
         let config = LadderConfig {
@@ -128,6 +130,7 @@ impl Node {
             direct: !self.wan_addresses(unl).is_empty()
                 && (unl.node_type() == NodeType::Passive || !callable && !meets),
             passive: unl.node_type() == NodeType::Passive,
+            closed: !self.wan_addresses(unl).is_empty() && unl.node_type() != NodeType::Passive,
             same_wan,
             callable,
             meets,
@@ -290,6 +293,11 @@ impl Node {
         }
         match there {
             Some(there) => {
+                // It tells that of each signal; the call is the first.
+                let server = caller.servers.iter_mut().find(|server| server.place == place);
+                if server.is_none_or(|server| std::mem::replace(&mut server.told, true)) {
+                    return;
+                }
                 caller.ladder.handle_called(there, now);
                 if let Some(addr) = addr {
                     let progress = if there { Progress::Called(addr) } else { Progress::Waiting(addr) };

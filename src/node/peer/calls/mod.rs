@@ -133,6 +133,8 @@ struct Waiter {
 struct CalledServer {
     place: usize,
     called: bool,
+    /// It has said whether the node is there.
+    told: bool,
     /// How often it went down meanwhile.
     failures: u32,
 }

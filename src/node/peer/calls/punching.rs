@@ -75,8 +75,9 @@ impl Node {
         let Part::Caller(caller) = &call.part else { return };
         let Some(round) = caller.observe else { return };
         let place = if call.peer.is_some() {
-            let mut places = call.server.into_iter().chain(caller.servers.iter().map(|server| server.place));
-            places.find(|&place| self.servers.observes(place))
+            let mut places = caller.servers.iter().map(|server| server.place);
+            let answering = call.server.filter(|&place| self.servers.observes(place));
+            answering.or_else(|| places.find(|&place| self.servers.observes(place)))
         } else {
             self.servers.met_own()
         };
@@ -97,7 +98,7 @@ impl Node {
 
     fn observe(&mut self, id: CallId, round: u8, place: usize, tries: u8, now: Instant) {
         let server = self.servers.met_at(place).filter(|&server| self.may_visit(place, server, now));
-        let Some(server) = server else { return self.fail_observation(id, round, now) };
+        let Some(server) = server else { return self.fail_observation(id, round, place, now) };
         let port = PORTS.start + self.calls.random.below(PORTS.len()) as u16;
         let token = Token::nonce(&mut self.calls.random);
         let from = SocketAddr::new(self.config.bind.unwrap_or(any_address(server)), port);
@@ -167,7 +168,7 @@ impl Node {
         if observing.tries < 3 {
             self.observe(id, observing.round, observing.place, observing.tries + 1, now);
         } else {
-            self.fail_observation(id, observing.round, now);
+            self.fail_observation(id, observing.round, observing.place, now);
         }
     }
 
@@ -175,16 +176,27 @@ impl Node {
         let Some(call) = self.calls.open.get_mut(&id) else { return };
         if let Some(observing) = call.observing.take_if(|observing| observing.until <= now) {
             self.streams.abandon(observing.stream);
-            self.fail_observation(id, observing.round, now);
+            self.fail_observation(id, observing.round, observing.place, now);
         }
     }
 
-    fn fail_observation(&mut self, id: CallId, round: u8, now: Instant) {
-        if let Some(ladder) = self.calls.ladder(id) {
+    /// This server has not told; the next one is asked, if there is one.
+    fn fail_observation(&mut self, id: CallId, round: u8, place: usize, now: Instant) {
+        if let Some(next) = self.next_observer(id, place) {
+            self.begin_observation(id, round, next, now);
+        } else if let Some(ladder) = self.calls.ladder(id) {
             ladder.handle_unobserved(round, now);
         } else if self.calls.is_host(id) {
             self.forget_call(id, now);
         }
+    }
+
+    fn next_observer(&self, id: CallId, after: usize) -> Option<usize> {
+        let call = self.calls.open.get(&id).filter(|call| call.peer.is_some())?;
+        let Part::Caller(caller) = &call.part else { return None };
+        let mut places = caller.servers.iter().map(|server| server.place).skip_while(|&place| place != after);
+        places.next();
+        places.find(|&place| self.servers.observes(place))
     }
 
     pub(super) fn end_observation(&mut self, id: CallId) {

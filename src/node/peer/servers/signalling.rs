@@ -63,8 +63,10 @@ impl Servers {
         self.knows(place, Features::RELAY)
     }
 
+    /// Whether it tells how it sees a port, and can say so to the other side.
     pub(in super::super) fn observes(&self, place: usize) -> bool {
-        self.knows(place, Features::OBSERVE) && self.knows(place, Features::SIGNAL)
+        let proven = self.all.get(place).is_some_and(|server| server.client.is_proven());
+        proven && self.knows(place, Features::OBSERVE) && self.knows(place, Features::SIGNAL)
     }
 
     fn knows(&self, place: usize, feature: Features) -> bool {

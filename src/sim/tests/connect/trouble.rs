@@ -41,7 +41,7 @@ fn a_node_that_is_gone_is_told_in_time_with_what_each_rung_said() {
             let direct = fault(&tried, Rung::Direct);
             match home {
                 Home::Public => assert!(matches!(direct, RungFault::Unreachable(dials) if dials.len() == 1)),
-                _ => assert_eq!(*direct, RungFault::Nothing),
+                _ => assert_eq!(*direct, RungFault::NotOpen),
             }
             town.world.run_for(secs(5));
             town.assert_nothing_left(caller);
