@@ -36,7 +36,7 @@ pub(in super::super) struct Greeting {
     pub(super) stage: Stage,
     pub(in super::super) errand: Errand,
     ends: Ends,
-    pub(super) until: Instant,
+    pub(in super::super) until: Instant,
     /// The application's lines that came before the answer.
     before: VecDeque<Line>,
     /// The application sees the connection already.
