@@ -408,7 +408,7 @@ impl Node {
             upgrade_at: facts.ours.then(|| now + self.config.links.upgrade_every).filter(|_| self.upgrades()),
             pause: self.config.links.upgrade_every,
         });
-        let link = Link { peer, calls: facts.calls, unl: facts.unl, draining: None };
+        let link = Link { peer, calls: facts.calls, unl: facts.unl, draining: None, flushing: None };
         if greeting.shown {
             self.set_known(id);
             self.make_link(id, link, greeting.before);

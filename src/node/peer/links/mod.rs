@@ -53,6 +53,9 @@ pub(super) struct Link {
     pub(super) unl: Option<Unl>,
     /// The stream of its old way, as long as that still brings something.
     draining: Option<ConId>,
+    /// The same once it has brought all, as long as something is still on its way out there. The other side closes it when
+    /// that has come.
+    flushing: Option<ConId>,
 }
 
 /// A link by way of a relay.
@@ -219,8 +222,9 @@ impl Node {
         if self.links.to(link.peer.id()) == Some(con) {
             self.links.by_node.remove(&link.peer.id());
         }
-        if let Some(old) = link.draining {
-            self.streams.abandon(old);
+        // What was said before the link moved goes out as of any connection that is closed.
+        for old in link.draining.into_iter().chain(link.flushing) {
+            self.streams.close(old, now);
         }
     }
 
