@@ -15,7 +15,7 @@ use super::super::{Ends, Node, PeerRole, Role, Slot};
 use super::{Link, Relayed};
 use crate::connect::{Rung, RungFault};
 use crate::error::CloseReason;
-use crate::event::Via;
+use crate::event::{Event, Via};
 use crate::id::ConId;
 use crate::identity::{NodeId, PublicKey};
 use crate::proto::handshake::{Accepting, Dialling, HandshakeFault, Opening, Step, classify, fresh_nonce};
@@ -242,6 +242,7 @@ impl Node {
             return false;
         }
         let peer = hello.key.id();
+        let id = if hello.upgrade { self.hide(id, now) } else { id };
         if self.has_own_hello(id, peer, hello.upgrade) {
             if self.links.id() > Some(peer) {
                 self.set_stage(id, Stage::Waiting(Box::new(hello)), now);
@@ -251,6 +252,29 @@ impl Node {
         }
         self.give_up_dials(peer, now);
         self.answer_hello(id, hello, now)
+    }
+
+    /// A connection that is to take the place of another is none of its own: what the application knows of it ends here, and
+    /// the id with it. It keeps its slot.
+    fn hide(&mut self, id: ConId, now: Instant) -> ConId {
+        if !self.links.greetings.get(&id).is_some_and(|greeting| greeting.shown) {
+            return id;
+        }
+        let Some(&Role::Peer(role)) = self.streams.tag(id) else { return id };
+        let Some(hidden) = self.streams.name(id) else { return id };
+        if let Some(tag) = self.streams.tag_mut(hidden) {
+            *tag = Role::Greeting;
+        }
+        if let Some(mut greeting) = self.links.greetings.remove(&id) {
+            greeting.shown = false;
+            self.links.greetings.insert(hidden, greeting);
+        }
+        self.stale += 1;
+        self.ends.remove(role.ends, id);
+        self.links.temporary.remove(&id);
+        self.network.peers.handle_inbound_closed(role.peer(), now);
+        self.events.push(Event::Closed { con: id, why: CloseReason::Replaced });
+        hidden
     }
 
     fn answer_hello(&mut self, id: ConId, hello: Hello, now: Instant) -> bool {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::SendError;
+use crate::sim::world::at;
 
 /// Two that talk without a pause.
 struct Talk {
@@ -381,5 +382,43 @@ fn a_link_whose_queue_is_full_moves_all_the_same() {
             assert!(town.world.events(id).iter().any(upgraded), "it did not move");
         }
         assert!(town.world.lines(to) == said, "a line was lost");
+    });
+}
+
+/// Such a node shows whoever comes at once; what turns out to be a better way for a link is none of its connections.
+#[test]
+fn a_net_that_shows_every_connection_moves_its_link_and_keeps_count() {
+    with_seeds(8, |seed| {
+        let mut town = Town::new(seed);
+        let plain = |n| {
+            let config = Config::new().port(50500).rendezvous(SERVER).rendezvous(SECOND).key(key(n));
+            config.bootstrap(false).advertise(false).max_outbound(0).max_inbound(1).upgrade_every(secs(4))
+        };
+        let nodes = [1u8, 2].map(|n| {
+            let (_, computer) = town.house(n, Home::Public);
+            town.world.peer(computer, plain(n))
+        });
+        town.settle(&nodes);
+        let unl = town.unl(nodes[1]);
+        let con = town.link(nodes[0], only(&unl, Rung::Relay)).con;
+        town.world.run_for(secs(1));
+        let theirs = town.con_of(nodes[1], id(1)).expect("a link");
+        town.world.run_for(secs(20));
+        for (node, con) in [(nodes[0], con), (nodes[1], theirs)] {
+            assert_eq!(town.world.cons(node), [con], "{:?}", town.world.events(node));
+            let events = town.world.events(node);
+            let connected = events.iter().filter(|event| matches!(event, Event::Connected { .. })).count();
+            let closed = events.iter().filter(|event| matches!(event, Event::Closed { .. })).count();
+            assert_eq!(connected - closed, 1, "{events:?}");
+            assert!(events.iter().any(|event| matches!(event, Event::Upgraded { .. })), "{events:?}");
+        }
+        town.assert_talk(nodes, [id(1), id(2)]);
+        town.assert_nothing_left(nodes[1]);
+        // The one slot is free.
+        let other = town.world.computer("203.0.88.8");
+        let script = town.world.script(other, None, Box::new(|_, _, _| {}));
+        town.world.wire(script, |wire| wire.dial(at(&ip(2), 50500)));
+        town.world.run_for(secs(1));
+        assert_eq!(town.world.count(nodes[1]), 2, "its slot was not given back");
     });
 }
