@@ -2,8 +2,8 @@
 //!
 //! **Two nodes that connect to each other at the same time keep one connection.** Where both have said hello, on one
 //! connection each, it is the dial of the one with the larger id that counts: it keeps the other's hello waiting until its
-//! own is answered, and the one with the smaller id gives up its own. A dial that is not even connected yet is given up by
-//! either for one on which a hello came.
+//! own is answered, and the one with the smaller id gives up its own once the other has proven who it is. A dial that is
+//! not even connected yet is given up by either for one on which a hello came.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -243,12 +243,10 @@ impl Node {
         }
         let peer = hello.key.id();
         let id = if hello.upgrade { self.hide(id, now) } else { id };
-        if self.has_own_hello(id, peer, hello.upgrade) {
-            if self.links.id() > Some(peer) {
-                self.set_stage(id, Stage::Waiting(Box::new(hello)), now);
-                return false;
-            }
-            self.give_up_own_hellos(id, peer, hello.upgrade, now);
+        // Of the smaller id our own goes on until this one has proven to be the peer's: anybody can say so.
+        if self.has_own_hello(id, peer, hello.upgrade) && self.links.id() > Some(peer) {
+            self.set_stage(id, Stage::Waiting(Box::new(hello)), now);
+            return false;
         }
         self.give_up_dials(peer, now);
         self.answer_hello(id, hello, now)
@@ -501,9 +499,12 @@ impl Node {
     fn fail_greeting(&mut self, id: ConId, fault: HandshakeFault, now: Instant) {
         let Some(greeting) = self.links.greetings.get(&id) else { return };
         let (errand, to) = (greeting.errand, greeting.ends.dialled);
+        let superseded = self.is_superseded(greeting);
         self.notes.push(Level::Debug, || format!("{to} is no link: {fault:?}"));
         self.end_greeting(id, now);
-        if let Errand::Call { call, rung, .. } = errand {
+        if let Errand::Call { call, rung, .. } = errand
+            && !superseded
+        {
             let why = match fault {
                 HandshakeFault::Refused(why) => RungFault::Refused(refusal(why)),
                 HandshakeFault::NotANode => RungFault::Silent(to),
@@ -543,7 +544,9 @@ impl Node {
     pub(in super::super) fn handle_greeting_gone(&mut self, id: ConId, why: CloseReason, now: Instant) {
         let Some(greeting) = self.links.greetings.remove(&id) else { return };
         self.release_slot(&greeting);
-        if let Errand::Call { call, rung, .. } = greeting.errand {
+        if let Errand::Call { call, rung, .. } = greeting.errand
+            && !self.is_superseded(&greeting)
+        {
             let to = greeting.ends.dialled;
             self.notes.push(Level::Debug, || format!("{to} ended before it was a link: {why}"));
             self.handle_greeting_failed(call, rung, RungFault::Silent(to), now);
@@ -595,11 +598,13 @@ impl Node {
         })
     }
 
-    fn give_up_own_hellos(&mut self, except: ConId, peer: NodeId, upgrade: bool, now: Instant) {
-        let own: Vec<ConId> = self.own_hellos(except, peer, upgrade).collect();
-        for id in own {
-            self.drop_greeting(id, now);
-        }
+    /// Whether a hello of the node to which this greeting leads is being answered: then it is for that one to succeed.
+    fn is_superseded(&self, greeting: &Greeting) -> bool {
+        let Stage::Dialled { to: Some(to), .. } = &greeting.stage else { return false };
+        self.links
+            .greetings
+            .values()
+            .any(|other| matches!(&other.stage, Stage::Answered { hello, .. } if hello.key.id() == *to))
     }
 
     /// Whatever else of a peer is being greeted, now that there is a link to it; but for calls that go on.
