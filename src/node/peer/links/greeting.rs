@@ -583,6 +583,15 @@ impl Node {
 
 /// Two connections between the same two nodes.
 impl Node {
+    /// Whether it is being found out of a connection whether it leads to this node.
+    pub(in super::super) fn is_greeting(&self, node: NodeId) -> bool {
+        self.links.greetings.values().any(|greeting| match &greeting.stage {
+            Stage::Dialled { to, .. } => *to == Some(node),
+            Stage::Answered { hello, .. } | Stage::Waiting(hello) => hello.key.id() == node,
+            Stage::Opening | Stage::Expecting => false,
+        })
+    }
+
     fn has_own_hello(&self, except: ConId, peer: NodeId, upgrade: bool) -> bool {
         self.own_hellos(except, peer, upgrade).next().is_some()
     }

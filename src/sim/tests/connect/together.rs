@@ -253,3 +253,47 @@ fn cancelling_in_any_phase_leaves_nothing() {
         }
     });
 }
+
+/// The call of the larger id is the one that goes on; when it is given up, the other one's has its turn.
+#[test]
+fn one_of_two_that_call_each_other_gives_up_and_the_other_one_connects() {
+    with_seeds(12, |seed| {
+        let mut town = Town::new(seed);
+        let nodes = [town.node(1, RANDOM), town.node(2, RANDOM)];
+        town.settle(&nodes);
+        let unls = nodes.map(|id| town.unl(id));
+        let larger = usize::from(id(2) > id(1));
+        let other = town.connect(nodes[1 - larger], &unls[larger]);
+        let attempt = town.connect(nodes[larger], &unls[1 - larger]);
+        let into = millis(150 + town.world.network.random.below(100) as u64);
+        town.world.run_for(into);
+        if !town.world.act(nodes[larger], |node, now| node.cancel(attempt, now)) {
+            return;
+        }
+        town.wait(nodes[1 - larger], other).unwrap_or_else(|why| panic!("{why}"));
+        town.world.run_for(secs(10));
+        for id in nodes {
+            assert_eq!(town.world.count(id), 1);
+            town.assert_nothing_left(id);
+        }
+    });
+}
+
+#[test]
+fn one_of_two_wants_only_what_can_not_be_and_the_other_one_connects() {
+    with_seeds(6, |seed| {
+        let mut town = Town::new(seed);
+        let nodes = [1u8, 2].map(|n| {
+            let router = town.world.router(&ip(n.into()), Nat::Random, Filter::Drop);
+            let computer = town.world.computer_behind(router, &format!("192.168.{n}.2"));
+            town.world.peer(computer, direct(n))
+        });
+        town.settle(&nodes);
+        let unls = nodes.map(|id| town.unl(id));
+        let larger = usize::from(id(2) > id(1));
+        town.connect(nodes[larger], only(&unls[1 - larger], Rung::Lan));
+        let attempt = town.connect(nodes[1 - larger], &unls[larger]);
+        let link = town.wait(nodes[1 - larger], attempt).unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!(link.via, Via::Relayed);
+    });
+}
