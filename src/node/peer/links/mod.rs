@@ -58,6 +58,13 @@ pub(super) struct Link {
     flushing: Option<ConId>,
 }
 
+impl Link {
+    /// Streams of its old way that are still needed.
+    pub(super) fn old_ways(&self) -> impl Iterator<Item = ConId> + use<> {
+        self.draining.into_iter().chain(self.flushing)
+    }
+}
+
 /// A link by way of a relay.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Relayed {
@@ -223,7 +230,7 @@ impl Node {
             self.links.by_node.remove(&link.peer.id());
         }
         // What was said before the link moved goes out as of any connection that is closed.
-        for old in link.draining.into_iter().chain(link.flushing) {
+        for old in link.old_ways() {
             self.streams.close(old, now);
         }
     }

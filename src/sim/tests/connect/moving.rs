@@ -291,6 +291,8 @@ fn a_link_with_much_to_say_moves_past_its_queue_and_outlives_it() {
             }
         }
         assert!(talk.is_moved());
+        let queued = talk.town.world.node(talk.nodes[side]).queued(talk.cons[side]);
+        assert!(queued > 100_000, "{queued} are queued: who has more to say would think that all is said");
         talk.say(side, 5);
         talk.assert_all_arrives();
         talk.town.world.run_for(secs(8));
