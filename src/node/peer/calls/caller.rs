@@ -38,9 +38,6 @@ impl Node {
         if self.is_own(&to.unl) {
             return Err(ConnectError::Oneself);
         }
-        if self.calls.count(true) >= self.config.links.max_calls {
-            return Err(ConnectError::TooMany);
-        }
         let attempt = self.attempts.next_id();
         let waiter = Waiter { attempt, temporary: to.temporary };
         let existing = to.unl.node_id().and_then(|node| self.con_of(node));
@@ -53,8 +50,11 @@ impl Node {
             Some(node) => self.calls.to(node),
             None => self.calls.to_unl(&to.unl),
         };
+        let (max_calls, calls) = (self.config.links.max_calls, self.calls.count(true));
         match joined.and_then(|id| self.calls.caller(id)).filter(|caller| caller.rungs == to.rungs) {
-            Some(caller) => caller.attempts.push(waiter),
+            Some(caller) if caller.attempts.len() < max_calls => caller.attempts.push(waiter),
+            Some(_) => return Err(ConnectError::TooMany),
+            None if calls >= max_calls => return Err(ConnectError::TooMany),
             None => self.begin_call(to.unl, to.rungs, vec![waiter], None, now),
         }
         Ok(attempt)
