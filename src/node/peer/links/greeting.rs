@@ -27,8 +27,9 @@ use crate::wire::nonce;
 /// A plain peer may say nothing: after this an accepted connection is taken for one (DESIGN of direct connections).
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// Lines that may come before the answer to a hello, from an application that was shown the connection before.
-const MAX_BEFORE: usize = 64;
+/// Lines that come before the answer to a hello, from an application that was shown the connection before, are kept as far as
+/// unread ones are. So much is what each takes besides its own length.
+const LINE_COST: usize = 64;
 
 /// A connection in the course of a hello.
 #[derive(Debug)]
@@ -37,8 +38,9 @@ pub(in super::super) struct Greeting {
     pub(in super::super) errand: Errand,
     ends: Ends,
     pub(in super::super) until: Instant,
-    /// The application's lines that came before the answer.
+    /// The application's lines that came before the answer, and room for more.
     before: VecDeque<Line>,
+    room: usize,
     /// The application sees the connection already.
     shown: bool,
 }
@@ -122,7 +124,8 @@ impl Node {
     }
 
     fn greet(&mut self, id: ConId, stage: Stage, errand: Errand, ends: Ends, until: Instant) {
-        let greeting = Greeting { stage, errand, ends, until, before: VecDeque::new(), shown: false };
+        let room = self.config.streams.max_unread;
+        let greeting = Greeting { stage, errand, ends, until, before: VecDeque::new(), room, shown: false };
         self.links.greetings.insert(id, greeting);
     }
 
@@ -342,7 +345,8 @@ impl Node {
             _ => return false,
         };
         match step {
-            Step::Application if greeting.before.len() < MAX_BEFORE => {
+            Step::Application if line.as_bytes().len() + LINE_COST <= greeting.room => {
+                greeting.room -= line.as_bytes().len() + LINE_COST;
                 greeting.before.push_back(line.detach());
                 return true;
             }
