@@ -163,7 +163,8 @@ pub enum CloseReason {
     LineTooLong,
     /// It was [temporary](crate::Connect::temporary), and nothing was said on it for that long.
     Idle,
-    /// The same node has connected anew: it had lost this connection before we noticed.
+    /// The same node has connected anew: it had lost this connection before we noticed. Or this one turned out to be a better
+    /// way for a relayed connection to it, which goes on over it.
     Replaced,
     /// The relay ended it: it had carried as many bytes as one connection may.
     RelayBytes,

@@ -392,6 +392,14 @@ impl<T> Streams<T> {
         Ok(())
     }
 
+    /// Queues the few bytes that end what is said on an open stream, however much waits before them; whether it is open.
+    pub(crate) fn queue_last(&mut self, id: ConId, line: &[u8]) -> bool {
+        let Some(entry) = self.table.get_mut(id).filter(|entry| entry.link.is_open()) else { return false };
+        entry.link.append(line, &mut self.spare);
+        mark_unsent(entry, id.slot(), &mut self.unsent);
+        true
+    }
+
     /// From now on it is a node link.
     pub(crate) fn frame(&mut self, id: ConId) {
         if let Some(entry) = self.table.get_mut(id) {

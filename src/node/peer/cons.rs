@@ -76,8 +76,10 @@ impl Node {
         }
     }
 
+    /// What was said before a link moved counts as long as it waits on the old way.
     pub(crate) fn queued(&self, id: ConId) -> usize {
-        self.streams.queued(id)
+        let before = self.links.link(id).into_iter().flat_map(|link| link.old_ways());
+        self.streams.queued(id) + before.map(|old| self.streams.queued(old)).sum::<usize>()
     }
 
     /// Whether the id names a connection that the application sees and has not closed.

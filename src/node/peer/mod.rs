@@ -443,7 +443,7 @@ impl Host for Node {
             Some(Role::Greeting) => self.handle_greeting_received(id, now),
             Some(&Role::Observing(call)) => self.handle_observed_lines(call, id, now),
             Some(&Role::Relaying(call)) => self.handle_relay_lines(call, id, now),
-            Some(&Role::Draining(con)) => self.handle_link_received(con, now),
+            Some(&Role::Draining(con)) => self.handle_old_way_received(con, id, now),
             Some(Role::RelayClient) => self.handle_relay_client_lines(id, now),
             _ => {}
         }

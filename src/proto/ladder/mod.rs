@@ -316,6 +316,11 @@ impl Ladder {
         due.into_iter().fold(Some(self.deadline), soonest)
     }
 
+    /// When the attempt's time is up.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
     pub(crate) fn poll_want(&mut self) -> Option<Want> {
         self.wants.pop_front()
     }

@@ -38,9 +38,6 @@ impl Node {
         if self.is_own(&to.unl) {
             return Err(ConnectError::Oneself);
         }
-        if self.calls.count(true) >= self.config.links.max_calls {
-            return Err(ConnectError::TooMany);
-        }
         let attempt = self.attempts.next_id();
         let waiter = Waiter { attempt, temporary: to.temporary };
         let existing = to.unl.node_id().and_then(|node| self.con_of(node));
@@ -53,9 +50,12 @@ impl Node {
             Some(node) => self.calls.to(node),
             None => self.calls.to_unl(&to.unl),
         };
+        let (max_calls, calls) = (self.config.links.max_calls, self.calls.count(true));
         match joined.and_then(|id| self.calls.caller(id)).filter(|caller| caller.rungs == to.rungs) {
-            Some(caller) => caller.attempts.push(waiter),
-            None => self.begin_call(to.unl, to.rungs, Some(waiter), None, now),
+            Some(caller) if caller.attempts.len() < max_calls => caller.attempts.push(waiter),
+            Some(_) => return Err(ConnectError::TooMany),
+            None if calls >= max_calls => return Err(ConnectError::TooMany),
+            None => self.begin_call(to.unl, to.rungs, vec![waiter], None, now),
         }
         Ok(attempt)
     }
@@ -68,7 +68,7 @@ impl Node {
             match unl.filter(|_| !busy) {
                 Some(unl) => {
                     self.pause_upgrade(con, None);
-                    self.begin_call(unl, DIRECT_WAYS, None, Some(con), now);
+                    self.begin_call(unl, DIRECT_WAYS, Vec::new(), Some(con), now);
                 }
                 None => self.postpone_upgrade(con, now),
             }
@@ -79,7 +79,7 @@ impl Node {
         &mut self,
         unl: Unl,
         rungs: Rungs,
-        waiter: Option<Waiter>,
+        attempts: Vec<Waiter>,
         upgrade: Option<ConId>,
         now: Instant,
     ) {
@@ -99,7 +99,7 @@ impl Node {
         let caller = Caller {
             ladder: Ladder::new(config, rungs, facts, now),
             rungs,
-            attempts: waiter.into_iter().collect(),
+            attempts,
             servers,
             calling: false,
             observe: None,
@@ -381,6 +381,23 @@ impl Node {
             }
         }
         false
+    }
+
+    /// The call for which ours to this node had stood back came to nothing, so that ours begins again.
+    pub(super) fn resume_call(&mut self, node: NodeId, now: Instant) {
+        if self.con_of(node).is_some() || self.is_greeting(node) {
+            return;
+        }
+        let Some(id) = self.calls.to(node) else { return };
+        let Some(caller) = self.calls.caller(id).filter(|caller| caller.yields) else { return };
+        let (rungs, attempts) = (caller.rungs, std::mem::take(&mut caller.attempts));
+        let Some(unl) =
+            self.calls.open.get(&id).filter(|_| !attempts.is_empty()).and_then(|call| call.unl.clone())
+        else {
+            return;
+        };
+        self.give_up_call(id, now);
+        self.begin_call(unl, rungs, attempts, None, now);
     }
 
     /// Says to the other side that nothing will come of it, and forgets it.

@@ -329,7 +329,11 @@ impl Call {
 
     fn poll_timeout(&self) -> Option<Instant> {
         let part = match &self.part {
-            Part::Caller(caller) => caller.ladder.poll_timeout(),
+            // One that stands back for the other side's call waits for that one until its time is up.
+            Part::Caller(caller) => {
+                let up = caller.yields.then(|| caller.ladder.deadline());
+                caller.ladder.poll_timeout().or(up)
+            }
             Part::Callee(callee) => Some(callee.until),
             Part::Host(host) => Some(host.until),
         };

@@ -284,14 +284,17 @@ impl Node {
     }
 
     pub(super) fn advance_relay(&mut self, id: CallId, now: Instant) {
-        let Some(call) = self.calls.open.get(&id) else { return };
-        let Some(run) = &call.relay else { return };
-        if run.until <= now && !self.links.greetings.contains_key(&run.stream) {
-            let (stream, is_connected) = (run.stream, run.local.is_some());
-            self.streams.abandon(stream);
-            let why = if is_connected { RelayRefusal::Absent } else { RelayRefusal::Unreachable };
-            self.fail_relay_run(id, why, now);
+        let Some(call) = self.calls.open.get_mut(&id) else { return };
+        let Some(run) = call.relay.as_mut().filter(|run| run.until <= now) else { return };
+        // A hello has a deadline of its own.
+        if let Some(greeting) = self.links.greetings.get(&run.stream) {
+            run.until = greeting.until.max(now + Duration::from_millis(1));
+            return;
         }
+        let (stream, is_connected) = (run.stream, run.local.is_some());
+        self.streams.abandon(stream);
+        let why = if is_connected { RelayRefusal::Absent } else { RelayRefusal::Unreachable };
+        self.fail_relay_run(id, why, now);
     }
 
     pub(super) fn handle_relayed_in_vain(&mut self, id: CallId, now: Instant) {

@@ -125,7 +125,10 @@ impl Node {
                 self.handle_ready(id, place, round, Side { seen, local_port: port, kind }, rtt, now);
             }
             Body::Relay { half } if !ours => self.handle_called_to_relay(id, place, half, now),
-            Body::Done if !ours => self.forget_call(id, now),
+            Body::Done if !ours => {
+                self.forget_call(id, now);
+                self.resume_call(incoming.from.id(), now);
+            }
             _ => {}
         }
     }

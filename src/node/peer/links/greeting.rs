@@ -2,8 +2,8 @@
 //!
 //! **Two nodes that connect to each other at the same time keep one connection.** Where both have said hello, on one
 //! connection each, it is the dial of the one with the larger id that counts: it keeps the other's hello waiting until its
-//! own is answered, and the one with the smaller id gives up its own. A dial that is not even connected yet is given up by
-//! either for one on which a hello came.
+//! own is answered, and the one with the smaller id gives up its own once the other has proven who it is. A dial that is
+//! not even connected yet is given up by either for one on which a hello came.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use super::super::{Ends, Node, PeerRole, Role, Slot};
 use super::{Link, Relayed};
 use crate::connect::{Rung, RungFault};
 use crate::error::CloseReason;
-use crate::event::Via;
+use crate::event::{Event, Via};
 use crate::id::ConId;
 use crate::identity::{NodeId, PublicKey};
 use crate::proto::handshake::{Accepting, Dialling, HandshakeFault, Opening, Step, classify, fresh_nonce};
@@ -27,8 +27,9 @@ use crate::wire::nonce;
 /// A plain peer may say nothing: after this an accepted connection is taken for one (DESIGN of direct connections).
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// Lines that may come before the answer to a hello, from an application that was shown the connection before.
-const MAX_BEFORE: usize = 64;
+/// Lines that come before the answer to a hello, from an application that was shown the connection before, are kept as far as
+/// unread ones are. So much is what each takes besides its own length.
+const LINE_COST: usize = 64;
 
 /// A connection in the course of a hello.
 #[derive(Debug)]
@@ -36,9 +37,10 @@ pub(in super::super) struct Greeting {
     pub(super) stage: Stage,
     pub(in super::super) errand: Errand,
     ends: Ends,
-    pub(super) until: Instant,
-    /// The application's lines that came before the answer.
+    pub(in super::super) until: Instant,
+    /// The application's lines that came before the answer, and room for more.
     before: VecDeque<Line>,
+    room: usize,
     /// The application sees the connection already.
     pub(super) shown: bool,
 }
@@ -122,7 +124,8 @@ impl Node {
     }
 
     fn greet(&mut self, id: ConId, stage: Stage, errand: Errand, ends: Ends, until: Instant) {
-        let greeting = Greeting { stage, errand, ends, until, before: VecDeque::new(), shown: false };
+        let room = self.config.streams.max_unread;
+        let greeting = Greeting { stage, errand, ends, until, before: VecDeque::new(), room, shown: false };
         self.links.greetings.insert(id, greeting);
     }
 
@@ -242,15 +245,37 @@ impl Node {
             return false;
         }
         let peer = hello.key.id();
-        if self.has_own_hello(id, peer, hello.upgrade) {
-            if self.links.id() > Some(peer) {
-                self.set_stage(id, Stage::Waiting(Box::new(hello)), now);
-                return false;
-            }
-            self.give_up_own_hellos(id, peer, hello.upgrade, now);
+        let id = if hello.upgrade { self.hide(id, now) } else { id };
+        // Of the smaller id our own goes on until this one has proven to be the peer's: anybody can say so.
+        if self.has_own_hello(id, peer, hello.upgrade) && self.links.id() > Some(peer) {
+            self.set_stage(id, Stage::Waiting(Box::new(hello)), now);
+            return false;
         }
         self.give_up_dials(peer, now);
         self.answer_hello(id, hello, now)
+    }
+
+    /// A connection that is to take the place of another is none of its own: what the application knows of it ends here, and
+    /// the id with it. It keeps its slot.
+    fn hide(&mut self, id: ConId, now: Instant) -> ConId {
+        if !self.links.greetings.get(&id).is_some_and(|greeting| greeting.shown) {
+            return id;
+        }
+        let Some(&Role::Peer(role)) = self.streams.tag(id) else { return id };
+        let Some(hidden) = self.streams.name(id) else { return id };
+        if let Some(tag) = self.streams.tag_mut(hidden) {
+            *tag = Role::Greeting;
+        }
+        if let Some(mut greeting) = self.links.greetings.remove(&id) {
+            greeting.shown = false;
+            self.links.greetings.insert(hidden, greeting);
+        }
+        self.stale += 1;
+        self.ends.remove(role.ends, id);
+        self.links.temporary.remove(&id);
+        self.network.peers.handle_inbound_closed(role.peer(), now);
+        self.events.push(Event::Closed { con: id, why: CloseReason::Replaced });
+        hidden
     }
 
     pub(super) fn answer_hello(&mut self, id: ConId, hello: Hello, now: Instant) -> bool {
@@ -320,7 +345,8 @@ impl Node {
             _ => return false,
         };
         match step {
-            Step::Application if greeting.before.len() < MAX_BEFORE => {
+            Step::Application if line.as_bytes().len() + LINE_COST <= greeting.room => {
+                greeting.room -= line.as_bytes().len() + LINE_COST;
                 greeting.before.push_back(line.detach());
                 return true;
             }
@@ -408,7 +434,7 @@ impl Node {
             upgrade_at: facts.ours.then(|| now + self.config.links.upgrade_every).filter(|_| self.upgrades()),
             pause: self.config.links.upgrade_every,
         });
-        let link = Link { peer, calls: facts.calls, unl: facts.unl, draining: None };
+        let link = Link { peer, calls: facts.calls, unl: facts.unl, draining: None, flushing: None };
         if greeting.shown {
             self.set_known(id);
             self.make_link(id, link, greeting.before);
@@ -477,9 +503,12 @@ impl Node {
     fn fail_greeting(&mut self, id: ConId, fault: HandshakeFault, now: Instant) {
         let Some(greeting) = self.links.greetings.get(&id) else { return };
         let (errand, to) = (greeting.errand, greeting.ends.dialled);
+        let superseded = self.is_superseded(greeting);
         self.notes.push(Level::Debug, || format!("{to} is no link: {fault:?}"));
         self.end_greeting(id, now);
-        if let Errand::Call { call, rung, .. } = errand {
+        if let Errand::Call { call, rung, .. } = errand
+            && !superseded
+        {
             let why = match fault {
                 HandshakeFault::Refused(why) => RungFault::Refused(refusal(why)),
                 HandshakeFault::NotANode => RungFault::Silent(to),
@@ -519,7 +548,9 @@ impl Node {
     pub(in super::super) fn handle_greeting_gone(&mut self, id: ConId, why: CloseReason, now: Instant) {
         let Some(greeting) = self.links.greetings.remove(&id) else { return };
         self.release_slot(&greeting);
-        if let Errand::Call { call, rung, .. } = greeting.errand {
+        if let Errand::Call { call, rung, .. } = greeting.errand
+            && !self.is_superseded(&greeting)
+        {
             let to = greeting.ends.dialled;
             self.notes.push(Level::Debug, || format!("{to} ended before it was a link: {why}"));
             self.handle_greeting_failed(call, rung, RungFault::Silent(to), now);

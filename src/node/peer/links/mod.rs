@@ -54,6 +54,16 @@ pub(super) struct Link {
     pub(super) unl: Option<Unl>,
     /// The stream of its old way, as long as that still brings something.
     draining: Option<ConId>,
+    /// The same once it has brought all, as long as something is still on its way out there. The other side closes it when
+    /// that has come.
+    flushing: Option<ConId>,
+}
+
+impl Link {
+    /// Streams of its old way that are still needed.
+    pub(super) fn old_ways(&self) -> impl Iterator<Item = ConId> + use<> {
+        self.draining.into_iter().chain(self.flushing)
+    }
 }
 
 /// A link by way of a relay.
@@ -220,8 +230,9 @@ impl Node {
         if self.links.to(link.peer.id()) == Some(con) {
             self.links.by_node.remove(&link.peer.id());
         }
-        if let Some(old) = link.draining {
-            self.streams.abandon(old);
+        // What was said before the link moved goes out as of any connection that is closed.
+        for old in link.old_ways() {
+            self.streams.close(old, now);
         }
     }
 

@@ -40,9 +40,9 @@ impl Node {
         peer: SocketAddr,
         now: Instant,
     ) {
-        let said = self.streams.queue_protocol(con, &[MOVED, b"\r\n"].concat()).is_ok();
+        // The other side may have moved already, so that nothing but an end of the link is a reason to stay.
+        let said = self.streams.is_open(stream) && self.streams.queue_last(con, &[MOVED, b"\r\n"].concat());
         if !said || !self.streams.exchange(con, stream) {
-            // It is ending, or its peer reads nothing: it stays as it is.
             self.streams.close(stream, now);
             return;
         }
@@ -70,13 +70,32 @@ impl Node {
 
     /// All that the old way had to bring was read.
     pub(super) fn end_draining(&mut self, con: ConId, now: Instant) {
-        if let Some(link) = self.links.link_mut(con)
-            && let Some(old) = link.draining.take()
-        {
-            self.links.moving.remove(&con);
+        let Some(old) = self.links.link_mut(con).and_then(|link| link.draining.take()) else { return };
+        self.links.moving.remove(&con);
+        if self.streams.queued(old) == 0 {
             self.streams.close(old, now);
-            self.streams.hold(con, false);
+        } else {
+            // However long a slow relay takes for that: to close it would set it a deadline.
+            if let Some(link) = self.links.link_mut(con) {
+                link.flushing = Some(old);
+            }
+            self.forget_old_lines(old);
         }
+        self.streams.hold(con, false);
+    }
+
+    /// Something came on the old way of a link.
+    pub(in super::super) fn handle_old_way_received(&mut self, con: ConId, old: ConId, now: Instant) {
+        if self.links.link(con).is_some_and(|link| link.flushing == Some(old)) {
+            self.forget_old_lines(old);
+        } else {
+            self.handle_link_received(con, now);
+        }
+    }
+
+    /// Nothing is to come after `~moved`.
+    fn forget_old_lines(&mut self, old: ConId) {
+        while self.streams.next_line(old).is_some() {}
     }
 
     /// Closes links whose old way says nothing more, not even that it is over: nobody is to be waited for in vain.

@@ -86,6 +86,9 @@ impl Node {
         why: CloseReason,
         now: Instant,
     ) {
+        if let Some(link) = self.links.link_mut(con) {
+            link.flushing.take_if(|flushing| *flushing == old);
+        }
         let is_draining = self.links.link(con).is_some_and(|link| link.draining == Some(old));
         if is_draining {
             // Before it had said that all came: something may be missing.

@@ -8,16 +8,20 @@ use crate::time::Instant;
 use crate::wire::hello::{CallId, Hello};
 
 impl Node {
+    /// Whether it is being found out of a connection whether it leads to this node.
+    pub(in super::super) fn is_greeting(&self, node: NodeId) -> bool {
+        self.links.greetings.values().any(|greeting| match &greeting.stage {
+            Stage::Dialled { to, .. } => *to == Some(node),
+            Stage::Answered { hello, .. } | Stage::Waiting(hello) => hello.key.id() == node,
+            Stage::Opening | Stage::Expecting => false,
+        })
+    }
+
     pub(super) fn has_own_hello(&self, except: ConId, peer: NodeId, upgrade: bool) -> bool {
         self.own_hellos(except, peer, upgrade).next().is_some()
     }
 
-    pub(super) fn own_hellos(
-        &self,
-        except: ConId,
-        peer: NodeId,
-        upgrade: bool,
-    ) -> impl Iterator<Item = ConId> + '_ {
+    fn own_hellos(&self, except: ConId, peer: NodeId, upgrade: bool) -> impl Iterator<Item = ConId> + '_ {
         self.links.greetings.iter().filter_map(move |(&id, greeting)| match &greeting.stage {
             Stage::Dialled { to: Some(to), .. }
                 if id != except && *to == peer && greeting.is_upgrade() == upgrade =>
@@ -28,11 +32,13 @@ impl Node {
         })
     }
 
-    pub(super) fn give_up_own_hellos(&mut self, except: ConId, peer: NodeId, upgrade: bool, now: Instant) {
-        let own: Vec<ConId> = self.own_hellos(except, peer, upgrade).collect();
-        for id in own {
-            self.drop_greeting(id, now);
-        }
+    /// Whether a hello of the node to which this greeting leads is being answered: then it is for that one to succeed.
+    pub(super) fn is_superseded(&self, greeting: &Greeting) -> bool {
+        let Stage::Dialled { to: Some(to), .. } = &greeting.stage else { return false };
+        self.links
+            .greetings
+            .values()
+            .any(|other| matches!(&other.stage, Stage::Answered { hello, .. } if hello.key.id() == *to))
     }
 
     /// Whatever else of a peer is being greeted, now that there is a link to it; but for calls that go on.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::SendError;
+use crate::sim::world::at;
 
 /// Two that talk without a pause.
 struct Talk {
@@ -271,5 +272,155 @@ fn where_a_direct_way_is_never_found_the_link_stays_as_it_is() {
         talk.talk_for(secs(1));
         talk.assert_all_arrives();
         assert!(talk.upgrades(0).is_empty() && talk.upgrades(1).is_empty());
+    });
+}
+
+/// What is said before a link moves may wait in a queue for longer than a close would give it.
+#[test]
+fn a_link_with_much_to_say_moves_past_its_queue_and_outlives_it() {
+    with_seeds(8, |seed| {
+        let (homes, _) = MOVES[seed as usize % 4];
+        let mut talk = Talk::relayed(seed, homes, RendezvousConfig::new().relay_rate(10_000));
+        // One side alone: the other says at once that it has nothing more on the old way.
+        let side = (seed / 4) as usize % 2;
+        for _ in 0..4000 {
+            talk.say(side, 2000);
+            talk.town.world.run_for(millis(10));
+            if talk.is_moved() {
+                break;
+            }
+        }
+        assert!(talk.is_moved());
+        let queued = talk.town.world.node(talk.nodes[side]).queued(talk.cons[side]);
+        assert!(queued > 100_000, "{queued} are queued: who has more to say would think that all is said");
+        talk.say(side, 5);
+        talk.assert_all_arrives();
+        talk.town.world.run_for(secs(8));
+        for node in talk.nodes {
+            assert_eq!(close_reasons(&mut talk.town.world, node), []);
+            talk.town.assert_nothing_left(node);
+        }
+    });
+}
+
+#[test]
+fn who_closes_a_link_that_has_just_moved_has_said_what_was_queued() {
+    with_seeds(12, |seed| {
+        let (homes, _) = MOVES[seed as usize % 4];
+        let mut talk = Talk::relayed(seed, homes, RendezvousConfig::new().relay_rate(20_000));
+        for _ in 0..4000 {
+            for side in [0, 1] {
+                let queued = talk.town.world.node(talk.nodes[side]).queued(talk.cons[side]);
+                if queued < [40_000, 30_000][side] {
+                    talk.say(side, 10);
+                }
+            }
+            talk.town.world.run_for(millis(10));
+            if talk.is_moved() {
+                break;
+            }
+        }
+        assert!(talk.is_moved());
+        let (node, con) = (talk.nodes[0], talk.cons[0]);
+        talk.town.world.act(node, |node, now| node.close(con, now));
+        talk.town.world.run_for(secs(30));
+        assert_eq!(talk.heard(1), talk.said[0], "a line was lost");
+        for node in talk.nodes {
+            assert_eq!(close_reasons(&mut talk.town.world, node).len(), 1);
+            talk.town.assert_nothing_left(node);
+        }
+    });
+}
+
+/// One side's queue is full to the last byte when the link moves.
+#[test]
+fn a_link_whose_queue_is_full_moves_all_the_same() {
+    with_seeds(8, |seed| {
+        let (homes, _) = MOVES[seed as usize % 4];
+        let mut town = Town::new(seed);
+        let config = |n| direct(n).upgrade_every(secs(8)).max_queued(100_000).max_unread(2_000);
+        let reads = std::rc::Rc::new(std::cell::Cell::new(false));
+        let nodes = [1u8, 2].map(|n| {
+            let (_, computer) = town.house(n, homes[usize::from(n) - 1]);
+            town.world.computer_mut(computer).window = 4_000;
+            let (reads, mut reader) = (reads.clone(), reader());
+            town.world.peer_with(
+                computer,
+                config(n),
+                Box::new(move |turn| {
+                    if reads.get() {
+                        reader(turn);
+                    }
+                }),
+            )
+        });
+        town.settle(&nodes);
+        let unl = town.unl(nodes[1]);
+        town.link(nodes[0], only(&unl, Rung::Relay));
+        town.world.run_for(secs(1));
+        let upgraded = |event: &Event| matches!(event, Event::Upgraded { .. });
+        let from = nodes[(seed / 4) as usize % 2];
+        let mut said = Vec::new();
+        for _ in 0..4000 {
+            let con = town.world.cons(from)[0];
+            let room = 100_000 - town.world.node(from).queued(con).min(100_000);
+            if room > 12 && town.world.events(from).iter().all(|event| !upgraded(event)) {
+                let line = format!("{:09}{}", said.len(), "x".repeat((room - 11).min(10_000)));
+                town.world.act(from, |node, _| node.send_line(con, line.as_bytes())).expect("room");
+                said.push(line);
+                continue;
+            }
+            town.world.run_for(millis(10));
+            if nodes.iter().any(|&id| town.world.events(id).iter().any(upgraded)) {
+                break;
+            }
+        }
+        town.world.run_for(secs(2));
+        reads.set(true);
+        town.world.run_for(secs(20));
+        let to = nodes[usize::from(from == nodes[0])];
+        for id in nodes {
+            assert_eq!(close_reasons(&mut town.world, id), []);
+            assert!(town.world.events(id).iter().any(upgraded), "it did not move");
+        }
+        assert!(town.world.lines(to) == said, "a line was lost");
+    });
+}
+
+/// Such a node shows whoever comes at once; what turns out to be a better way for a link is none of its connections.
+#[test]
+fn a_net_that_shows_every_connection_moves_its_link_and_keeps_count() {
+    with_seeds(8, |seed| {
+        let mut town = Town::new(seed);
+        let plain = |n| {
+            let config = Config::new().port(50500).rendezvous(SERVER).rendezvous(SECOND).key(key(n));
+            config.bootstrap(false).advertise(false).max_outbound(0).max_inbound(1).upgrade_every(secs(4))
+        };
+        let nodes = [1u8, 2].map(|n| {
+            let (_, computer) = town.house(n, Home::Public);
+            town.world.peer(computer, plain(n))
+        });
+        town.settle(&nodes);
+        let unl = town.unl(nodes[1]);
+        let con = town.link(nodes[0], only(&unl, Rung::Relay)).con;
+        town.world.run_for(secs(1));
+        let theirs = town.con_of(nodes[1], id(1)).expect("a link");
+        town.world.run_for(secs(20));
+        for (node, con) in [(nodes[0], con), (nodes[1], theirs)] {
+            assert_eq!(town.world.cons(node), [con], "{:?}", town.world.events(node));
+            let events = town.world.events(node);
+            let connected = events.iter().filter(|event| matches!(event, Event::Connected { .. })).count();
+            let closed = events.iter().filter(|event| matches!(event, Event::Closed { .. })).count();
+            assert_eq!(connected - closed, 1, "{events:?}");
+            assert!(events.iter().any(|event| matches!(event, Event::Upgraded { .. })), "{events:?}");
+        }
+        town.assert_talk(nodes, [id(1), id(2)]);
+        town.assert_nothing_left(nodes[1]);
+        // The one slot is free.
+        let other = town.world.computer("203.0.88.8");
+        let script = town.world.script(other, None, Box::new(|_, _, _| {}));
+        town.world.wire(script, |wire| wire.dial(at(&ip(2), 50500)));
+        town.world.run_for(secs(1));
+        assert_eq!(town.world.count(nodes[1]), 2, "its slot was not given back");
     });
 }

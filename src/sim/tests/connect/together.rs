@@ -1,6 +1,7 @@
 //! Attempts at the same time, one after the other, again, and given up.
 
 use super::*;
+use crate::error::ConnectError;
 
 /// Both connect to each other, the second one so much later; both attempts lead to the one connection that there is.
 fn both_at_once(town: &mut Town, nodes: [ProgramId; 2], offset: Duration) -> [Link; 2] {
@@ -251,5 +252,69 @@ fn cancelling_in_any_phase_leaves_nothing() {
             // Nothing stands in the way of the next one.
             town.link(nodes[0], &unl);
         }
+    });
+}
+
+/// The call of the larger id is the one that goes on; when it is given up, the other one's has its turn.
+#[test]
+fn one_of_two_that_call_each_other_gives_up_and_the_other_one_connects() {
+    with_seeds(12, |seed| {
+        let mut town = Town::new(seed);
+        let nodes = [town.node(1, RANDOM), town.node(2, RANDOM)];
+        town.settle(&nodes);
+        let unls = nodes.map(|id| town.unl(id));
+        let larger = usize::from(id(2) > id(1));
+        let other = town.connect(nodes[1 - larger], &unls[larger]);
+        let attempt = town.connect(nodes[larger], &unls[1 - larger]);
+        let into = millis(150 + town.world.network.random.below(100) as u64);
+        town.world.run_for(into);
+        if !town.world.act(nodes[larger], |node, now| node.cancel(attempt, now)) {
+            return;
+        }
+        town.wait(nodes[1 - larger], other).unwrap_or_else(|why| panic!("{why}"));
+        town.world.run_for(secs(10));
+        for id in nodes {
+            assert_eq!(town.world.count(id), 1);
+            town.assert_nothing_left(id);
+        }
+    });
+}
+
+#[test]
+fn one_of_two_wants_only_what_can_not_be_and_the_other_one_connects() {
+    with_seeds(6, |seed| {
+        let mut town = Town::new(seed);
+        let nodes = [1u8, 2].map(|n| {
+            let router = town.world.router(&ip(n.into()), Nat::Random, Filter::Drop);
+            let computer = town.world.computer_behind(router, &format!("192.168.{n}.2"));
+            town.world.peer(computer, direct(n))
+        });
+        town.settle(&nodes);
+        let unls = nodes.map(|id| town.unl(id));
+        let larger = usize::from(id(2) > id(1));
+        town.connect(nodes[larger], only(&unls[1 - larger], Rung::Lan));
+        let attempt = town.connect(nodes[1 - larger], &unls[larger]);
+        let link = town.wait(nodes[1 - larger], attempt).unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!(link.via, Via::Relayed);
+    });
+}
+
+#[test]
+fn the_limit_of_attempts_holds_and_what_needs_no_new_call_is_no_attempt_too_many() {
+    with_seeds(3, |seed| {
+        let mut town = Town::new(seed);
+        let (_, computer) = town.house(1, PRESERVING);
+        let caller = town.world.peer(computer, direct(1).max_calls(2));
+        let others: Vec<ProgramId> = (2..=4).map(|n| town.node(n, PRESERVING)).collect();
+        town.settle(&[&[caller][..], &others].concat());
+        let unls: Vec<Unl> = others.iter().map(|&id| town.unl(id)).collect();
+        let con = town.link(caller, &unls[0]).con;
+        let mut connect = |unl: &Unl| town.world.act(caller, |node, now| node.connect_unl(unl.into(), now));
+        connect(&unls[1]).expect("one");
+        connect(&unls[2]).expect("two");
+        connect(&unls[2]).expect("that is the same call");
+        assert_eq!(connect(&unls[2]), Err(ConnectError::TooMany));
+        let existing = connect(&unls[0]).expect("there is one");
+        assert_eq!(town.wait(caller, existing).expect("it is there").con, con);
     });
 }

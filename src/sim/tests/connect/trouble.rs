@@ -368,3 +368,30 @@ fn where_a_relay_has_no_place_the_reason_is_told() {
         assert!(town.world.now() - began < secs(5), "it is certain at once");
     });
 }
+
+/// It comes to the relay, and is cut off before it answers the hello there.
+#[test]
+fn a_node_that_falls_silent_at_the_relay_is_waited_for_quietly() {
+    with_seeds(6, |seed| {
+        let mut town = Town::new(seed);
+        let patient = |n| direct(n).connect_within(secs(60)).hello_timeout(secs(40));
+        let (_, computer) = town.house(1, RANDOM);
+        let caller = town.world.peer(computer, patient(1));
+        let (_, computer) = town.house(2, RANDOM);
+        let callee = town.world.peer(computer, patient(2));
+        town.settle(&[caller, callee]);
+        let unl = town.unl(callee);
+        town.connect(caller, only(&unl, Rung::Relay));
+        let servers = town.servers.clone();
+        let relayed = town
+            .world
+            .run_until(secs(5), |world| servers.iter().any(|&server| world.server_node(server).relays() > 0));
+        assert!(relayed);
+        town.world.power_off(computer);
+        town.world.run_for(secs(9));
+        let before = town.world.turns(caller);
+        town.world.run_for(secs(20));
+        let turns = town.world.turns(caller) - before;
+        assert!(turns < 200, "{turns} turns in 20 s");
+    });
+}

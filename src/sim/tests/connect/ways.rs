@@ -168,3 +168,32 @@ fn a_connection_that_is_there_is_what_an_attempt_leads_to() {
         assert_one_link(&mut town, nodes);
     });
 }
+
+/// A program that greets whoever comes with much to read has said it before the hello is answered.
+#[test]
+fn what_an_application_says_to_all_comers_comes_first_however_many_lines_it_has() {
+    with_seeds(4, |seed| {
+        let mut town = Town::new(seed);
+        let caller = town.node(1, PRESERVING);
+        let (_, computer) = town.house(2, Home::Public);
+        let config = Config::new().port(50500).rendezvous(SERVER).rendezvous(SECOND).key(key(2));
+        let mut greeted = Vec::new();
+        let app: App = Box::new(move |turn| {
+            for con in turn.connections() {
+                if !greeted.contains(&con) {
+                    greeted.push(con);
+                    for n in 0..500 {
+                        turn.node.send_line(con, format!("~{n}").as_bytes()).expect("room");
+                    }
+                }
+            }
+        });
+        let callee = town.world.peer_with(computer, config.bootstrap(false).advertise(false), app);
+        town.settle(&[caller, callee]);
+        let unl = town.unl(callee);
+        town.link(caller, only(&unl, Rung::Direct));
+        town.world.run_for(secs(1));
+        let expected: Vec<String> = (0..500).map(|n| format!("~{n}")).collect();
+        assert_eq!(town.world.lines(caller), expected);
+    });
+}
