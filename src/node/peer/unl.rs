@@ -87,8 +87,10 @@ impl Node {
     }
 }
 
+/// What a router says that it forwards is not told of once a server has found out better: others would dial it in vain.
 fn forwarding(reach: &Reach) -> Forwarding {
     match reach.mapping {
+        _ if reach.reachable == Reachability::No => Forwarding::None,
         Mapping::Mapped { protocol: MappingProtocol::Upnp, .. } => Forwarding::Upnp,
         Mapping::Mapped { protocol: MappingProtocol::NatPmp, .. } => Forwarding::NatPmp,
         _ if reach.reachable == Reachability::Yes && reach.translated == Some(true) => Forwarding::ByHand,

@@ -16,7 +16,7 @@ use crate::proto::household::household;
 use crate::proto::ladder::{Facts, Ladder, LadderConfig, Want};
 use crate::reach::{NodeType, Reachability};
 use crate::time::Instant;
-use crate::unl::{Place, Unl};
+use crate::unl::{Forwarding, Place, Unl};
 use crate::wire::hello::CallId;
 use crate::wire::signal::{Body, Half};
 
@@ -123,14 +123,17 @@ impl Node {
         // Who leaves out all but the local ways asks for them; and where no server could say so, nobody else can.
         let lan_at_once = !callable || !rungs.has(Rung::Direct) && !rungs.has(Rung::Relay);
         let visible = reach.translated == Some(false) && reach.reachable != Reachability::No;
+        let has_wan = !self.wan_addresses(unl).is_empty();
+        let passive = unl.node_type() == NodeType::Passive;
+        // A mapping is likely to work even if no server could tell; such a node is called at the same time.
+        let open = passive || unl.forwarding() != Forwarding::None;
         Facts {
             lan: !self.lan_addresses(unl).is_empty() && !elsewhere,
             lan_at_once,
             // What says that it can not be connected to is not dialled in vain, unless there is nothing else to try.
-            direct: !self.wan_addresses(unl).is_empty()
-                && (unl.node_type() == NodeType::Passive || !callable && !meets),
-            passive: unl.node_type() == NodeType::Passive,
-            closed: !self.wan_addresses(unl).is_empty() && unl.node_type() != NodeType::Passive,
+            direct: has_wan && (open || !callable && !meets),
+            passive,
+            closed: has_wan && !open,
             same_wan,
             callable,
             meets,

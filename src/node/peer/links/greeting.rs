@@ -6,18 +6,14 @@
 //! not even connected yet is given up by either for one on which a hello came.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use log::Level;
-
-use super::super::{Ends, Node, PeerRole, Role, Slot};
-use super::{Link, Relayed};
-use crate::connect::{Rung, RungFault};
+use super::super::{Ends, Node, Role};
+use crate::connect::Rung;
 use crate::error::CloseReason;
-use crate::event::{Event, Via};
+use crate::event::Event;
 use crate::id::ConId;
-use crate::identity::{NodeId, PublicKey};
+use crate::identity::NodeId;
 use crate::proto::handshake::{Accepting, Dialling, HandshakeFault, Opening, Step, classify, fresh_nonce};
 use crate::time::Instant;
 use crate::wire::hello::{CallId, Hello, MAX_HELLO, Refusal, Refused};
@@ -36,10 +32,10 @@ const LINE_COST: usize = 64;
 pub(in super::super) struct Greeting {
     pub(super) stage: Stage,
     pub(in super::super) errand: Errand,
-    ends: Ends,
+    pub(super) ends: Ends,
     pub(in super::super) until: Instant,
     /// The application's lines that came before the answer, and room for more.
-    before: VecDeque<Line>,
+    pub(super) before: VecDeque<Line>,
     room: usize,
     /// The application sees the connection already.
     pub(super) shown: bool,
@@ -365,224 +361,6 @@ impl Node {
         }
         false
     }
-
-    fn handle_proven(&mut self, id: ConId, peer: PublicKey, now: Instant) {
-        let Some(greeting) = self.links.greetings.remove(&id) else { return };
-        let node = peer.id();
-        let existing = self.links.to(node).filter(|&con| con != id && self.is_shown(con));
-        if greeting.is_upgrade() {
-            self.finish_upgrade(id, &greeting, existing, now);
-            return;
-        }
-        if let Some(con) = existing {
-            // It has lost that one, or would not have begun another.
-            self.close_for(con, CloseReason::Replaced, now);
-            self.forget_link(con, now);
-        }
-        self.show_link(id, greeting, peer, now);
-    }
-
-    fn finish_upgrade(&mut self, id: ConId, greeting: &Greeting, con: Option<ConId>, now: Instant) {
-        let relayed = con.filter(|&con| self.links.is_relayed(con));
-        let (via, peer) = self.way(greeting);
-        self.release_slot(greeting);
-        match relayed {
-            Some(con) => {
-                // First, as the stream's id names the old way once the link has moved.
-                let call = greeting.call();
-                self.conclude_upgrade(con, id, call, now);
-                self.move_link(con, id, via, peer, now);
-            }
-            None => self.close_hidden(id, now),
-        }
-    }
-
-    /// How it came about, and the peer's end.
-    fn way(&self, greeting: &Greeting) -> (Via, SocketAddr) {
-        let accepted = greeting.ends.dialler;
-        match greeting.errand {
-            Errand::Call { call, rung, .. } => {
-                let via = match rung {
-                    Rung::Lan => Via::Lan,
-                    Rung::Punch => Via::Punched,
-                    Rung::Relay => Via::Relayed,
-                    // Of the one who dials because he was asked to, it is a plain dial.
-                    _ if self.calls.is_mapped(call) => Via::Mapped,
-                    _ => Via::Direct,
-                };
-                (via, greeting.ends.dialled)
-            }
-            Errand::Met => (Via::Punched, accepted),
-            Errand::Accepted => {
-                let via = match greeting.call().filter(|&call| self.calls.is_ours(call)) {
-                    Some(call) if self.calls.is_neighbour(call, accepted.ip()) => Via::Lan,
-                    Some(_) => Via::Reverse,
-                    None => Via::Accepted,
-                };
-                (via, accepted)
-            }
-        }
-    }
-
-    fn show_link(&mut self, id: ConId, greeting: Greeting, peer: PublicKey, now: Instant) {
-        let (via, addr) = self.way(&greeting);
-        let by = greeting.call();
-        let facts = self.calls.concluded(peer.id(), by);
-        let relayed = facts.relay.filter(|_| via == Via::Relayed).map(|limits| Relayed {
-            limits,
-            // The one who called looks for a better way; both would only be in each other's.
-            upgrade_at: facts.ours.then(|| now + self.config.links.upgrade_every).filter(|_| self.upgrades()),
-            pause: self.config.links.upgrade_every,
-        });
-        let link = Link { peer, calls: facts.calls, unl: facts.unl, draining: None, flushing: None };
-        if greeting.shown {
-            self.set_known(id);
-            self.make_link(id, link, greeting.before);
-            // It was told of when it was accepted.
-            self.conclude_calls(peer.id(), id, by, None, now);
-            return;
-        }
-        let slot = match greeting.errand {
-            Errand::Accepted | Errand::Met => Slot::Inbound,
-            Errand::Call { .. } => Slot::None,
-        };
-        let Some(con) = self.streams.name(id) else { return };
-        let role = PeerRole { fresh: false, ..PeerRole::new(via, addr, greeting.ends, slot) };
-        if let Some(tag) = self.streams.tag_mut(con) {
-            *tag = Role::Peer(role);
-        }
-        if slot == Slot::Inbound {
-            self.network.peers.handle_inbound_opened(addr, now);
-        }
-        self.make_link(con, link, greeting.before);
-        self.links.relayed.extend(relayed.map(|relayed| (con, relayed)));
-        self.shown.push(con);
-        self.notes.push(Level::Info, || format!("{con} is node {}: {via} {addr}", peer.id()));
-        self.conclude_calls(peer.id(), con, by, Some((via, addr)), now);
-        self.streams.offer_unread(con);
-        self.handle_link_received(con, now);
-    }
-
-    /// Nothing is to be found out any more of a connection that was shown before.
-    fn set_known(&mut self, id: ConId) {
-        if let Some(Role::Peer(role)) = self.streams.tag_mut(id) {
-            role.fresh = false;
-        }
-    }
-
-    fn upgrades(&self) -> bool {
-        !self.config.links.upgrade_every.is_zero()
-    }
-}
-
-/// Connections that turn out to be no links.
-impl Node {
-    /// It begins with something else.
-    fn handle_plain(&mut self, id: ConId, now: Instant) {
-        if self.config.links.nonce_required {
-            self.end_greeting(id, now);
-        } else {
-            self.show_plain(id, now);
-        }
-    }
-
-    fn show_plain(&mut self, id: ConId, now: Instant) {
-        let Some(greeting) = self.links.greetings.remove(&id) else { return };
-        let Some(con) = self.streams.name(id) else { return };
-        let (via, addr) = self.way(&greeting);
-        let role = PeerRole { fresh: false, ..PeerRole::new(via, addr, greeting.ends, Slot::Inbound) };
-        if let Some(tag) = self.streams.tag_mut(con) {
-            *tag = Role::Peer(role);
-        }
-        self.network.peers.handle_inbound_opened(addr, now);
-        self.ends.insert_inbound(greeting.ends, con);
-        self.show(con, role, None, Duration::ZERO);
-        self.streams.offer_unread(con);
-    }
-
-    fn fail_greeting(&mut self, id: ConId, fault: HandshakeFault, now: Instant) {
-        let Some(greeting) = self.links.greetings.get(&id) else { return };
-        let (errand, to) = (greeting.errand, greeting.ends.dialled);
-        let superseded = self.is_superseded(greeting);
-        self.notes.push(Level::Debug, || format!("{to} is no link: {fault:?}"));
-        self.end_greeting(id, now);
-        if let Errand::Call { call, rung, .. } = errand
-            && !superseded
-        {
-            let why = match fault {
-                HandshakeFault::Refused(why) => RungFault::Refused(refusal(why)),
-                HandshakeFault::NotANode => RungFault::Silent(to),
-                HandshakeFault::WrongNode | HandshakeFault::BadProof | HandshakeFault::Oneself => {
-                    RungFault::WrongNode(to)
-                }
-            };
-            self.handle_greeting_failed(call, rung, why, now);
-        }
-    }
-
-    /// Closes it in order, so that what was said last arrives.
-    fn end_greeting(&mut self, id: ConId, now: Instant) {
-        let Some(greeting) = self.links.greetings.remove(&id) else { return };
-        if greeting.shown {
-            self.set_known(id);
-            self.close_for(id, CloseReason::Protocol, now);
-        } else {
-            self.release_slot(&greeting);
-            self.close_hidden(id, now);
-        }
-        self.answer_waiting(now);
-    }
-
-    /// Ends a connection that the application never saw.
-    fn close_hidden(&mut self, id: ConId, now: Instant) {
-        self.streams.close(id, now);
-    }
-
-    fn release_slot(&mut self, greeting: &Greeting) {
-        if matches!(greeting.errand, Errand::Accepted | Errand::Met) && !greeting.shown {
-            self.admission.handle_closed(greeting.ends.dialler.ip());
-        }
-    }
-
-    /// It ended before it was known who it is.
-    pub(in super::super) fn handle_greeting_gone(&mut self, id: ConId, why: CloseReason, now: Instant) {
-        let Some(greeting) = self.links.greetings.remove(&id) else { return };
-        self.release_slot(&greeting);
-        if let Errand::Call { call, rung, .. } = greeting.errand
-            && !self.is_superseded(&greeting)
-        {
-            let to = greeting.ends.dialled;
-            self.notes.push(Level::Debug, || format!("{to} ended before it was a link: {why}"));
-            self.handle_greeting_failed(call, rung, RungFault::Silent(to), now);
-        }
-        self.answer_waiting(now);
-    }
-
-    /// Forgets it without a word.
-    pub(in super::super) fn drop_greeting(&mut self, id: ConId, now: Instant) {
-        let Some(greeting) = self.links.greetings.remove(&id) else { return };
-        if !greeting.shown {
-            self.release_slot(&greeting);
-            self.streams.abandon(id);
-        }
-        self.answer_waiting(now);
-    }
-
-    pub(super) fn advance_greetings(&mut self, now: Instant) {
-        let due = |greeting: &Greeting| greeting.until <= now;
-        let over: Vec<ConId> =
-            self.links.greetings.iter().filter(|(_, greeting)| due(greeting)).map(|(&id, _)| id).collect();
-        for id in over {
-            match self.links.greetings.get(&id).map(|greeting| &greeting.stage) {
-                Some(Stage::Opening) => self.handle_plain(id, now),
-                Some(Stage::Dialled { .. } | Stage::Expecting) => {
-                    self.fail_greeting(id, HandshakeFault::NotANode, now);
-                }
-                Some(Stage::Answered { .. } | Stage::Waiting(_)) => self.end_greeting(id, now),
-                None => {}
-            }
-        }
-    }
 }
 
 /// The first line of a connection that is shown already: only a hello makes a difference, and only as a whole line.
@@ -592,15 +370,5 @@ fn classify_line(arrived: &[u8]) -> Opening {
         // What can not become a hello any more was not one.
         Opening::Undecided if arrived.first() != Some(&b'~') || arrived.len() > MAX_HELLO => Opening::Plain,
         opening => opening,
-    }
-}
-
-fn refusal(why: Refusal) -> crate::connect::Refusal {
-    match why {
-        Refusal::Busy => crate::connect::Refusal::Busy,
-        Refusal::Full => crate::connect::Refusal::Full,
-        Refusal::Closing => crate::connect::Refusal::Closing,
-        Refusal::Unknown | Refusal::Identity => crate::connect::Refusal::Unknown,
-        Refusal::Other => crate::connect::Refusal::Unwilling,
     }
 }

@@ -1,10 +1,12 @@
 //! Node links: connections on which both sides have proven who they are.
 //!
-//! Each concern has a file of its own: how a connection becomes one (`greeting`), and which of two (`rivals`), what it carries besides the application's
-//! lines (`protocol`), and how it changes from a relay to a direct way (`moving`).
+//! Each concern has a file of its own: how both sides say who they are (`greeting`), which of two
+//! connections stays (`rivals`), what becomes of it (`outcome`), what a link carries besides the application's lines
+//! (`protocol`), and how it changes from a relay to a direct way (`moving`).
 
 mod greeting;
 mod moving;
+mod outcome;
 mod protocol;
 mod rivals;
 

@@ -5,7 +5,7 @@ use crate::connect::{Progress, RelayLimits};
 use crate::error::ConnectError;
 use crate::reach::NodeType;
 use crate::sim::world::at;
-use crate::unl::UnlBuilder;
+use crate::unl::{Forwarding, Place, UnlBuilder};
 
 /// A UNL that a test makes up for a node that is not there.
 fn made_up(build: impl Fn(UnlBuilder) -> UnlBuilder) -> Unl {
@@ -208,6 +208,54 @@ fn a_call_waits_for_a_node_that_is_about_to_come() {
             town.world.run_for(secs(10));
             assert_eq!([town.world.count(caller), town.world.count(callee)], [1, 1]);
             town.assert_talk([caller, callee], [id(1), id(2)]);
+        }
+    });
+}
+
+/// A node whose router says that it forwards, where no server could tell whether it does, is dialled beside being called.
+#[test]
+fn a_mapping_of_which_nobody_knows_whether_it_works_is_tried() {
+    with_seeds(10, |seed| {
+        let mut town = Town::new(seed);
+        let called = town.node(2, Home::Forwarded);
+        let caller = town.node(1, RANDOM);
+        town.settle(&[called, caller]);
+        let known = town.unl(called);
+        let mut builder = Unl::builder(NodeType::Simultaneous).forwarding(Forwarding::NatPmp);
+        for address in known.addresses() {
+            builder = if address.place == Place::Wan { builder.wan(address.addr) } else { builder };
+        }
+        for server in known.servers() {
+            builder = builder.server(server);
+        }
+        let unl = builder.sign(&key(2)).expect("a sound UNL");
+        let link = town.link(caller, only(&unl, Rung::Direct));
+        assert_eq!(link.via, Via::Mapped);
+    });
+}
+
+/// A caller that knows no server of its own learns how its port is seen from those of the UNL, of which one is gone for good,
+/// with a word or without.
+#[test]
+fn a_caller_without_servers_learns_its_port_from_the_one_that_is_there() {
+    with_seeds(10, |seed| {
+        for gone in 0..2 {
+            for silent in [false, true] {
+                let mut town = Town::new(seed);
+                let called = town.node(2, PRESERVING);
+                town.settle(&[called]);
+                let unl = town.unl(called);
+                let (_, computer) = town.house(1, PRESERVING);
+                let caller = town.world.peer(computer, Config::new().direct().port(50500).key(key(1)));
+                if silent {
+                    town.world.power_off(town.computers[gone]);
+                } else {
+                    town.world.crash(town.servers[gone]);
+                }
+                town.world.run_for(secs(1));
+                let link = town.link(caller, only(&unl, Rung::Punch));
+                assert_eq!(link.via, Via::Punched);
+            }
         }
     });
 }
