@@ -2,8 +2,8 @@
 //!
 //! **Two nodes that connect to each other at the same time keep one connection.** Where both have said hello, on one
 //! connection each, it is the dial of the one with the larger id that counts: it keeps the other's hello waiting until its
-//! own is answered, and the one with the smaller id gives up its own once the other has proven who it is. A dial that is
-//! not even connected yet is given up by either for one on which a hello came.
+//! own is answered, and the one with the smaller id gives up its own. A dial that is not even connected yet is given up by
+//! either for one on which a hello came.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -242,10 +242,14 @@ impl Node {
         }
         let peer = hello.key.id();
         let id = if hello.upgrade { self.hide(id, now) } else { id };
-        // Of the smaller id our own goes on until this one has proven to be the peer's: anybody can say so.
-        if self.has_own_hello(id, peer, hello.upgrade) && self.links.id() > Some(peer) {
-            self.set_stage(id, Stage::Waiting(Box::new(hello)), now);
-            return false;
+        if self.has_own_hello(id, peer, hello.upgrade) {
+            if self.links.id() > Some(peer) {
+                self.set_stage(id, Stage::Waiting(Box::new(hello)), now);
+                return false;
+            }
+            // At once, not when this one is proven: what both have said hello on may be answered by both, and a link that the
+            // peer has already shown would be replaced by ours. The price is that whoever claims to be the peer costs a dial.
+            self.give_up_own_hellos(id, peer, hello.upgrade, now);
         }
         self.give_up_dials(peer, now);
         self.answer_hello(id, hello, now)

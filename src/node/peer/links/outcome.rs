@@ -156,12 +156,9 @@ impl Node {
     pub(super) fn fail_greeting(&mut self, id: ConId, fault: HandshakeFault, now: Instant) {
         let Some(greeting) = self.links.greetings.get(&id) else { return };
         let (errand, to) = (greeting.errand, greeting.ends.dialled);
-        let superseded = self.is_superseded(greeting);
         self.notes.push(Level::Debug, || format!("{to} is no link: {fault:?}"));
         self.end_greeting(id, now);
-        if let Errand::Call { call, rung, .. } = errand
-            && !superseded
-        {
+        if let Errand::Call { call, rung, .. } = errand {
             let why = match fault {
                 HandshakeFault::Refused(why) => RungFault::Refused(refusal(why)),
                 HandshakeFault::NotANode => RungFault::Silent(to),
@@ -201,9 +198,7 @@ impl Node {
     pub(in super::super) fn handle_greeting_gone(&mut self, id: ConId, why: CloseReason, now: Instant) {
         let Some(greeting) = self.links.greetings.remove(&id) else { return };
         self.release_slot(&greeting);
-        if let Errand::Call { call, rung, .. } = greeting.errand
-            && !self.is_superseded(&greeting)
-        {
+        if let Errand::Call { call, rung, .. } = greeting.errand {
             let to = greeting.ends.dialled;
             self.notes.push(Level::Debug, || format!("{to} ended before it was a link: {why}"));
             self.handle_greeting_failed(call, rung, RungFault::Silent(to), now);

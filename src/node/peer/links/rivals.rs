@@ -32,13 +32,11 @@ impl Node {
         })
     }
 
-    /// Whether a hello of the node to which this greeting leads is being answered: then it is for that one to succeed.
-    pub(super) fn is_superseded(&self, greeting: &Greeting) -> bool {
-        let Stage::Dialled { to: Some(to), .. } = &greeting.stage else { return false };
-        self.links
-            .greetings
-            .values()
-            .any(|other| matches!(&other.stage, Stage::Answered { hello, .. } if hello.key.id() == *to))
+    pub(super) fn give_up_own_hellos(&mut self, except: ConId, peer: NodeId, upgrade: bool, now: Instant) {
+        let own: Vec<ConId> = self.own_hellos(except, peer, upgrade).collect();
+        for id in own {
+            self.drop_greeting(id, now);
+        }
     }
 
     /// Whatever else of a peer is being greeted, now that there is a link to it; but for calls that go on.
