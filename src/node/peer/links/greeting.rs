@@ -2,8 +2,10 @@
 //!
 //! **Two nodes that connect to each other at the same time keep one connection.** Where both have said hello, on one
 //! connection each, it is the dial of the one with the larger id that counts: it keeps the other's hello waiting until its
-//! own is answered, and the one with the smaller id gives up its own. A dial that is not even connected yet is given up by
-//! either for one on which a hello came.
+//! own is answered, and the one with the smaller id gives up its own once the other has proven who it is. Should its own be
+//! answered meanwhile, that waits a moment for the other's proof, and a hello that comes just after a link was made waits until
+//! the peer must know of the link: what is said on two connections does not arrive in order. A dial that is not even
+//! connected yet is given up by either for one on which a hello came.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -47,11 +49,11 @@ pub(in super::super) enum Stage {
     Opening,
     /// A punched connection on which the other side, whose id is larger, says hello.
     Expecting,
-    /// We said hello.
-    Dialled { dialling: Dialling, to: Option<NodeId> },
+    /// We said hello. `held`: until when its answer is left alone.
+    Dialled { dialling: Dialling, to: Option<NodeId>, held: Option<Instant> },
     /// We answered a hello.
     Answered { accepting: Box<Accepting>, hello: Box<Hello> },
-    /// A hello that is answered when ours, elsewhere, has led to nothing.
+    /// A hello that is answered when ours, elsewhere, has led to nothing, or to a link that the peer must have heard of.
     Waiting(Box<Hello>),
 }
 
@@ -173,7 +175,7 @@ impl Node {
         // A fresh stream takes a line.
         let _ = self.streams.queue_protocol(id, &line);
         let until = now + self.config.links.hello_timeout;
-        self.greet(id, Stage::Dialled { dialling, to }, errand, ends, until);
+        self.greet(id, Stage::Dialled { dialling, to, held: None }, errand, ends, until);
         self.handle_greeting_received(id, now);
     }
 
@@ -242,14 +244,14 @@ impl Node {
         }
         let peer = hello.key.id();
         let id = if hello.upgrade { self.hide(id, now) } else { id };
-        if self.has_own_hello(id, peer, hello.upgrade) {
-            if self.links.id() > Some(peer) {
-                self.set_stage(id, Stage::Waiting(Box::new(hello)), now);
-                return false;
-            }
-            // At once, not when this one is proven: what both have said hello on may be answered by both, and a link that the
-            // peer has already shown would be replaced by ours. The price is that whoever claims to be the peer costs a dial.
-            self.give_up_own_hellos(id, peer, hello.upgrade, now);
+        if let Some(until) = self.doubtful_until(peer, now).filter(|_| !hello.upgrade) {
+            self.set_stage(id, Stage::Waiting(Box::new(hello)), until);
+            return false;
+        }
+        // Of the smaller id our own goes on until this one has proven to be the peer's: anybody can say so.
+        if self.has_own_hello(id, peer, hello.upgrade) && self.links.id() > Some(peer) {
+            self.set_stage(id, Stage::Waiting(Box::new(hello)), now + self.config.links.hello_timeout);
+            return false;
         }
         self.give_up_dials(peer, now);
         self.answer_hello(id, hello, now)
@@ -288,12 +290,11 @@ impl Node {
         }
         self.streams.frame(id);
         let (accepting, hello) = (Box::new(accepting), Box::new(hello));
-        self.set_stage(id, Stage::Answered { accepting, hello }, now);
+        self.set_stage(id, Stage::Answered { accepting, hello }, now + self.config.links.hello_timeout);
         true
     }
 
-    fn set_stage(&mut self, id: ConId, stage: Stage, now: Instant) {
-        let until = now + self.config.links.hello_timeout;
+    fn set_stage(&mut self, id: ConId, stage: Stage, until: Instant) {
         if let Some(greeting) = self.links.greetings.get_mut(&id) {
             (greeting.stage, greeting.until) = (stage, until);
         }
@@ -336,6 +337,9 @@ impl Node {
     }
 
     fn handshake(&mut self, id: ConId, now: Instant) -> bool {
+        if self.holds_back(id, now) {
+            return false;
+        }
         let Some(key) = &self.links.key else { return false };
         let Some(line) = self.streams.next_line(id).map(Found::to_line) else { return false };
         let Some(greeting) = self.links.greetings.get_mut(&id) else { return false };

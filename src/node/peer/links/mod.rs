@@ -54,6 +54,8 @@ pub(super) struct Link {
     /// The calls that it came about by: whatever else they still bring is left over.
     pub(super) calls: Vec<CallId>,
     pub(super) unl: Option<Unl>,
+    /// From when on the peer must know of it.
+    certain_at: Instant,
     /// The stream of its old way, as long as that still brings something.
     draining: Option<ConId>,
     /// The same once it has brought all, as long as something is still on its way out there. The other side closes it when

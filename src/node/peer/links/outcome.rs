@@ -7,6 +7,7 @@ use log::Level;
 
 use super::super::{Node, PeerRole, Role, Slot};
 use super::greeting::{Errand, Greeting, Stage};
+use super::rivals::PROOF_TIME;
 use super::{Link, Relayed};
 use crate::connect::{Rung, RungFault};
 use crate::error::CloseReason;
@@ -87,7 +88,10 @@ impl Node {
             upgrade_at: facts.ours.then(|| now + self.config.links.upgrade_every).filter(|_| self.upgrades()),
             pause: self.config.links.upgrade_every,
         });
-        let link = Link { peer, calls: facts.calls, unl: facts.unl, draining: None, flushing: None };
+        // Who said hello first is told last.
+        let certain_at = if matches!(greeting.stage, Stage::Dialled { .. }) { now + PROOF_TIME } else { now };
+        let link =
+            Link { peer, calls: facts.calls, unl: facts.unl, certain_at, draining: None, flushing: None };
         if greeting.shown {
             self.set_known(id);
             self.make_link(id, link, greeting.before);
@@ -156,9 +160,12 @@ impl Node {
     pub(super) fn fail_greeting(&mut self, id: ConId, fault: HandshakeFault, now: Instant) {
         let Some(greeting) = self.links.greetings.get(&id) else { return };
         let (errand, to) = (greeting.errand, greeting.ends.dialled);
+        let superseded = self.is_superseded(greeting);
         self.notes.push(Level::Debug, || format!("{to} is no link: {fault:?}"));
         self.end_greeting(id, now);
-        if let Errand::Call { call, rung, .. } = errand {
+        if let Errand::Call { call, rung, .. } = errand
+            && !superseded
+        {
             let why = match fault {
                 HandshakeFault::Refused(why) => RungFault::Refused(refusal(why)),
                 HandshakeFault::NotANode => RungFault::Silent(to),
@@ -180,7 +187,7 @@ impl Node {
             self.release_slot(&greeting);
             self.close_hidden(id, now);
         }
-        self.answer_waiting(now);
+        self.take_up_waiting(now);
     }
 
     /// Ends a connection that the application never saw.
@@ -198,12 +205,14 @@ impl Node {
     pub(in super::super) fn handle_greeting_gone(&mut self, id: ConId, why: CloseReason, now: Instant) {
         let Some(greeting) = self.links.greetings.remove(&id) else { return };
         self.release_slot(&greeting);
-        if let Errand::Call { call, rung, .. } = greeting.errand {
+        if let Errand::Call { call, rung, .. } = greeting.errand
+            && !self.is_superseded(&greeting)
+        {
             let to = greeting.ends.dialled;
             self.notes.push(Level::Debug, || format!("{to} ended before it was a link: {why}"));
             self.handle_greeting_failed(call, rung, RungFault::Silent(to), now);
         }
-        self.answer_waiting(now);
+        self.take_up_waiting(now);
     }
 
     /// Forgets it without a word.
@@ -213,7 +222,7 @@ impl Node {
             self.release_slot(&greeting);
             self.streams.abandon(id);
         }
-        self.answer_waiting(now);
+        self.take_up_waiting(now);
     }
 
     pub(super) fn advance_greetings(&mut self, now: Instant) {
@@ -223,10 +232,14 @@ impl Node {
         for id in over {
             match self.links.greetings.get(&id).map(|greeting| &greeting.stage) {
                 Some(Stage::Opening) => self.handle_plain(id, now),
+                Some(Stage::Dialled { held: Some(_), .. }) if self.streams.has_lines(id) => {
+                    self.work_on_greeting(id, now);
+                }
                 Some(Stage::Dialled { .. } | Stage::Expecting) => {
                     self.fail_greeting(id, HandshakeFault::NotANode, now);
                 }
-                Some(Stage::Answered { .. } | Stage::Waiting(_)) => self.end_greeting(id, now),
+                Some(Stage::Answered { .. }) => self.end_greeting(id, now),
+                Some(Stage::Waiting(_)) => self.end_waiting(id, now),
                 None => {}
             }
         }

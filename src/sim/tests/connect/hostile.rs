@@ -12,6 +12,7 @@ use crate::sim::network::EndId;
 use crate::sim::script::{Behaviour, Input, Wire};
 use crate::sim::world::at;
 use crate::time::Instant;
+use crate::wire::hello::Hello;
 use crate::wire::proof::{self, Role};
 use crate::wire::rendezvous::{Delivery, Features, Incoming, Outgoing, Reply, Request, SignalText, Token};
 use crate::wire::signal::{self, Body, RefuseWhy, Signal};
@@ -451,5 +452,32 @@ fn a_guest_can_not_borrow_the_trust_in_another_server() {
             let dialled = town.world.syns_within(VICTIM, began..town.world.now());
             assert!(dialled <= 3, "{dialled} SYNs");
         }
+    });
+}
+
+/// Anybody can say whose key he has, as it stands in its UNL. Until that is proven it takes nothing from those that have it.
+#[test]
+fn who_claims_to_be_the_node_that_is_being_connected_to_does_not_keep_it_away() {
+    with_seeds(6, |seed| {
+        let mut town = Town::new(seed);
+        let (larger, smaller) = if id(2) > id(1) { (2, 1) } else { (1, 2) };
+        let (caller, callee) = (town.node(smaller, Home::Public), town.node(larger, Home::Public));
+        town.settle(&[caller, callee]);
+        let camp = town.world.computer("203.0.66.6");
+        let script = town.world.script(camp, None, Box::new(|_, _, _| {}));
+        let hello = Hello { key: key(larger).public(), nonce: [7; 16], call: None, upgrade: false }.print();
+        let end = town.world.wire(script, |wire| wire.dial(at(&ip(smaller.into()), 50500)));
+        town.world.run_for(millis(500));
+        let unl = town.unl(callee);
+        let attempt = town.connect(caller, only(&unl, Rung::Direct));
+        // While our hello is under way, there comes another.
+        assert!(town.world.run_until(secs(1), |world| world.node(caller).census().greetings == 2));
+        town.world.wire(script, |wire| wire.send(end, &hello));
+        let link = town.wait(caller, attempt).unwrap_or_else(|why| panic!("{why}"));
+        assert!(link.took < secs(1), "{link:?}");
+        assert_eq!(town.world.node(caller).node_id(link.con), Some(id(larger)));
+        town.world.run_for(secs(10));
+        assert_eq!(town.world.count(caller), 1);
+        town.assert_nothing_left(caller);
     });
 }

@@ -48,6 +48,41 @@ fn two_that_connect_to_each_other_directly_and_by_call_have_one_connection() {
     together(60, [Home::Forwarded, PRESERVING]);
 }
 
+/// What was said later on one of two connections may arrive before what was said on the other.
+#[test]
+fn two_that_connect_to_each_other_while_delays_change_have_one_connection() {
+    with_seeds(100, |seed| {
+        let numbers = if seed % 2 == 0 { [1, 2] } else { [2, 1] };
+        let mut town = Town::new(seed);
+        let computers = numbers.map(|n| town.house(n, Home::Public).1);
+        let nodes = [0, 1].map(|place| town.world.peer(computers[place], direct(numbers[place])));
+        town.settle(&nodes);
+        let unls = nodes.map(|id| town.unl(id));
+        let first = town.connect(nodes[0], only(&unls[1], Rung::Direct));
+        let start = town.world.network.random.below(60);
+        let mut second = None;
+        for turn in 0..400 {
+            for (from, to) in [(0, 1), (1, 0)] {
+                let extra = millis(town.world.network.random.below(60) as u64);
+                town.world.delay_between(computers[from], computers[to], extra);
+            }
+            if turn == start {
+                second = Some(town.connect(nodes[1], only(&unls[0], Rung::Direct)));
+            }
+            town.world.run_for(millis(1));
+        }
+        let links = [(nodes[0], first), (nodes[1], second.expect("it began"))]
+            .map(|(id, attempt)| town.wait(id, attempt).unwrap_or_else(|why| panic!("{id:?}: {why}")));
+        town.world.run_for(secs(10));
+        for (id, link) in nodes.into_iter().zip(links) {
+            assert_eq!(close_reasons(&mut town.world, id), []);
+            assert_eq!(town.world.cons(id), [link.con]);
+            town.assert_nothing_left(id);
+        }
+        town.assert_talk(nodes, numbers.map(id));
+    });
+}
+
 #[test]
 fn two_that_punch_to_each_other_have_one_connection() {
     together(60, [PRESERVING, Home::Behind(Nat::Reuse, Filter::Reject)]);
