@@ -74,6 +74,8 @@ struct Entry<T> {
     ready: bool,
     /// The driver was refused room to receive into and waits to be told.
     parked: bool,
+    /// It is to have another's socket: what is read until then would be the other's.
+    exchanging: bool,
     /// Stands in `touched`.
     touched: bool,
     /// Something was refused because too much was queued.
@@ -195,7 +197,7 @@ impl<T> Streams<T> {
         if self.table.at(slot)?.splice.is_some() {
             return self.spliced_space(slot);
         }
-        let entry = self.table.at_mut(slot)?;
+        let entry = self.table.at_mut(slot).filter(|entry| !entry.exchanging)?;
         let space = entry.link.space(&self.limits, &mut self.chunks);
         entry.parked = space.is_none();
         space
@@ -278,8 +280,10 @@ impl<T> Streams<T> {
     /// The next thing for the driver to do, at once: with `Close` the slot is free for another stream.
     pub(crate) fn poll_action(&mut self) -> Option<SocketAction> {
         let action = self.actions.pop_front()?;
-        if let SocketAction::Close { slot } = action {
-            self.table.release(slot);
+        match action {
+            SocketAction::Close { slot } => self.table.release(slot),
+            SocketAction::Exchange { one, other } => self.end_exchange([one, other]),
+            SocketAction::Dial { .. } | SocketAction::ShutdownWrite { .. } => {}
         }
         Some(action)
     }
@@ -455,6 +459,7 @@ impl<T> Streams<T> {
         for id in [one, other] {
             if let Some(entry) = self.table.get_mut(id) {
                 entry.parked = false;
+                entry.exchanging = true;
                 mark_unsent(entry, id.slot(), &mut self.unsent);
             }
             // What the one had been told of its socket is not true of the other's.
@@ -463,6 +468,15 @@ impl<T> Streams<T> {
             self.offer_unread(id);
         }
         true
+    }
+
+    /// The driver has come to it.
+    fn end_exchange(&mut self, slots: [usize; 2]) {
+        for slot in slots {
+            if let Some(entry) = self.table.at_mut(slot) {
+                entry.exchanging = false;
+            }
+        }
     }
 
     /// The next whole line that arrived on a stream.
@@ -557,6 +571,7 @@ impl<T> Streams<T> {
             dirty: false,
             ready: false,
             parked: false,
+            exchanging: false,
             touched: false,
             refused: false,
             splice: None,
@@ -680,6 +695,20 @@ mod tests {
         assert!(streams.take_relieved());
         streams.handle_sent(id.slot(), 4);
         assert!(!streams.take_relieved());
+    }
+
+    #[test]
+    fn streams_that_change_places_are_not_read_before_their_sockets_do() {
+        let mut streams = streams();
+        let [one, other] = [1, 2].map(|tag| streams.accept(addr(), addr(), tag, Instant::ZERO));
+        assert!(streams.exchange(one, other));
+        assert!(streams.space(one.slot()).is_none() && streams.space(other.slot()).is_none());
+        let exchange = SocketAction::Exchange { one: one.slot(), other: other.slot() };
+        assert_eq!(streams.poll_action(), Some(exchange));
+        assert!(streams.space(one.slot()).is_some() && streams.space(other.slot()).is_some());
+        let mut resumed = [streams.poll_resumed(), streams.poll_resumed()];
+        resumed.sort();
+        assert_eq!(resumed, [Some(one.slot()), Some(other.slot())]);
     }
 
     #[test]
