@@ -519,6 +519,20 @@ impl<T> Streams<T> {
         is_ours
     }
 
+    /// The peer will come to the end of this stream only after the end of another one.
+    pub(crate) fn expect_late_end(&mut self, id: ConId) {
+        if let Some(entry) = self.table.get_mut(id) {
+            entry.link.expect_late_end();
+        }
+    }
+
+    /// What was to go out before this stream's end did not, on another one.
+    pub(crate) fn handle_unsaid(&mut self, id: ConId) {
+        if let Some(entry) = self.table.get_mut(id) {
+            entry.link.handle_unsaid();
+        }
+    }
+
     /// Whether the id names a stream that this side has not closed.
     pub(crate) fn is_open(&self, id: ConId) -> bool {
         self.table.get(id).is_some_and(|entry| entry.connected && entry.link.is_ours())

@@ -262,6 +262,8 @@ pub(super) struct Network {
     /// When SYNs were sent, by where to.
     syns: BTreeMap<IpAddr, Vec<Instant>>,
     programs: Vec<Program>,
+    /// A reset takes along what had arrived and was not read, as on some systems (RFC 2525 section 2.17), not on Linux.
+    pub(super) resets_destroy: bool,
     trace: DefaultHasher,
     is_loud: bool,
 }
@@ -286,6 +288,7 @@ impl Network {
             tuples: BTreeMap::new(),
             syns: BTreeMap::new(),
             programs: Vec::new(),
+            resets_destroy: false,
             trace: DefaultHasher::new(),
             is_loud,
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use log::Level;
 
 use super::{Node, Role};
-use crate::error::SendError;
+use crate::error::{CloseReason, SendError};
 use crate::event::Via;
 use crate::id::{ConId, Except};
 use crate::node::streams::StreamFacts;
@@ -58,11 +58,7 @@ impl Node {
     }
 
     pub(crate) fn close(&mut self, id: ConId, now: Instant) {
-        if self.streams.close(id, now)
-            && let Some(Role::Peer(role)) = self.streams.tag_mut(id)
-        {
-            role.closed_by_us = true;
-        }
+        self.close_for(id, CloseReason::Local, now);
     }
 
     pub(crate) fn facts(&self, id: ConId) -> Option<StreamFacts> {

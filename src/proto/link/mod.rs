@@ -99,6 +99,8 @@ pub(crate) struct Link {
     held: bool,
     /// The peer finished sending.
     finished: bool,
+    /// The peer comes to the end of this only after the end of another stream.
+    is_late: bool,
     /// How long whole lines still wait for the application, once it is known that the peer is done.
     patience: Option<Patience>,
     counters: Counters,
@@ -114,6 +116,7 @@ impl Link {
             framed: false,
             held: false,
             finished: false,
+            is_late: false,
             patience: None,
             counters: Counters::default(),
             opened: now,
@@ -246,6 +249,20 @@ impl Link {
         self.framed && self.inbox.unread() > 0 && escape::is_protocol(first)
     }
 
+    /// The peer will come to the end of this only after the end of another stream, and is given more time for it.
+    pub(crate) fn expect_late_end(&mut self) {
+        self.is_late = true;
+    }
+
+    /// Something that was said before this was closed did not go out, on another stream.
+    pub(crate) fn handle_unsaid(&mut self) {
+        if let Phase::Closing { why, .. } | Phase::Lingering { why, .. } = &mut self.phase
+            && *why == CloseReason::Local
+        {
+            *why = CloseReason::LocalTimeout;
+        }
+    }
+
     /// Leaves alone what arrives, or no more.
     pub(crate) fn hold(&mut self, held: bool) {
         self.held = held;
@@ -376,7 +393,7 @@ impl Link {
             }
             Phase::Closing { why, deadline } => {
                 if self.outbox.is_empty() {
-                    let linger = if self.finished { Duration::ZERO } else { LINGER };
+                    let linger = if self.finished { Duration::ZERO } else { self.linger(limits) };
                     self.phase = Phase::Lingering { why, deadline: now + linger };
                     Some(if self.finished { Step::Drop(why) } else { Step::ShutdownWrite })
                 } else if now >= deadline {
@@ -445,6 +462,11 @@ impl Link {
             self.patience = Some(Patience { until: now + UNREAD_LINGER, walk: walks, lines });
         }
         lost
+    }
+
+    /// As long as another stream may take to go out before, and then to be read.
+    fn linger(&self, limits: &StreamLimits) -> Duration {
+        if self.is_late { limits.close_deadline + LINGER } else { LINGER }
     }
 
     #[inline]

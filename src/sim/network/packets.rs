@@ -47,6 +47,7 @@ impl Network {
 
     fn take(&mut self, to: EndId, packet: Packet) {
         self.trace(to.0, "packet", &packet);
+        let destroys = self.resets_destroy;
         let end = &mut self.ends[to.0];
         let program = end.program;
         match (end.state, packet) {
@@ -78,7 +79,12 @@ impl Network {
                 end.finished = true;
                 self.mark_readable(to);
             }
-            (State::Open, Packet::Reset) => self.break_end(to, io::ErrorKind::ConnectionReset),
+            (State::Open, Packet::Reset) => {
+                if destroys {
+                    end.inbox.clear();
+                }
+                self.break_end(to, io::ErrorKind::ConnectionReset);
+            }
             (State::Open, Packet::Read(len)) => {
                 end.credit += len;
                 if std::mem::take(&mut end.blocked) {

@@ -230,13 +230,10 @@ impl Node {
         if self.links.greetings.contains_key(&con) {
             self.drop_greeting(con, now);
         }
+        self.close_old_ways(con, now);
         let Some(link) = self.links.links.remove(&con) else { return };
         if self.links.to(link.peer.id()) == Some(con) {
             self.links.by_node.remove(&link.peer.id());
-        }
-        // What was said before the link moved goes out as of any connection that is closed.
-        for old in link.old_ways() {
-            self.streams.close(old, now);
         }
     }
 
@@ -281,10 +278,12 @@ impl Node {
 
     /// Closes a connection of the application's for a reason of the node's own.
     pub(super) fn close_for(&mut self, con: ConId, why: CloseReason, now: Instant) {
-        if self.streams.close_for(con, why, now)
-            && let Some(Role::Peer(role)) = self.streams.tag_mut(con)
-        {
+        if !self.streams.close_for(con, why, now) {
+            return;
+        }
+        if let Some(Role::Peer(role)) = self.streams.tag_mut(con) {
             role.closed_by_us = true;
         }
+        self.close_old_ways(con, now);
     }
 }

@@ -84,6 +84,17 @@ impl Node {
         self.streams.hold(con, false);
     }
 
+    /// What was said before a link moved goes out as of any connection that is closed. The other side reads it before it
+    /// comes to the end of the new way, where it is waited for accordingly.
+    pub(super) fn close_old_ways(&mut self, con: ConId, now: Instant) {
+        let Some(link) = self.links.link(con) else { return };
+        for old in link.old_ways() {
+            self.streams.expect_late_end(con);
+            self.streams.expect_late_end(old);
+            self.streams.close(old, now);
+        }
+    }
+
     /// Something came on the old way of a link.
     pub(in super::super) fn handle_old_way_received(&mut self, con: ConId, old: ConId, now: Instant) {
         if self.links.link(con).is_some_and(|link| link.flushing == Some(old)) {

@@ -89,6 +89,9 @@ impl Node {
         if let Some(link) = self.links.link_mut(con) {
             link.flushing.take_if(|flushing| *flushing == old);
         }
+        if why == CloseReason::LocalTimeout {
+            self.streams.handle_unsaid(con);
+        }
         let is_draining = self.links.link(con).is_some_and(|link| link.draining == Some(old));
         if is_draining {
             // Before it had said that all came: something may be missing.

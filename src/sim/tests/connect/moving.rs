@@ -308,6 +308,7 @@ fn who_closes_a_link_that_has_just_moved_has_said_what_was_queued() {
     with_seeds(12, |seed| {
         let (homes, _) = MOVES[seed as usize % 4];
         let mut talk = Talk::relayed(seed, homes, RendezvousConfig::new().relay_rate(20_000));
+        talk.town.world.network.resets_destroy = true;
         for _ in 0..4000 {
             for side in [0, 1] {
                 let queued = talk.town.world.node(talk.nodes[side]).queued(talk.cons[side]);
@@ -323,10 +324,41 @@ fn who_closes_a_link_that_has_just_moved_has_said_what_was_queued() {
         assert!(talk.is_moved());
         let (node, con) = (talk.nodes[0], talk.cons[0]);
         talk.town.world.act(node, |node, now| node.close(con, now));
+        // The other side still reads, and talks, on and on.
+        for _ in 0..400 {
+            talk.say(1, 1);
+            talk.town.world.run_for(millis(10));
+        }
         talk.town.world.run_for(secs(30));
         assert_eq!(talk.heard(1), talk.said[0], "a line was lost");
         for node in talk.nodes {
             assert_eq!(close_reasons(&mut talk.town.world, node).len(), 1);
+            talk.town.assert_nothing_left(node);
+        }
+    });
+}
+
+/// What does not go out on the old way in the time that a close gives is not passed over in silence.
+#[test]
+fn who_closes_a_link_with_too_much_on_its_old_way_is_told() {
+    with_seeds(8, |seed| {
+        let (homes, _) = MOVES[seed as usize % 4];
+        let mut talk = Talk::relayed(seed, homes, RendezvousConfig::new().relay_rate(10_000));
+        let side = (seed / 4) as usize % 2;
+        for _ in 0..4000 {
+            talk.say(side, 2000);
+            talk.town.world.run_for(millis(10));
+            if talk.is_moved() {
+                break;
+            }
+        }
+        assert!(talk.is_moved());
+        let (node, con) = (talk.nodes[side], talk.cons[side]);
+        talk.town.world.act(node, |node, now| node.close(con, now));
+        talk.town.world.run_for(secs(30));
+        assert!(talk.heard(1 - side) < talk.said[side]);
+        assert_eq!(close_reasons(&mut talk.town.world, node), [CloseReason::LocalTimeout]);
+        for node in talk.nodes {
             talk.town.assert_nothing_left(node);
         }
     });
