@@ -150,8 +150,8 @@ impl std::error::Error for ConnectError {}
 pub enum CloseReason {
     /// This side closed it, and what was queued has been handed to the network.
     Local,
-    /// This side closed it, but the peer did not take what was queued within
-    /// [`Config::close_deadline`](crate::Config::close_deadline); the rest is lost.
+    /// This side closed it, but not all that was queued could be handed to the network: the peer did not take it within
+    /// [`Config::close_deadline`](crate::Config::close_deadline), or the connection broke. The rest is lost.
     LocalTimeout,
     /// The peer closed it in order.
     Peer,

@@ -104,7 +104,8 @@ impl Player {
             match event {
                 Event::Connected { con, via, peer, attempt, took } => {
                     if self.opponent.is_none() && attempt == self.attempt {
-                        println!("{}: it begins, against {peer} ({via}, after {took:.1?})", self.name);
+                        let after = attempt.map_or_else(String::new, |_| format!(", after {took:.1?}"));
+                        println!("{}: it begins, against {peer} ({via}{after})", self.name);
                         self.opponent = Some(con);
                     } else if self.opponent.is_some() {
                         // Two play, and no more.

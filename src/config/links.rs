@@ -200,7 +200,8 @@ impl Config {
     }
 
     /// SYNs of one punch, all to an address that a server of this node's own choice has seen the peer at. Defaults to 1500:
-    /// some 16 predicted ports, each dialled again once a round trip of 30 ms for 3 seconds.
+    /// some 16 predicted ports, each dialled again once a round trip of 30 ms for 3 seconds. All that is seen at one host
+    /// (of IPv6: one /64 network) gets twice as many within a minute: two rounds, or two nodes.
     pub fn max_punch_syns(mut self, syns: u32) -> Self {
         self.links.max_punch_syns = syns;
         self

@@ -4,6 +4,7 @@
 //! for another stream only after the driver was told to close the old one, in one queue of actions, so the two never
 //! disagree about whose slot it is.
 
+mod exchange;
 mod splice;
 mod table;
 
@@ -48,6 +49,8 @@ pub(crate) struct Dropped<T> {
     pub(crate) id: ConId,
     pub(crate) tag: T,
     pub(crate) why: CloseReason,
+    /// Before all that was queued had gone out.
+    pub(crate) unsaid: bool,
 }
 
 /// What is known of a stream from outside.
@@ -351,11 +354,6 @@ impl<T> Streams<T> {
         &self.ready
     }
 
-    /// Whether any stream has a whole line to read.
-    pub(crate) fn has_unread(&self) -> bool {
-        self.ready.iter().any(|&id| self.table.get(id).is_some_and(|entry| entry.link.unread() > 0))
-    }
-
     /// Whether a stream that refused something has room again. Tells it once.
     pub(crate) fn take_relieved(&mut self) -> bool {
         std::mem::take(&mut self.relieved)
@@ -423,18 +421,6 @@ impl<T> Streams<T> {
         }
     }
 
-    /// Leaves alone what arrives: it is neither received nor shown. Or no more.
-    pub(crate) fn hold(&mut self, id: ConId, held: bool) {
-        let Some(entry) = self.table.get_mut(id) else { return };
-        entry.link.hold(held);
-        if !held {
-            if std::mem::take(&mut entry.parked) {
-                self.resumed.push(id.slot());
-            }
-            self.offer_unread(id);
-        }
-    }
-
     /// Has the application look at a stream again that may have something to read.
     pub(crate) fn offer_unread(&mut self, id: ConId) {
         if let Some(entry) = self.table.get_mut(id)
@@ -443,39 +429,6 @@ impl<T> Streams<T> {
         {
             entry.ready = true;
             self.ready.push(id);
-        }
-    }
-
-    /// Two streams change places: all that is known of each but its id and its tag goes over to the other. The first keeps
-    /// its sums, as the application goes on with it.
-    pub(crate) fn exchange(&mut self, one: ConId, other: ConId) -> bool {
-        let Some([first, second]) = self.table.pair_mut(one, other) else { return false };
-        std::mem::swap(&mut first.link, &mut second.link);
-        std::mem::swap(&mut first.peer, &mut second.peer);
-        std::mem::swap(&mut first.local, &mut second.local);
-        std::mem::swap(&mut first.connected, &mut second.connected);
-        first.link.continue_from(&second.link);
-        self.actions.push_back(SocketAction::Exchange { one: one.slot(), other: other.slot() });
-        for id in [one, other] {
-            if let Some(entry) = self.table.get_mut(id) {
-                entry.parked = false;
-                entry.exchanging = true;
-                mark_unsent(entry, id.slot(), &mut self.unsent);
-            }
-            // What the one had been told of its socket is not true of the other's.
-            self.resumed.push(id.slot());
-            self.touch(id.slot());
-            self.offer_unread(id);
-        }
-        true
-    }
-
-    /// The driver has come to it.
-    fn end_exchange(&mut self, slots: [usize; 2]) {
-        for slot in slots {
-            if let Some(entry) = self.table.at_mut(slot) {
-                entry.exchanging = false;
-            }
         }
     }
 
@@ -517,20 +470,6 @@ impl<T> Streams<T> {
             self.close_slot(id.slot(), why, now);
         }
         is_ours
-    }
-
-    /// The peer will come to the end of this stream only after the end of another one.
-    pub(crate) fn expect_late_end(&mut self, id: ConId) {
-        if let Some(entry) = self.table.get_mut(id) {
-            entry.link.expect_late_end();
-        }
-    }
-
-    /// What was to go out before this stream's end did not, on another one.
-    pub(crate) fn handle_unsaid(&mut self, id: ConId) {
-        if let Some(entry) = self.table.get_mut(id) {
-            entry.link.handle_unsaid();
-        }
     }
 
     /// Whether the id names a stream that this side has not closed.
@@ -613,7 +552,8 @@ impl<T> Streams<T> {
 
     fn drop_slot(&mut self, slot: usize, why: CloseReason) {
         if let (Some(id), Some(entry)) = (self.id_at(slot), self.remove(slot)) {
-            self.dropped.push_back(Dropped { id, tag: entry.tag, why });
+            let unsaid = entry.link.queued() > 0;
+            self.dropped.push_back(Dropped { id, tag: entry.tag, why, unsaid });
         }
     }
 
@@ -709,20 +649,6 @@ mod tests {
         assert!(streams.take_relieved());
         streams.handle_sent(id.slot(), 4);
         assert!(!streams.take_relieved());
-    }
-
-    #[test]
-    fn streams_that_change_places_are_not_read_before_their_sockets_do() {
-        let mut streams = streams();
-        let [one, other] = [1, 2].map(|tag| streams.accept(addr(), addr(), tag, Instant::ZERO));
-        assert!(streams.exchange(one, other));
-        assert!(streams.space(one.slot()).is_none() && streams.space(other.slot()).is_none());
-        let exchange = SocketAction::Exchange { one: one.slot(), other: other.slot() };
-        assert_eq!(streams.poll_action(), Some(exchange));
-        assert!(streams.space(one.slot()).is_some() && streams.space(other.slot()).is_some());
-        let mut resumed = [streams.poll_resumed(), streams.poll_resumed()];
-        resumed.sort();
-        assert_eq!(resumed, [Some(one.slot()), Some(other.slot())]);
     }
 
     #[test]

@@ -97,6 +97,11 @@ impl<H: Host> Driver<H> {
                 Report::Gateway(request, report) => self.host.handle_gateway(request, report, now),
             }
         }
+        while let Some(end) = network.mailbox(self.program).hangups.pop_front() {
+            if let Some(&slot) = self.by_end.get(&end) {
+                self.host.streams().handle_hangup(slot, now);
+            }
+        }
         while let Some(end) = network.mailbox(self.program).readable.pop_front() {
             self.readable.extend(self.by_end.get(&end));
         }

@@ -208,6 +208,8 @@ pub(super) struct Mailbox {
     pub(super) backlog: VecDeque<EndId>,
     pub(super) connected: VecDeque<(EndId, Result<SocketAddr, io::ErrorKind>)>,
     pub(super) readable: VecDeque<EndId>,
+    /// Ends whose peer is done, as `io::Sockets` tells it: before what came last is read.
+    pub(super) hangups: VecDeque<EndId>,
     pub(super) writable: VecDeque<EndId>,
     pub(super) reports: VecDeque<Report>,
 }

@@ -101,6 +101,7 @@ impl Script {
                 self.tell(network, end, Input::Opened);
             }
         }
+        network.mailbox(self.program).hangups.clear();
         network.mailbox(self.program).readable.clear();
         network.mailbox(self.program).writable.clear();
         let ends: Vec<EndId> = self.cons.keys().copied().collect();

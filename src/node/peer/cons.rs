@@ -118,7 +118,12 @@ impl Node {
     }
 
     pub(crate) fn has_unread(&self) -> bool {
-        self.streams.has_unread() || self.links.has_before()
+        // What has come on others is not the application's to read.
+        let is_readable = |&id: &ConId| {
+            let tag = self.streams.tag(id);
+            matches!(tag, Some(Role::Peer(_) | Role::Draining(_))) && self.streams.has_lines(id)
+        };
+        self.streams.ready().iter().any(is_readable) || self.links.has_before()
     }
 
     /// Whether a connection that was full has room again, told once.

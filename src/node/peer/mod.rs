@@ -227,7 +227,7 @@ impl Node {
         if self.leaving != Leaving::No {
             return;
         }
-        // The streams keep their own deadline; the last of them ends a lingering moment after it.
+        // The streams keep their own deadline; the last of them end a lingering moment after it.
         self.leaving = Leaving::Until(now + self.config.streams.close_deadline + Duration::from_secs(2));
         self.cancel_all(now);
         self.leave_calls(now);
@@ -277,7 +277,7 @@ impl Node {
             Role::Greeting => self.handle_greeting_gone(dropped.id, dropped.why, now),
             Role::Observing(call) => self.handle_observation_gone(call, dropped.id, now),
             Role::Relaying(call) => self.handle_relay_gone(call, dropped.id, now),
-            Role::Draining(con) => self.handle_drained(con, dropped.id, dropped.why, now),
+            Role::Draining(con) => self.handle_drained(con, &dropped, now),
             Role::RelayClient => self.handle_relay_client_gone(dropped.id, now),
             Role::Relayed(end) => self.handle_relayed_gone(end, dropped.id, now),
             // Such a stream is abandoned, as a rule; one that punched and lost may end before.

@@ -99,8 +99,10 @@ pub(crate) struct Link {
     held: bool,
     /// The peer finished sending.
     finished: bool,
-    /// The peer comes to the end of this only after the end of another stream.
+    /// The peer may need all the time there is to come to the end of this.
     is_late: bool,
+    /// It does not end before another one has.
+    awaits: bool,
     /// How long whole lines still wait for the application, once it is known that the peer is done.
     patience: Option<Patience>,
     counters: Counters,
@@ -117,6 +119,7 @@ impl Link {
             held: false,
             finished: false,
             is_late: false,
+            awaits: false,
             patience: None,
             counters: Counters::default(),
             opened: now,
@@ -249,15 +252,22 @@ impl Link {
         self.framed && self.inbox.unread() > 0 && escape::is_protocol(first)
     }
 
-    /// The peer will come to the end of this only after the end of another stream, and is given more time for it.
+    /// The peer has another stream to read to its end as well, and is given all the time there is.
     pub(crate) fn expect_late_end(&mut self) {
         self.is_late = true;
     }
 
-    /// Something that was said before this was closed did not go out, on another stream.
-    pub(crate) fn handle_unsaid(&mut self) {
+    /// This is not over before another stream is. That one has to have deadlines of its own.
+    pub(crate) fn await_other(&mut self) {
+        self.awaits = true;
+    }
+
+    /// That one is over; `unsaid`: something that was said before this was closed did not go out there.
+    pub(crate) fn end_await(&mut self, unsaid: bool) {
+        self.awaits = false;
         if let Phase::Closing { why, .. } | Phase::Lingering { why, .. } = &mut self.phase
             && *why == CloseReason::Local
+            && unsaid
         {
             *why = CloseReason::LocalTimeout;
         }
@@ -299,7 +309,9 @@ impl Link {
         if !matches!(self.phase, Phase::Closing { .. } | Phase::Lingering { .. }) {
             self.inbox.discard();
             self.phase = match self.phase {
-                Phase::Ended { broken: true, .. } => Phase::Lingering { why, deadline: now },
+                Phase::Ended { broken: true, .. } => {
+                    Phase::Lingering { why: self.unsaid(why), deadline: now }
+                }
                 _ => Phase::Closing { why, deadline: now + limits.close_deadline },
             };
         }
@@ -349,10 +361,7 @@ impl Link {
         self.phase = match self.phase {
             // A link that finished sending can still break.
             Phase::Open | Phase::Ended { broken: false, .. } => Phase::Ended { why, broken },
-            Phase::Closing { why, .. } if broken => {
-                let why = if self.outbox.is_empty() { why } else { CloseReason::LocalTimeout };
-                Phase::Lingering { why, deadline: now }
-            }
+            Phase::Closing { why, .. } if broken => Phase::Lingering { why: self.unsaid(why), deadline: now },
             Phase::Lingering { why, .. } => Phase::Lingering { why, deadline: now },
             phase => phase,
         };
@@ -393,16 +402,18 @@ impl Link {
             }
             Phase::Closing { why, deadline } => {
                 if self.outbox.is_empty() {
-                    let linger = if self.finished { Duration::ZERO } else { self.linger(limits) };
-                    self.phase = Phase::Lingering { why, deadline: now + linger };
-                    Some(if self.finished { Step::Drop(why) } else { Step::ShutdownWrite })
+                    let from = if self.is_late { deadline } else { now };
+                    let linger = if self.finished { now } else { from + LINGER };
+                    self.phase = Phase::Lingering { why, deadline: linger };
+                    if self.finished { self.end(why) } else { Some(Step::ShutdownWrite) }
                 } else if now >= deadline {
-                    Some(Step::Drop(if why == CloseReason::Local { CloseReason::LocalTimeout } else { why }))
+                    Some(Step::Drop(self.unsaid(why)))
                 } else {
                     None
                 }
             }
-            Phase::Lingering { why, deadline } => (now >= deadline).then_some(Step::Drop(why)),
+            Phase::Lingering { why, deadline } if now >= deadline => self.end(why),
+            Phase::Lingering { .. } => None,
         }
     }
 
@@ -410,6 +421,7 @@ impl Link {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
             Phase::Open | Phase::Ended { .. } => self.patience.map(|patience| patience.until),
+            Phase::Lingering { .. } if self.awaits => None,
             Phase::Closing { deadline, .. } | Phase::Lingering { deadline, .. } => Some(deadline),
         }
     }
@@ -457,16 +469,23 @@ impl Link {
     fn has_lost_patience(&mut self, walks: u64, now: Instant) -> bool {
         let Some(patience) = self.patience.filter(|patience| now >= patience.until) else { return false };
         let lines = self.counters.lines_received;
-        let lost = patience.lines == lines && patience.walk < walks;
+        // What is held can not be read, and somebody else sees to it that this ends.
+        let lost = patience.lines == lines && patience.walk < walks && !self.held;
         if !lost {
             self.patience = Some(Patience { until: now + UNREAD_LINGER, walk: walks, lines });
         }
         lost
     }
 
-    /// As long as another stream may take to go out before, and then to be read.
-    fn linger(&self, limits: &StreamLimits) -> Duration {
-        if self.is_late { limits.close_deadline + LINGER } else { LINGER }
+    /// All has gone out that will.
+    fn end(&self, why: CloseReason) -> Option<Step> {
+        (!self.awaits).then_some(Step::Drop(why))
+    }
+
+    /// Why it ends that was to end for this reason, now that nothing more goes out.
+    fn unsaid(&self, why: CloseReason) -> CloseReason {
+        let is_told = why == CloseReason::Local && !self.outbox.is_empty();
+        if is_told { CloseReason::LocalTimeout } else { why }
     }
 
     #[inline]

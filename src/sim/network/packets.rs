@@ -77,7 +77,7 @@ impl Network {
             }
             (State::Open, Packet::Finished) => {
                 end.finished = true;
-                self.mark_readable(to);
+                self.mark_done(to);
             }
             (State::Open, Packet::Reset) => {
                 if destroys {
@@ -116,6 +116,12 @@ impl Network {
     pub(super) fn break_end(&mut self, id: EndId, kind: io::ErrorKind) {
         self.ends[id.0].broken = Some(kind);
         self.free_tuple(id);
+        self.mark_done(id);
+    }
+
+    fn mark_done(&mut self, id: EndId) {
+        let program = self.ends[id.0].program;
+        self.mailbox(program).hangups.push_back(id);
         self.mark_readable(id);
     }
 

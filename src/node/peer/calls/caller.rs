@@ -14,7 +14,7 @@ use crate::node::peer::{Node, Role};
 use crate::proto::handshake::fresh_nonce;
 use crate::proto::household::household;
 use crate::proto::ladder::{Facts, Ladder, LadderConfig, Want};
-use crate::reach::{NodeType, Reachability};
+use crate::reach::{NodeType, Reach, Reachability};
 use crate::time::Instant;
 use crate::unl::{Forwarding, Place, Unl};
 use crate::wire::hello::CallId;
@@ -55,7 +55,7 @@ impl Node {
             Some(caller) if caller.attempts.len() < max_calls => caller.attempts.push(waiter),
             Some(_) => return Err(ConnectError::TooMany),
             None if calls >= max_calls => return Err(ConnectError::TooMany),
-            None => self.begin_call(to.unl, to.rungs, vec![waiter], None, now),
+            None => self.begin_call(to.unl, to.rungs, vec![waiter], None, now, now),
         }
         Ok(attempt)
     }
@@ -68,19 +68,21 @@ impl Node {
             match unl.filter(|_| !busy) {
                 Some(unl) => {
                     self.pause_upgrade(con, None);
-                    self.begin_call(unl, DIRECT_WAYS, Vec::new(), Some(con), now);
+                    self.begin_call(unl, DIRECT_WAYS, Vec::new(), Some(con), now, now);
                 }
                 None => self.postpone_upgrade(con, now),
             }
         }
     }
 
+    /// `began`: when the attempt did, which may have stood back for a while since.
     fn begin_call(
         &mut self,
         unl: Unl,
         rungs: Rungs,
         attempts: Vec<Waiter>,
         upgrade: Option<ConId>,
+        began: Instant,
         now: Instant,
     ) {
         let id: CallId = fresh_nonce(&mut self.calls.random);
@@ -92,7 +94,7 @@ impl Node {
         let facts = self.facts_of(&unl, rungs, !servers.is_empty());
         let links = &self.config.links;
         let config = LadderConfig {
-            within: links.connect_within,
+            within: (began + links.connect_within) - now,
             punch_time: links.punch_time,
             ..LadderConfig::default()
         };
@@ -104,8 +106,9 @@ impl Node {
             calling: false,
             observe: None,
             yields: false,
+            resumes: false,
         };
-        let mut call = Call::new(Part::Caller(Box::new(caller)), unl.public_key(), Some(unl), now);
+        let mut call = Call::new(Part::Caller(Box::new(caller)), unl.public_key(), Some(unl), began);
         call.upgrade = upgrade;
         self.calls.open.insert(id, call);
         self.climb(id, now);
@@ -122,7 +125,7 @@ impl Node {
         let elsewhere = unl.version() == 2 && our_wan.is_some() && !same_wan;
         // Who leaves out all but the local ways asks for them; and where no server could say so, nobody else can.
         let lan_at_once = !callable || !rungs.has(Rung::Direct) && !rungs.has(Rung::Relay);
-        let visible = reach.translated == Some(false) && reach.reachable != Reachability::No;
+        let visible = has_public_address(&reach) && reach.reachable != Reachability::No;
         let has_wan = !self.wan_addresses(unl).is_empty();
         let passive = unl.node_type() == NodeType::Passive;
         // A mapping is likely to work even if no server could tell; such a node is called at the same time.
@@ -388,19 +391,34 @@ impl Node {
 
     /// The call for which ours to this node had stood back came to nothing, so that ours begins again.
     pub(super) fn resume_call(&mut self, node: NodeId, now: Instant) {
-        if self.con_of(node).is_some() || self.is_greeting(node) {
-            return;
-        }
         let Some(id) = self.calls.to(node) else { return };
         let Some(caller) = self.calls.caller(id).filter(|caller| caller.yields) else { return };
+        caller.resumes = true;
+        if self.con_of(node).is_none() && !self.is_greeting(node) {
+            self.begin_again(id, now);
+        }
+    }
+
+    /// The same, where a hello had to be awaited.
+    pub(in super::super) fn resume_calls(&mut self, now: Instant) {
+        for id in self.calls.ids() {
+            if self.calls.caller(id).is_some_and(|caller| caller.resumes)
+                && let Some(node) = self.calls.peer_of(id)
+            {
+                self.resume_call(node, now);
+            }
+        }
+    }
+
+    fn begin_again(&mut self, id: CallId, now: Instant) {
+        let Some(call) = self.calls.open.get_mut(&id) else { return };
+        let (began, unl) = (call.began, call.unl.clone());
+        let Part::Caller(caller) = &mut call.part else { return };
         let (rungs, attempts) = (caller.rungs, std::mem::take(&mut caller.attempts));
-        let Some(unl) =
-            self.calls.open.get(&id).filter(|_| !attempts.is_empty()).and_then(|call| call.unl.clone())
-        else {
-            return;
-        };
         self.give_up_call(id, now);
-        self.begin_call(unl, rungs, attempts, None, now);
+        if let Some(unl) = unl.filter(|_| !attempts.is_empty()) {
+            self.begin_call(unl, rungs, attempts, None, began, now);
+        }
     }
 
     /// Says to the other side that nothing will come of it, and forgets it.
@@ -412,6 +430,12 @@ impl Node {
     fn is_own(&self, unl: &Unl) -> bool {
         unl.node_id().is_some() && unl.node_id() == self.links.id() || self.links.unl.as_ref() == Some(unl)
     }
+}
+
+/// Whether it has its address outside itself: as a server says, or, where none can, as far as its interfaces tell.
+fn has_public_address(reach: &Reach) -> bool {
+    let is_ours = |wan| reach.lan.iter().any(|lan| lan.address == wan);
+    reach.translated.map_or_else(|| reach.wan.is_some_and(is_ours), |translated| !translated)
 }
 
 /// Enough of a call's name to tell it from others in a log.

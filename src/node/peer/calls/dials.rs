@@ -128,12 +128,13 @@ impl Node {
         &mut self,
         id: CallId,
         rung: Rung,
+        stream: ConId,
         why: RungFault,
         now: Instant,
     ) {
         match rung {
-            Rung::Punch => self.handle_punched_in_vain(id, now),
-            Rung::Relay => self.handle_relayed_in_vain(id, now),
+            Rung::Punch => self.handle_punched_in_vain(id, stream, now),
+            Rung::Relay => self.handle_relayed_in_vain(id, stream, now),
             _ => {
                 self.note_fault(id, rung, why);
                 self.conclude_rung(id, rung, now);

@@ -35,7 +35,7 @@ impl Node {
         let mut told = false;
         let (ended, others): (Vec<CallId>, Vec<CallId>) =
             self.calls_with(node).into_iter().partition(|&id| self.calls.ends_with(id, by));
-        self.end_other_greetings(node, &ended, &others, now);
+        self.end_other_greetings(node, &ended, &others);
         for id in ended {
             let Some(call) = self.calls.open.get(&id) else { continue };
             let took = now - call.began;
@@ -71,7 +71,7 @@ impl Node {
         let node = self.node_id(con);
         let calls: Vec<CallId> = node.map(|node| self.calls_with(node)).unwrap_or_default();
         if let Some(node) = node {
-            self.end_other_greetings(node, &calls, &[], now);
+            self.end_other_greetings(node, &calls, &[]);
         }
         for id in calls.into_iter().chain(call) {
             if self.calls.open.get(&id).is_some_and(|call| call.upgrade.is_some()) {
@@ -130,7 +130,7 @@ impl Node {
         self.notes.push(Level::Debug, || format!("call {} is over", short(&id)));
         for stream in call.dials.into_keys().chain(call.relay.map(|relay| relay.dial_stream())) {
             if self.links.greetings.contains_key(&stream) {
-                self.drop_greeting(stream, now);
+                self.drop_greeting(stream);
             } else {
                 self.streams.abandon(stream);
             }
@@ -138,19 +138,20 @@ impl Node {
         // Those that were being greeted for it.
         let of_call: Vec<ConId> = self.links.greetings_of(id);
         for stream in of_call {
-            self.drop_greeting(stream, now);
+            self.drop_greeting(stream);
         }
         self.release_guests(now);
     }
 
-    /// A hello came from this node: what is not even connected is given up.
-    pub(in super::super) fn give_up_dials(&mut self, node: NodeId, _now: Instant) {
-        for id in self.calls_with(node) {
-            let Some(call) = self.calls.open.get_mut(&id) else { continue };
-            if let Part::Callee(_) = call.part {
-                for stream in std::mem::take(&mut call.dials).into_keys() {
-                    self.streams.abandon(stream);
-                }
+    /// A hello of this call came from this node: what is not even connected is given up. The hello proves nothing yet; but only
+    /// the two of them, and the servers in between, know what the call is named.
+    pub(in super::super) fn give_up_dials(&mut self, id: CallId, node: NodeId) {
+        let Some(call) = self.calls.open.get_mut(&id).filter(|call| call.node() == Some(node)) else {
+            return;
+        };
+        if let Part::Callee(_) = call.part {
+            for stream in std::mem::take(&mut call.dials).into_keys() {
+                self.streams.abandon(stream);
             }
         }
     }

@@ -120,6 +120,8 @@ struct Caller {
     observe: Option<u8>,
     /// The other node calls us, too, and its call goes on: ours only dials.
     yields: bool,
+    /// That one has come to nothing: ours goes on when a hello of that node, if there is one, has led to nothing, too.
+    resumes: bool,
 }
 
 /// An attempt of the application's, or none for an upgrade.
@@ -164,6 +166,7 @@ impl Calls {
             budget: Budget::new(BudgetLimits {
                 claimed_per_address: links.max_claimed_syns,
                 claimed_per_host: links.max_host_syns,
+                attested_per_host: links.max_punch_syns.saturating_mul(2),
                 ..BudgetLimits::default()
             }),
             random: random.fork(),

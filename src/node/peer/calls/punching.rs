@@ -370,22 +370,13 @@ impl Node {
     }
 
     /// A punched connection came to nothing: the next one has its turn, or dialling goes on.
-    pub(super) fn handle_punched_in_vain(&mut self, id: CallId, now: Instant) {
-        let greeted = |stream: &ConId| self.links.greetings.contains_key(stream);
-        let gone: Vec<ConId> = match self.calls.open.get(&id).and_then(|call| call.punch.as_ref()) {
-            Some(run) => {
-                run.connected.iter().map(|&(stream, _)| stream).filter(|stream| !greeted(stream)).collect()
-            }
-            None => return,
-        };
+    pub(super) fn handle_punched_in_vain(&mut self, id: CallId, stream: ConId, now: Instant) {
         let waits = self.links.id() > self.calls.peer_of(id);
         let Some(run) = self.punch_run(id) else { return };
-        // Of those that were not greeted yet the first is the one that failed.
-        let failed = gone.first().copied();
-        run.connected.retain(|&(stream, _)| Some(stream) != failed);
-        if let Some(stream) = failed
-            && let Some(at) = run.streams.iter().position(|&(_, other)| other == stream)
-        {
+        // It may be one of an earlier round.
+        let Some(at) = run.connected.iter().position(|&(other, _)| other == stream) else { return };
+        run.connected.remove(at);
+        if let Some(at) = run.streams.iter().position(|&(_, other)| other == stream) {
             let (slot, _) = run.streams.swap_remove(at);
             run.punch.handle_failed(slot, io::ErrorKind::ConnectionReset, now);
         }

@@ -126,7 +126,7 @@ impl Node {
         // Nothing came of the other one.
         if let Some(stream) = call.relay.take().map(|run| run.stream) {
             if self.links.greetings.contains_key(&stream) {
-                self.drop_greeting(stream, now);
+                self.drop_greeting(stream);
             } else {
                 self.streams.abandon(stream);
             }
@@ -297,8 +297,11 @@ impl Node {
         self.fail_relay_run(id, why, now);
     }
 
-    pub(super) fn handle_relayed_in_vain(&mut self, id: CallId, now: Instant) {
-        self.fail_relay_run(id, RelayRefusal::Absent, now);
+    /// A relayed connection came to nothing, if it is still the one that is tried.
+    pub(super) fn handle_relayed_in_vain(&mut self, id: CallId, stream: ConId, now: Instant) {
+        if self.relay_run(id, stream).is_some() {
+            self.fail_relay_run(id, RelayRefusal::Absent, now);
+        }
     }
 
     /// Nothing came of a relay, or there is none. One that refuses is not asked again, and the next one is, at once; what

@@ -5,7 +5,7 @@
 //! own is answered, and the one with the smaller id gives up its own once the other has proven who it is. Should its own be
 //! answered meanwhile, that waits a moment for the other's proof, and a hello that comes just after a link was made waits until
 //! the peer must know of the link: what is said on two connections does not arrive in order. A dial that is not even
-//! connected yet is given up by either for one on which a hello came.
+//! connected yet is given up by the one who was called when a hello of the same call comes.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::connect::Rung;
 use crate::error::CloseReason;
 use crate::event::Event;
 use crate::id::ConId;
-use crate::identity::NodeId;
+use crate::identity::{NodeId, PublicKey};
 use crate::proto::handshake::{Accepting, Dialling, HandshakeFault, Opening, Step, classify, fresh_nonce};
 use crate::time::Instant;
 use crate::wire::hello::{CallId, Hello, MAX_HELLO, Refusal, Refused};
@@ -49,12 +49,28 @@ pub(in super::super) enum Stage {
     Opening,
     /// A punched connection on which the other side, whose id is larger, says hello.
     Expecting,
-    /// We said hello. `held`: until when its answer is left alone.
-    Dialled { dialling: Dialling, to: Option<NodeId>, held: Option<Instant> },
+    /// We said hello.
+    Dialled { dialling: Dialling, to: Option<NodeId>, said_at: Instant, hold: Hold },
     /// We answered a hello.
     Answered { accepting: Box<Accepting>, hello: Box<Hello> },
     /// A hello that is answered when ours, elsewhere, has led to nothing, or to a link that the peer must have heard of.
-    Waiting(Box<Hello>),
+    Waiting { hello: Box<Hello>, since: Instant },
+}
+
+/// Whether the answer to our hello is left alone for now, which happens once at most.
+#[derive(Debug)]
+pub(in super::super) enum Hold {
+    NotYet,
+    /// Until the greeting's time is up.
+    Holds(Line),
+    Over,
+}
+
+/// What is to be done with a hello.
+enum Verdict {
+    Refuse(Refusal),
+    Wait(Instant),
+    Answer,
 }
 
 /// What a connection is for.
@@ -72,15 +88,23 @@ impl Greeting {
     pub(super) fn call(&self) -> Option<CallId> {
         match (&self.errand, &self.stage) {
             (Errand::Call { call, .. }, _) => Some(*call),
-            (_, Stage::Answered { hello, .. } | Stage::Waiting(hello)) => hello.call,
+            (_, Stage::Answered { hello, .. } | Stage::Waiting { hello, .. }) => hello.call,
             _ => None,
+        }
+    }
+
+    /// The call, and the rung of it, for which it was dialled or punched.
+    pub(super) fn dialled_for(&self) -> Option<(CallId, Rung)> {
+        match self.errand {
+            Errand::Call { call, rung, .. } => Some((call, rung)),
+            Errand::Accepted | Errand::Met => None,
         }
     }
 
     pub(super) fn is_upgrade(&self) -> bool {
         match (&self.errand, &self.stage) {
             (Errand::Call { upgrade, .. }, _) => *upgrade,
-            (_, Stage::Answered { hello, .. } | Stage::Waiting(hello)) => hello.upgrade,
+            (_, Stage::Answered { hello, .. } | Stage::Waiting { hello, .. }) => hello.upgrade,
             _ => false,
         }
     }
@@ -175,7 +199,13 @@ impl Node {
         // A fresh stream takes a line.
         let _ = self.streams.queue_protocol(id, &line);
         let until = now + self.config.links.hello_timeout;
-        self.greet(id, Stage::Dialled { dialling, to, held: None }, errand, ends, until);
+        self.greet(
+            id,
+            Stage::Dialled { dialling, to, said_at: now, hold: Hold::NotYet },
+            errand,
+            ends,
+            until,
+        );
         self.handle_greeting_received(id, now);
     }
 
@@ -203,7 +233,7 @@ impl Node {
                 Stage::Opening => self.look_at_opening(id, now),
                 Stage::Expecting => self.look_for_hello(id, now),
                 Stage::Dialled { .. } | Stage::Answered { .. } => self.handshake(id, now),
-                Stage::Waiting(_) => false,
+                Stage::Waiting { .. } => false,
             };
             if !goes_on {
                 return;
@@ -229,7 +259,7 @@ impl Node {
     fn look_for_hello(&mut self, id: ConId, now: Instant) -> bool {
         let Some(line) = self.streams.next_line(id).map(Found::to_line) else { return false };
         match Hello::parse(line.as_bytes()) {
-            Some(hello) => self.handle_hello(id, hello, now),
+            Some(hello) => self.handle_hello(id, hello, now, now),
             None => {
                 self.fail_greeting(id, HandshakeFault::NotANode, now);
                 false
@@ -237,24 +267,48 @@ impl Node {
         }
     }
 
-    fn handle_hello(&mut self, id: ConId, hello: Hello, now: Instant) -> bool {
-        if let Some(why) = self.objection(id, &hello) {
-            self.refuse_hello(id, why, now);
-            return false;
-        }
-        let peer = hello.key.id();
+    /// What comes of a hello that has waited since then; whether there is more to look at.
+    pub(super) fn handle_hello(&mut self, id: ConId, hello: Hello, since: Instant, now: Instant) -> bool {
+        let verdict = match self.verdict(id, &hello, now) {
+            Verdict::Refuse(why) => {
+                self.refuse_hello(id, why, now);
+                return false;
+            }
+            verdict => verdict,
+        };
         let id = if hello.upgrade { self.hide(id, now) } else { id };
+        match verdict {
+            Verdict::Wait(until) => {
+                let until = until.min(since + self.config.links.hello_timeout);
+                if until <= now {
+                    self.end_greeting(id, now);
+                    return false;
+                }
+                self.set_stage(id, Stage::Waiting { hello: Box::new(hello), since }, until);
+                true
+            }
+            Verdict::Refuse(_) | Verdict::Answer => {
+                if let Some(call) = hello.call {
+                    self.give_up_dials(call, hello.key.id());
+                }
+                self.answer_hello(id, hello, now)
+            }
+        }
+    }
+
+    fn verdict(&self, id: ConId, hello: &Hello, now: Instant) -> Verdict {
+        let peer = hello.key.id();
+        if let Some(why) = self.objection(id, hello) {
+            return Verdict::Refuse(why);
+        }
         if let Some(until) = self.doubtful_until(peer, now).filter(|_| !hello.upgrade) {
-            self.set_stage(id, Stage::Waiting(Box::new(hello)), until);
-            return false;
+            return Verdict::Wait(until);
         }
         // Of the smaller id our own goes on until this one has proven to be the peer's: anybody can say so.
-        if self.has_own_hello(id, peer, hello.upgrade) && self.links.id() > Some(peer) {
-            self.set_stage(id, Stage::Waiting(Box::new(hello)), now + self.config.links.hello_timeout);
-            return false;
+        if self.links.id() > Some(peer) && self.has_own_hello(id, peer, hello.upgrade) {
+            return Verdict::Wait(now + self.config.links.hello_timeout);
         }
-        self.give_up_dials(peer, now);
-        self.answer_hello(id, hello, now)
+        Verdict::Answer
     }
 
     /// A connection that is to take the place of another is none of its own: what the application knows of it ends here, and
@@ -280,12 +334,12 @@ impl Node {
         hidden
     }
 
-    pub(super) fn answer_hello(&mut self, id: ConId, hello: Hello, now: Instant) -> bool {
+    fn answer_hello(&mut self, id: ConId, hello: Hello, now: Instant) -> bool {
         let Some(key) = &self.links.key else { return false };
         let nonce = fresh_nonce(&mut self.links.random);
         let (accepting, line) = Accepting::answer(&hello, key, nonce);
         if self.streams.queue_protocol(id, &line).is_err() {
-            self.drop_greeting(id, now);
+            self.drop_greeting(id);
             return false;
         }
         self.streams.frame(id);
@@ -337,11 +391,17 @@ impl Node {
     }
 
     fn handshake(&mut self, id: ConId, now: Instant) -> bool {
-        if self.holds_back(id, now) {
+        let stage = self.links.greetings.get(&id).map(|greeting| &greeting.stage);
+        if let Some(Stage::Dialled { hold: Hold::Holds(_), .. }) = stage {
             return false;
         }
-        let Some(key) = &self.links.key else { return false };
         let Some(line) = self.streams.next_line(id).map(Found::to_line) else { return false };
+        self.handle_handshake_line(id, line, now)
+    }
+
+    /// Whether there is more to look at.
+    pub(super) fn handle_handshake_line(&mut self, id: ConId, line: Line, now: Instant) -> bool {
+        let Some(key) = &self.links.key else { return false };
         let Some(greeting) = self.links.greetings.get_mut(&id) else { return false };
         let step = match &greeting.stage {
             Stage::Dialled { dialling, .. } => dialling.handle_line(line.as_bytes(), key),
@@ -356,18 +416,22 @@ impl Node {
             }
             Step::Application => self.fail_greeting(id, HandshakeFault::NotANode, now),
             Step::Failed(fault) => self.fail_greeting(id, fault, now),
-            Step::Proven { peer, send } => {
-                if let Some(line) = send
-                    && self.streams.queue_protocol(id, &line).is_err()
-                {
-                    self.fail_greeting(id, HandshakeFault::NotANode, now);
-                    return false;
-                }
-                self.streams.frame(id);
-                self.handle_proven(id, peer, now);
-            }
+            Step::Proven { .. } if self.is_rival_answered(id) => self.hold_back(id, line, now),
+            Step::Proven { peer, .. } if self.is_one_too_many(id, peer.id(), now) => self.drop_greeting(id),
+            Step::Proven { peer, send } => self.prove(id, peer, send, now),
         }
         false
+    }
+
+    /// The other side has proven who it is: says the last line of the greeting, if that is ours to say.
+    fn prove(&mut self, id: ConId, peer: PublicKey, send: Option<Vec<u8>>, now: Instant) {
+        if let Some(line) = send
+            && self.streams.queue_protocol(id, &line).is_err()
+        {
+            return self.fail_greeting(id, HandshakeFault::NotANode, now);
+        }
+        self.streams.frame(id);
+        self.handle_proven(id, peer, now);
     }
 }
 

@@ -26,6 +26,7 @@ use crate::wire::hello::CallId;
 use crate::wire::line::Line;
 pub(super) use greeting::{Errand, Greeting};
 use moving::Moving;
+use rivals::Deferred;
 
 /// The links of a node, those to be and those that are.
 #[derive(Debug)]
@@ -45,6 +46,10 @@ pub(super) struct Links {
     /// Lines that came before the peer's hello, and are to be read first.
     before: BTreeMap<ConId, VecDeque<Line>>,
     temporary: BTreeMap<ConId, Temporary>,
+    /// Failed dials of calls that are not told of yet.
+    deferred: Vec<Deferred>,
+    /// A greeting has ended for which others may have waited.
+    has_ended: bool,
 }
 
 /// What is known of a link.
@@ -112,6 +117,8 @@ impl Links {
             by_node: BTreeMap::new(),
             before: BTreeMap::new(),
             temporary: BTreeMap::new(),
+            deferred: Vec::new(),
+            has_ended: false,
         }
     }
 
@@ -124,7 +131,15 @@ impl Links {
         let temporary = self.temporary.values().map(|temporary| Some(temporary.until));
         let upgrades = self.relayed.values().map(|relayed| relayed.upgrade_at);
         let moving = self.moving.values().map(|moving| Some(moving.until));
-        greetings.chain(temporary).chain(upgrades).chain(moving).fold(None, soonest)
+        let deferred = self.deferred.iter().map(|deferred| Some(deferred.until));
+        let at_once = [self.has_ended.then_some(Instant::ZERO)];
+        greetings
+            .chain(temporary)
+            .chain(upgrades)
+            .chain(moving)
+            .chain(deferred)
+            .chain(at_once)
+            .fold(None, soonest)
     }
 
     /// Whether reading has to look at more than the stream.
@@ -217,6 +232,8 @@ impl Node {
 impl Node {
     pub(super) fn advance_links(&mut self, now: Instant) {
         self.advance_greetings(now);
+        self.take_up_waiting(now);
+        self.tell_deferred(now);
         self.close_idle(now);
         self.close_stuck(now);
     }
@@ -228,7 +245,7 @@ impl Node {
         self.links.relayed.remove(&con);
         self.links.moving.remove(&con);
         if self.links.greetings.contains_key(&con) {
-            self.drop_greeting(con, now);
+            self.drop_greeting(con);
         }
         self.close_old_ways(con, now);
         let Some(link) = self.links.links.remove(&con) else { return };
@@ -271,8 +288,14 @@ impl Node {
         }
     }
 
+    /// What still goes through on its old way counts, too.
     fn bytes_through(&self, con: ConId) -> u64 {
-        let counters = self.streams.facts(con).map(|facts| facts.counters);
+        let old_ways = self.links.link(con).into_iter().flat_map(Link::old_ways);
+        old_ways.chain([con]).map(|stream| self.bytes_of(stream)).sum()
+    }
+
+    fn bytes_of(&self, stream: ConId) -> u64 {
+        let counters = self.streams.facts(stream).map(|facts| facts.counters);
         counters.map_or(0, |counters| counters.bytes_received + counters.bytes_sent)
     }
 

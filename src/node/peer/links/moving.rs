@@ -59,7 +59,7 @@ impl Node {
         if let Some(link) = self.links.link_mut(con) {
             link.draining = Some(old);
         }
-        let bytes = self.bytes_through(old);
+        let bytes = self.bytes_of(old);
         self.links.moving.insert(con, Moving { until: now + DRAIN_TIME, bytes });
         self.streams.offer_unread(old);
         self.notes.push(Level::Info, || format!("{con} goes another way: {via} {peer}"));
@@ -85,12 +85,14 @@ impl Node {
     }
 
     /// What was said before a link moved goes out as of any connection that is closed. The other side reads it before it
-    /// comes to the end of the new way, where it is waited for accordingly.
+    /// comes to the end of the new way, which has no end here before the old one has.
     pub(super) fn close_old_ways(&mut self, con: ConId, now: Instant) {
         let Some(link) = self.links.link(con) else { return };
         for old in link.old_ways() {
-            self.streams.expect_late_end(con);
-            self.streams.expect_late_end(old);
+            self.streams.await_other(con);
+            for late in [con, old] {
+                self.streams.expect_late_end(late);
+            }
             self.streams.close(old, now);
         }
     }
@@ -116,7 +118,7 @@ impl Node {
             self.links.moving.iter().filter(|(_, moving)| due(moving)).map(|(&con, _)| con).collect();
         for con in over {
             let old = self.reading_end(con);
-            let bytes = self.bytes_through(old);
+            let bytes = self.bytes_of(old);
             // What has come and was not read is the application's to read, however long it takes.
             let goes_on = self.streams.has_lines(old);
             match self.links.moving.get_mut(&con) {

@@ -6,8 +6,7 @@ use std::time::Duration;
 use log::Level;
 
 use super::super::{Node, PeerRole, Role, Slot};
-use super::greeting::{Errand, Greeting, Stage};
-use super::rivals::PROOF_TIME;
+use super::greeting::{Errand, Greeting, Hold, Stage};
 use super::{Link, Relayed};
 use crate::connect::{Rung, RungFault};
 use crate::error::CloseReason;
@@ -88,8 +87,7 @@ impl Node {
             upgrade_at: facts.ours.then(|| now + self.config.links.upgrade_every).filter(|_| self.upgrades()),
             pause: self.config.links.upgrade_every,
         });
-        // Who said hello first is told last.
-        let certain_at = if matches!(greeting.stage, Stage::Dialled { .. }) { now + PROOF_TIME } else { now };
+        let certain_at = self.certain_at(&greeting, now);
         let link =
             Link { peer, calls: facts.calls, unl: facts.unl, certain_at, draining: None, flushing: None };
         if greeting.shown {
@@ -159,27 +157,23 @@ impl Node {
 
     pub(super) fn fail_greeting(&mut self, id: ConId, fault: HandshakeFault, now: Instant) {
         let Some(greeting) = self.links.greetings.get(&id) else { return };
-        let (errand, to) = (greeting.errand, greeting.ends.dialled);
-        let superseded = self.is_superseded(greeting);
+        let to = greeting.ends.dialled;
         self.notes.push(Level::Debug, || format!("{to} is no link: {fault:?}"));
-        self.end_greeting(id, now);
-        if let Errand::Call { call, rung, .. } = errand
-            && !superseded
-        {
-            let why = match fault {
-                HandshakeFault::Refused(why) => RungFault::Refused(refusal(why)),
-                HandshakeFault::NotANode => RungFault::Silent(to),
-                HandshakeFault::WrongNode | HandshakeFault::BadProof | HandshakeFault::Oneself => {
-                    RungFault::WrongNode(to)
-                }
-            };
-            self.handle_greeting_failed(call, rung, why, now);
+        let why = match fault {
+            HandshakeFault::Refused(why) => RungFault::Refused(refusal(why)),
+            HandshakeFault::NotANode => RungFault::Silent(to),
+            HandshakeFault::WrongNode | HandshakeFault::BadProof | HandshakeFault::Oneself => {
+                RungFault::WrongNode(to)
+            }
+        };
+        if let Some(greeting) = self.end_greeting(id, now) {
+            self.tell_in_vain(id, &greeting, why, now);
         }
     }
 
     /// Closes it in order, so that what was said last arrives.
-    pub(super) fn end_greeting(&mut self, id: ConId, now: Instant) {
-        let Some(greeting) = self.links.greetings.remove(&id) else { return };
+    pub(super) fn end_greeting(&mut self, id: ConId, now: Instant) -> Option<Greeting> {
+        let greeting = self.remove_greeting(id)?;
         if greeting.shown {
             self.set_known(id);
             self.close_for(id, CloseReason::Protocol, now);
@@ -187,7 +181,7 @@ impl Node {
             self.release_slot(&greeting);
             self.close_hidden(id, now);
         }
-        self.take_up_waiting(now);
+        Some(greeting)
     }
 
     /// Ends a connection that the application never saw.
@@ -203,26 +197,26 @@ impl Node {
 
     /// It ended before it was known who it is.
     pub(in super::super) fn handle_greeting_gone(&mut self, id: ConId, why: CloseReason, now: Instant) {
-        let Some(greeting) = self.links.greetings.remove(&id) else { return };
+        let Some(greeting) = self.remove_greeting(id) else { return };
         self.release_slot(&greeting);
-        if let Errand::Call { call, rung, .. } = greeting.errand
-            && !self.is_superseded(&greeting)
-        {
-            let to = greeting.ends.dialled;
-            self.notes.push(Level::Debug, || format!("{to} ended before it was a link: {why}"));
-            self.handle_greeting_failed(call, rung, RungFault::Silent(to), now);
-        }
-        self.take_up_waiting(now);
+        let to = greeting.ends.dialled;
+        self.notes.push(Level::Debug, || format!("{to} ended before it was a link: {why}"));
+        self.tell_in_vain(id, &greeting, RungFault::Silent(to), now);
     }
 
     /// Forgets it without a word.
-    pub(in super::super) fn drop_greeting(&mut self, id: ConId, now: Instant) {
-        let Some(greeting) = self.links.greetings.remove(&id) else { return };
+    pub(in super::super) fn drop_greeting(&mut self, id: ConId) {
+        let Some(greeting) = self.remove_greeting(id) else { return };
         if !greeting.shown {
             self.release_slot(&greeting);
             self.streams.abandon(id);
         }
-        self.take_up_waiting(now);
+    }
+
+    /// Others may have waited for its end, and are looked at when this is through.
+    fn remove_greeting(&mut self, id: ConId) -> Option<Greeting> {
+        self.links.has_ended = true;
+        self.links.greetings.remove(&id)
     }
 
     pub(super) fn advance_greetings(&mut self, now: Instant) {
@@ -230,16 +224,14 @@ impl Node {
         let over: Vec<ConId> =
             self.links.greetings.iter().filter(|(_, greeting)| due(greeting)).map(|(&id, _)| id).collect();
         for id in over {
-            match self.links.greetings.get(&id).map(|greeting| &greeting.stage) {
+            // What one comes to may have given another one more time.
+            match self.links.greetings.get(&id).filter(|greeting| due(greeting)).map(|due| &due.stage) {
                 Some(Stage::Opening) => self.handle_plain(id, now),
-                Some(Stage::Dialled { held: Some(_), .. }) if self.streams.has_lines(id) => {
-                    self.work_on_greeting(id, now);
-                }
-                Some(Stage::Dialled { .. } | Stage::Expecting) => {
+                Some(Stage::Dialled { hold: Hold::Holds(_), .. }) => self.take_up_held(id, now),
+                Some(Stage::Dialled { .. } | Stage::Expecting | Stage::Answered { .. }) => {
                     self.fail_greeting(id, HandshakeFault::NotANode, now);
                 }
-                Some(Stage::Answered { .. }) => self.end_greeting(id, now),
-                Some(Stage::Waiting(_)) => self.end_waiting(id, now),
+                Some(Stage::Waiting { .. }) => self.reconsider(id, now),
                 None => {}
             }
         }

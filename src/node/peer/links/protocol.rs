@@ -3,7 +3,7 @@
 //! Lines are handled in the order in which they came: those of the protocol as soon as the application has read what came
 //! before them.
 
-use super::super::{Node, Role};
+use super::super::{Dropped, Node, Role};
 use super::moving::MOVED;
 use crate::error::CloseReason;
 use crate::id::ConId;
@@ -79,28 +79,16 @@ impl Node {
     }
 
     /// The old way of a link ended.
-    pub(in super::super) fn handle_drained(
-        &mut self,
-        con: ConId,
-        old: ConId,
-        why: CloseReason,
-        now: Instant,
-    ) {
+    pub(in super::super) fn handle_drained(&mut self, con: ConId, ended: &Dropped<Role>, now: Instant) {
+        let mut was_draining = false;
         if let Some(link) = self.links.link_mut(con) {
-            link.flushing.take_if(|flushing| *flushing == old);
+            was_draining = link.draining.take_if(|old| *old == ended.id).is_some();
+            link.flushing.take_if(|old| *old == ended.id);
         }
-        if why == CloseReason::LocalTimeout {
-            self.streams.handle_unsaid(con);
+        // Before all had come, or had gone out: something is missing, here or there.
+        if (was_draining || ended.unsaid) && self.is_shown(con) {
+            self.close_for(con, ended.why, now);
         }
-        let is_draining = self.links.link(con).is_some_and(|link| link.draining == Some(old));
-        if is_draining {
-            // Before it had said that all came: something may be missing.
-            if let Some(link) = self.links.link_mut(con) {
-                link.draining = None;
-            }
-            if let Some(Role::Peer(_)) = self.streams.tag(con) {
-                self.close_for(con, why, now);
-            }
-        }
+        self.streams.end_await(con, ended.unsaid);
     }
 }

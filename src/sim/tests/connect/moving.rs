@@ -1,8 +1,11 @@
 //! A relayed link that moves to a direct way while both sides talk: no line is lost, doubled or out of order.
 
+use std::ops::Range;
+
 use super::*;
 use crate::error::SendError;
 use crate::sim::world::at;
+use crate::time::Instant;
 
 /// Two that talk without a pause.
 struct Talk {
@@ -21,6 +24,19 @@ fn slow_reader(lines: usize) -> App {
                 if turn.next_line(con).is_none() {
                     break;
                 }
+            }
+        }
+    })
+}
+
+/// Reads a line twice a second.
+fn sluggish_reader() -> App {
+    let mut next = Instant::ZERO;
+    Box::new(move |turn| {
+        if turn.now >= next {
+            next = turn.now + millis(500);
+            for con in turn.connections() {
+                turn.next_line(con);
             }
         }
     })
@@ -355,12 +371,84 @@ fn who_closes_a_link_with_too_much_on_its_old_way_is_told() {
         assert!(talk.is_moved());
         let (node, con) = (talk.nodes[side], talk.cons[side]);
         talk.town.world.act(node, |node, now| node.close(con, now));
+        if seed % 3 == 1 {
+            // That the other one closes, too, changes nothing.
+            let (other, con) = (talk.nodes[1 - side], talk.cons[1 - side]);
+            talk.town.world.act(other, |node, now| node.close(con, now));
+        }
         talk.town.world.run_for(secs(30));
         assert!(talk.heard(1 - side) < talk.said[side]);
         assert_eq!(close_reasons(&mut talk.town.world, node), [CloseReason::LocalTimeout]);
         for node in talk.nodes {
             talk.town.assert_nothing_left(node);
         }
+    });
+}
+
+/// The new way has ended long before the application comes to it: what can not be read yet is not given up.
+#[test]
+fn who_reads_slowly_reads_all_of_a_link_that_moved_and_was_closed() {
+    with_seeds(4, |seed| {
+        let mut town = Town::new(seed);
+        let nodes = [1u8, 2].map(|n| {
+            let (_, computer) = town.house(n, Home::Public);
+            let app = if n == 2 { sluggish_reader() } else { crate::sim::world::reader() };
+            town.world.peer_with(computer, direct(n).upgrade_every(secs(4)), app)
+        });
+        town.settle(&nodes);
+        let unl = town.unl(nodes[1]);
+        town.link(nodes[0], only(&unl, Rung::Relay));
+        town.world.run_for(secs(1));
+        let con = town.con_of(nodes[0], id(2)).expect("a link");
+        let say = |town: &mut Town, numbers: Range<usize>| {
+            for n in numbers {
+                let line = n.to_string();
+                town.world.act(nodes[0], |node, _| node.send_line(con, line.as_bytes())).expect("room");
+            }
+        };
+        say(&mut town, 0..170);
+        let moved = |event: &Event| matches!(event, Event::Upgraded { .. });
+        assert!(town.world.run_until(secs(30), |world| world.events(nodes[0]).iter().any(moved)));
+        say(&mut town, 170..200);
+        town.world.act(nodes[0], |node, now| node.close(con, now));
+        town.world.run_for(secs(150));
+        let expected: Vec<String> = (0..200).map(|n| n.to_string()).collect();
+        assert_eq!(town.world.lines(nodes[1]), expected);
+        for node in nodes {
+            town.assert_nothing_left(node);
+        }
+    });
+}
+
+/// A temporary connection on which all that goes through still goes the old way.
+#[test]
+fn what_goes_through_on_the_old_way_keeps_a_temporary_connection() {
+    with_seeds(8, |seed| {
+        let (homes, _) = MOVES[seed as usize % 4];
+        let mut talk = Talk::relayed(seed, homes, RendezvousConfig::new().relay_rate(10_000));
+        let side = (seed / 4) as usize % 2;
+        for _ in 0..4000 {
+            talk.say(side, 2000);
+            talk.town.world.run_for(millis(10));
+            if talk.is_moved() {
+                break;
+            }
+        }
+        assert!(talk.is_moved());
+        let (node, con) = (talk.nodes[side], talk.cons[side]);
+        // A relay that is slow takes what it takes in large pieces.
+        talk.town.world.act(node, |node, now| node.close_when_idle(con, Some(secs(10)), now));
+        let mut last_sent = talk.town.world.now();
+        let closed = talk.town.world.run_until(secs(100), |world| {
+            if world.node(node).queued(con) > 0 {
+                last_sent = world.now();
+            }
+            !world.node(node).is_shown(con)
+        });
+        let idle = talk.town.world.now() - last_sent;
+        assert!(closed && idle >= secs(10), "closed {idle:?} after it had sent something");
+        talk.town.world.run_for(secs(20));
+        assert_eq!(close_reasons(&mut talk.town.world, node), [CloseReason::Idle]);
     });
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::ConnectError;
+use crate::reach::NatKind;
 
 /// Both connect to each other, the second one so much later; both attempts lead to the one connection that there is.
 fn both_at_once(town: &mut Town, nodes: [ProgramId; 2], offset: Duration) -> [Link; 2] {
@@ -27,10 +28,17 @@ fn offset(world: &mut World) -> Duration {
 
 /// Both orders of the ids are tried, as nodes 1 and 2 may be in either house.
 fn together(seeds: u64, homes: [Home; 2]) {
+    together_as(seeds, homes, direct);
+}
+
+fn together_as(seeds: u64, homes: [Home; 2], config: impl Fn(u8) -> Config) {
     with_seeds(seeds, |seed| {
         let numbers = if seed % 2 == 0 { [1, 2] } else { [2, 1] };
         let mut town = Town::new(seed);
-        let nodes = [town.node(numbers[0], homes[0]), town.node(numbers[1], homes[1])];
+        let nodes = [0, 1].map(|n| {
+            let (_, computer) = town.house(numbers[n], homes[n]);
+            town.world.peer(computer, config(numbers[n]))
+        });
         town.settle(&nodes);
         let offset = if seed % 5 == 0 { Duration::ZERO } else { offset(&mut town.world) };
         both_at_once(&mut town, nodes, offset);
@@ -41,6 +49,17 @@ fn together(seeds: u64, homes: [Home; 2]) {
 #[test]
 fn two_that_connect_to_each_other_directly_have_one_connection() {
     together(60, [Home::Public, Home::Public]);
+}
+
+/// Each may dial the other in its own attempt and for the other's at the same time.
+#[test]
+fn two_that_may_dial_more_often_have_one_connection() {
+    let eager = |n| direct(n).max_claimed_syns(30).max_host_syns(100);
+    for homes in
+        [[Home::Public, Home::Public], [Home::Public, Home::Forwarded], [PRESERVING, Home::Forwarded]]
+    {
+        together_as(30, homes, eager);
+    }
 }
 
 #[test]
@@ -312,6 +331,30 @@ fn one_of_two_that_call_each_other_gives_up_and_the_other_one_connects() {
             assert_eq!(town.world.count(id), 1);
             town.assert_nothing_left(id);
         }
+    });
+}
+
+/// The time of an attempt counts from its beginning, also when it stood back for the other side's meanwhile.
+#[test]
+fn who_stood_back_has_no_more_time_than_any_other() {
+    with_seeds(4, |seed| {
+        let mut town = Town::with(seed, || RendezvousConfig::new().relay(false));
+        let within = secs(5);
+        // Two that take their routers for better ones than they are punch in vain for as long as they may.
+        let nodes = [1u8, 2].map(|n| {
+            let (_, computer) = town.house(n, RANDOM);
+            let config = direct(n).nat(NatKind::Preserving).punch_time(millis(2500)).connect_within(within);
+            town.world.peer(computer, config)
+        });
+        town.settle(&nodes);
+        let unls = nodes.map(|id| town.unl(id));
+        let smaller = usize::from(id(1) > id(2));
+        let began = town.world.now();
+        let attempt = town.connect(nodes[smaller], &unls[1 - smaller]);
+        town.connect(nodes[1 - smaller], &unls[smaller]);
+        assert!(town.wait(nodes[smaller], attempt).is_err());
+        let took = town.world.now() - began;
+        assert!(took > secs(4) && took <= within + millis(100), "{took:?}");
     });
 }
 

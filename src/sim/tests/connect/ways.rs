@@ -1,6 +1,7 @@
 //! Every rung leads to a node that it can lead to, and the cheapest is taken.
 
 use super::*;
+use crate::connect::Progress;
 
 /// Connects the first node to the second one, and checks that both are well.
 #[track_caller]
@@ -84,6 +85,24 @@ fn who_can_not_be_connected_to_connects_to_who_can() {
                 way(seed, [home, to], Via::Reverse, millis(1200));
             }
         }
+    });
+}
+
+/// No server of its own has said so, but its interface has an address of the internet.
+#[test]
+fn who_is_at_the_internet_is_connected_to_without_servers_of_its_own() {
+    with_seeds(6, |seed| {
+        let mut town = Town::new(seed);
+        let called = town.node(2, RANDOM);
+        town.settle(&[called]);
+        let unl = town.unl(called);
+        let (_, computer) = town.house(1, Home::Public);
+        let caller = town.world.peer(computer, Config::new().direct().port(50500).key(key(1)));
+        town.world.run_for(secs(1));
+        assert_eq!(town.link(caller, &unl).via, Via::Reverse);
+        let is_awaited =
+            |event: &Event| matches!(event, Event::Climbing { progress: Progress::Began(Rung::Reverse), .. });
+        assert!(town.world.events(caller).iter().any(is_awaited));
     });
 }
 
