@@ -42,6 +42,8 @@ pub(crate) enum HandshakeFault {
     BadProof,
     /// It does not want this connection.
     Refused(Refusal),
+    /// It is not wanted here: it is none of those that are expected on this connection. The caller finds that.
+    Unwelcome,
     /// It never answered the hello. The caller finds that, at its deadline.
     NotANode,
     /// It is this node, or something that says our own words back.

@@ -281,7 +281,7 @@ impl Node {
             Verdict::Wait(until) => {
                 let until = until.min(since + self.config.links.hello_timeout);
                 if until <= now {
-                    self.end_greeting(id, now);
+                    self.fail_greeting(id, HandshakeFault::NotANode, now);
                     return false;
                 }
                 self.set_stage(id, Stage::Waiting { hello: Box::new(hello), since }, until);
@@ -387,7 +387,7 @@ impl Node {
 
     fn refuse_hello(&mut self, id: ConId, why: Refusal, now: Instant) {
         let _ = self.streams.queue_protocol(id, &Refused { why }.print());
-        self.end_greeting(id, now);
+        self.fail_greeting(id, HandshakeFault::Unwelcome, now);
     }
 
     fn handshake(&mut self, id: ConId, now: Instant) -> bool {

@@ -162,9 +162,10 @@ impl Node {
         let why = match fault {
             HandshakeFault::Refused(why) => RungFault::Refused(refusal(why)),
             HandshakeFault::NotANode => RungFault::Silent(to),
-            HandshakeFault::WrongNode | HandshakeFault::BadProof | HandshakeFault::Oneself => {
-                RungFault::WrongNode(to)
-            }
+            HandshakeFault::WrongNode
+            | HandshakeFault::BadProof
+            | HandshakeFault::Oneself
+            | HandshakeFault::Unwelcome => RungFault::WrongNode(to),
         };
         if let Some(greeting) = self.end_greeting(id, now) {
             self.tell_in_vain(id, &greeting, why, now);

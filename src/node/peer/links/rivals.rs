@@ -59,12 +59,11 @@ impl Node {
         let Stage::Dialled { to: Some(to), hold: Hold::NotYet | Hold::Holds(_), .. } = &greeting.stage else {
             return false;
         };
-        let (upgrade, is_smaller) = (greeting.is_upgrade(), self.links.id() < Some(*to));
-        is_smaller
-            && self.links.greetings.values().any(|other| match &other.stage {
-                Stage::Answered { hello, .. } => hello.key.id() == *to && hello.upgrade == upgrade,
-                _ => false,
-            })
+        let is_answered = |other: &Greeting| match &other.stage {
+            Stage::Answered { hello, .. } => hello.key.id() == *to && hello.upgrade == greeting.is_upgrade(),
+            _ => false,
+        };
+        self.links.id() < Some(*to) && self.links.greetings.values().any(is_answered)
     }
 
     /// Whether a hello that says to be of this node is answered, or waits to be.
