@@ -51,6 +51,7 @@ impl<T> Streams<T> {
                 self.resumed.push(id.slot());
             }
             self.offer_unread(id);
+            self.touch(id.slot());
         }
     }
 

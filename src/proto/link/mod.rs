@@ -383,7 +383,7 @@ impl Link {
 
     /// What is to be done with the socket, at this moment and after this many walks of the application.
     pub(crate) fn poll_step(&mut self, limits: &StreamLimits, walks: u64, now: Instant) -> Option<Step> {
-        if self.inbox.is_stuck() && self.phase == Phase::Open {
+        if self.inbox.is_stuck() && self.phase == Phase::Open && !self.held {
             self.phase =
                 Phase::Closing { why: CloseReason::LineTooLong, deadline: now + limits.close_deadline };
         }
@@ -396,6 +396,7 @@ impl Link {
                 } else if broken {
                     Some(Step::Drop(why))
                 } else {
+                    self.inbox.discard();
                     self.phase = Phase::Closing { why, deadline: now + limits.close_deadline };
                     self.poll_step(limits, walks, now)
                 }
@@ -699,5 +700,28 @@ mod tests {
         assert_eq!(rig.step(1), Some(Step::ShutdownWrite));
         rig.link.handle_end(End::Finished, 1, at(1));
         assert_eq!(rig.step(1), Some(Step::Drop(CloseReason::Local)));
+    }
+
+    #[test]
+    fn what_nobody_reads_is_forgotten_once_that_is_certain() {
+        let mut rig = Rig::new();
+        rig.send("still to go out").expect("it fits");
+        rig.receive(b"unread\n");
+        rig.link.handle_end(End::Finished, 0, at(0));
+        assert_eq!(rig.link.poll_step(&rig.limits, 1, at(61)), None);
+        assert!(!rig.link.is_ours(), "it is closing");
+        assert_eq!(rig.link.unread(), 0, "nobody can read it any more");
+    }
+
+    #[test]
+    fn a_line_too_long_on_a_held_link_ends_it_when_it_is_held_no_more() {
+        let mut rig = Rig::new();
+        rig.receive(&[b'x'; 45]);
+        rig.link.hold(true);
+        assert_eq!(rig.link.poll_step(&rig.limits, 0, at(0)), None);
+        assert!(rig.link.is_ours());
+        rig.link.hold(false);
+        rig.link.poll_step(&rig.limits, 0, at(0));
+        assert!(!rig.link.is_ours());
     }
 }

@@ -153,8 +153,9 @@ impl Node {
         let is_greeted = self.links.greetings.values().any(|greeting| {
             matches!(greeting.errand, Errand::Call { call, rung: of, .. } if call == id && of == rung)
         });
+        let is_awaited = is_greeted || self.links.is_deferred(id, rung);
         let Some(call) = self.calls.open.get_mut(&id) else { return };
-        if is_greeted || call.dials.values().any(|dial| dial.rung == rung) {
+        if is_awaited || call.dials.values().any(|dial| dial.rung == rung) {
             return;
         }
         let why = summary(call.faults.iter().filter(|(of, _)| *of == rung).map(|(_, why)| why));

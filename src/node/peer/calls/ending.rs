@@ -129,18 +129,22 @@ impl Node {
         }
         self.notes.push(Level::Debug, || format!("call {} is over", short(&id)));
         for stream in call.dials.into_keys().chain(call.relay.map(|relay| relay.dial_stream())) {
-            if self.links.greetings.contains_key(&stream) {
-                self.drop_greeting(stream);
-            } else {
-                self.streams.abandon(stream);
-            }
+            self.drop_stream(stream);
         }
         // Those that were being greeted for it.
-        let of_call: Vec<ConId> = self.links.greetings_of(id);
-        for stream in of_call {
-            self.drop_greeting(stream);
+        for stream in self.links.greetings_of(id) {
+            self.give_up_greeting(stream, now);
         }
         self.release_guests(now);
+    }
+
+    /// Nothing more is wanted of a stream that was dialled for a call.
+    pub(super) fn drop_stream(&mut self, stream: ConId) {
+        if self.links.greetings.contains_key(&stream) {
+            self.drop_greeting(stream);
+        } else {
+            self.streams.abandon(stream);
+        }
     }
 
     /// A hello of this call came from this node: what is not even connected is given up. The hello proves nothing yet; but only

@@ -398,8 +398,7 @@ impl Node {
             // A winner may have become a connection by now, or have taken the place of one.
             let is_hidden = matches!(self.streams.tag(stream), Some(Role::Punching(_) | Role::Greeting));
             if is_hidden && Some(stream) != winner {
-                self.links.greetings.remove(&stream);
-                self.streams.abandon(stream);
+                self.drop_stream(stream);
             }
         }
     }

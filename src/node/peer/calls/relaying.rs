@@ -125,11 +125,7 @@ impl Node {
         call.relay_runs += 1;
         // Nothing came of the other one.
         if let Some(stream) = call.relay.take().map(|run| run.stream) {
-            if self.links.greetings.contains_key(&stream) {
-                self.drop_greeting(stream);
-            } else {
-                self.streams.abandon(stream);
-            }
+            self.drop_stream(stream);
         }
         match self.relay_dial(id, &half, now).filter(|_| self.may_come_to_relay(id, server, now)) {
             Some(dial) => self.begin_relay(id, dial, server, now),

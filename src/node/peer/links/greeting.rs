@@ -339,7 +339,7 @@ impl Node {
         let nonce = fresh_nonce(&mut self.links.random);
         let (accepting, line) = Accepting::answer(&hello, key, nonce);
         if self.streams.queue_protocol(id, &line).is_err() {
-            self.drop_greeting(id);
+            self.give_up_greeting(id, now);
             return false;
         }
         self.streams.frame(id);
@@ -380,9 +380,9 @@ impl Node {
         if left_over {
             return Some(Refusal::Unknown);
         }
-        let expected =
-            matches!(self.links.greetings.get(&id).map(|greeting| &greeting.stage), Some(Stage::Expecting));
-        (expected && hello.call.is_none()).then_some(Refusal::Unknown)
+        // On a connection that was punched, or relayed, for a call nobody else is expected.
+        let expected = self.links.greetings.get(&id).and_then(Greeting::dialled_for);
+        expected.is_some_and(|(call, _)| hello.call != Some(call)).then_some(Refusal::Unknown)
     }
 
     fn refuse_hello(&mut self, id: ConId, why: Refusal, now: Instant) {

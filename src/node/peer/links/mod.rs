@@ -304,6 +304,7 @@ impl Node {
         if !self.streams.close_for(con, why, now) {
             return;
         }
+        self.links.before.remove(&con);
         if let Some(Role::Peer(role)) = self.streams.tag_mut(con) {
             role.closed_by_us = true;
         }

@@ -20,7 +20,7 @@ use crate::wire::hello::Refusal;
 /// Connections on which both sides have proven who they are.
 impl Node {
     pub(super) fn handle_proven(&mut self, id: ConId, peer: PublicKey, now: Instant) {
-        let Some(greeting) = self.links.greetings.remove(&id) else { return };
+        let Some(greeting) = self.remove_greeting(id) else { return };
         let node = peer.id();
         let existing = self.links.to(node).filter(|&con| con != id && self.is_shown(con));
         if greeting.is_upgrade() {
@@ -203,6 +203,15 @@ impl Node {
         let to = greeting.ends.dialled;
         self.notes.push(Level::Debug, || format!("{to} ended before it was a link: {why}"));
         self.tell_in_vain(id, &greeting, RungFault::Silent(to), now);
+    }
+
+    /// It is wanted no more. One that the application sees is closed in order.
+    pub(in super::super) fn give_up_greeting(&mut self, id: ConId, now: Instant) {
+        if self.links.greetings.get(&id).is_some_and(|greeting| greeting.shown) {
+            self.end_greeting(id, now);
+        } else {
+            self.drop_greeting(id);
+        }
     }
 
     /// Forgets it without a word.

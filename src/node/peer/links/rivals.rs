@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::Node;
+use super::Links;
 use super::greeting::{Greeting, Hold, Stage};
 use crate::connect::{Rung, RungFault};
 use crate::id::ConId;
@@ -149,14 +150,20 @@ impl Node {
 
     /// Tells what was not told for the sake of another hello, which has led to nothing either, or takes too long.
     pub(super) fn tell_deferred(&mut self, now: Instant) {
-        for deferred in std::mem::take(&mut self.links.deferred) {
-            if deferred.until > now && self.has_rival(deferred.node, deferred.upgrade) {
-                self.links.deferred.push(deferred);
-            } else {
-                let Deferred { call, rung, stream, why, .. } = deferred;
-                self.handle_greeting_failed(call, rung, stream, why, now);
-            }
+        let (kept, told): (Vec<Deferred>, Vec<Deferred>) = std::mem::take(&mut self.links.deferred)
+            .into_iter()
+            .partition(|deferred| deferred.until > now && self.has_rival(deferred.node, deferred.upgrade));
+        self.links.deferred = kept;
+        for Deferred { call, rung, stream, why, .. } in told {
+            self.handle_greeting_failed(call, rung, stream, why, now);
         }
+    }
+}
+
+impl Links {
+    /// Whether something that this rung came to is not told of yet.
+    pub(in super::super) fn is_deferred(&self, call: CallId, rung: Rung) -> bool {
+        self.deferred.iter().any(|deferred| deferred.call == call && deferred.rung == rung)
     }
 }
 
