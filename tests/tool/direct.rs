@@ -203,7 +203,7 @@ fn a_node_that_is_gone_is_not_found_and_every_way_says_why() {
     alice.signal("INT");
     assert_eq!(alice.status(), Some(0));
     let mut bob = connect(&unl, &["--json", "--wait", "5"]);
-    bob.say("in vain");
+    bob.say_in_vain("anybody there?");
     let climbing = bob.event("climbing");
     assert_eq!(fields(&climbing)[..3], ["event", "attempt", "progress"]);
     let failed = assert_no_way(&mut bob);

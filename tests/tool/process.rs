@@ -129,6 +129,13 @@ impl Process {
         self.write(format!("{line}\n").as_bytes());
     }
 
+    /// The same to one that may be through by now.
+    pub(crate) fn say_in_vain(&mut self, line: &str) {
+        if let Some(stdin) = &mut self.stdin {
+            let _ = stdin.write_all(format!("{line}\n").as_bytes());
+        }
+    }
+
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         let stdin = self.stdin.as_mut().expect("it is open");
         stdin.write_all(bytes).and_then(|()| stdin.flush()).expect("it reads");
