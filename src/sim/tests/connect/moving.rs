@@ -116,6 +116,19 @@ impl Talk {
         [0, 1].into_iter().all(|side| self.upgrades(side).len() == 1)
     }
 
+    /// One side says as much as it may until the link has moved.
+    #[track_caller]
+    fn move_while_talking(&mut self, side: usize) {
+        for _ in 0..4000 {
+            self.say(side, 2000);
+            self.town.world.run_for(millis(10));
+            if self.is_moved() {
+                return;
+            }
+        }
+        panic!("it has not moved");
+    }
+
     /// All that was said arrives.
     #[track_caller]
     fn assert_all_arrives(&mut self) {
@@ -299,14 +312,7 @@ fn a_link_with_much_to_say_moves_past_its_queue_and_outlives_it() {
         let mut talk = Talk::relayed(seed, homes, RendezvousConfig::new().relay_rate(10_000));
         // One side alone: the other says at once that it has nothing more on the old way.
         let side = (seed / 4) as usize % 2;
-        for _ in 0..4000 {
-            talk.say(side, 2000);
-            talk.town.world.run_for(millis(10));
-            if talk.is_moved() {
-                break;
-            }
-        }
-        assert!(talk.is_moved());
+        talk.move_while_talking(side);
         let queued = talk.town.world.node(talk.nodes[side]).queued(talk.cons[side]);
         assert!(queued > 100_000, "{queued} are queued: who has more to say would think that all is said");
         talk.say(side, 5);
@@ -361,14 +367,7 @@ fn who_closes_a_link_with_too_much_on_its_old_way_is_told() {
         let (homes, _) = MOVES[seed as usize % 4];
         let mut talk = Talk::relayed(seed, homes, RendezvousConfig::new().relay_rate(10_000));
         let side = (seed / 4) as usize % 2;
-        for _ in 0..4000 {
-            talk.say(side, 2000);
-            talk.town.world.run_for(millis(10));
-            if talk.is_moved() {
-                break;
-            }
-        }
-        assert!(talk.is_moved());
+        talk.move_while_talking(side);
         let (node, con) = (talk.nodes[side], talk.cons[side]);
         talk.town.world.act(node, |node, now| node.close(con, now));
         if seed % 3 == 1 {
@@ -427,14 +426,7 @@ fn what_goes_through_on_the_old_way_keeps_a_temporary_connection() {
         let (homes, _) = MOVES[seed as usize % 4];
         let mut talk = Talk::relayed(seed, homes, RendezvousConfig::new().relay_rate(10_000));
         let side = (seed / 4) as usize % 2;
-        for _ in 0..4000 {
-            talk.say(side, 2000);
-            talk.town.world.run_for(millis(10));
-            if talk.is_moved() {
-                break;
-            }
-        }
-        assert!(talk.is_moved());
+        talk.move_while_talking(side);
         let (node, con) = (talk.nodes[side], talk.cons[side]);
         // A relay that is slow takes what it takes in large pieces.
         talk.town.world.act(node, |node, now| node.close_when_idle(con, Some(secs(10)), now));
