@@ -185,13 +185,13 @@ struct Readme;
 pub use config::{Config, LineEnd, PortMapping, RelayOffer, RendezvousConfig};
 pub use connect::{Connect, Progress, Refusal, RelayLimits, RelayRefusal, Rung, RungFault, Rungs, Tried};
 pub use error::{CloseReason, ConnectError, FailReason, SendError, StartError};
-pub use event::{Event, RendezvousNews, ServerFault, ServerKind, Via};
+pub use event::{Event, RendezvousNews, ServerFault, Via};
 pub use id::{AttemptId, ConId, Except};
 pub use identity::{Key, KeyError, KeyFault, NodeId, NodeIdError, PublicKey};
 pub use net::{Con, Connections, Events, Net, Rendezvous, Replies, ServerStats, Stats};
 pub use reach::{
     Doubt, LanAddress, Mapping, MappingFault, MappingProtocol, Nat, NatKind, NodeType, Reach, Reachability,
-    ServerSight,
+    ServerKind, ServerSight,
 };
 pub use unl::{Forwarding, Oddity, Place, Unl, UnlAddress, UnlBuilder, UnlError};
 pub use wire::line::Line;

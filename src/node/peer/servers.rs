@@ -13,7 +13,7 @@ use super::attempts::Purpose;
 use super::network::parse;
 use crate::config::Config;
 use crate::error::{CloseReason, FailReason, StartError};
-use crate::event::{Event, RendezvousNews, ServerFault, ServerKind};
+use crate::event::{Event, RendezvousNews, ServerFault};
 use crate::id::ConId;
 use crate::identity::Key;
 use crate::node::streams::StreamFacts;
@@ -277,10 +277,6 @@ impl Node {
             ClientEvent::Up { kind, seen, rtt, features } => {
                 self.learn_seen(place, seen);
                 self.handle_visited(place);
-                let kind = match kind {
-                    client::ServerKind::P2poll => ServerKind::P2poll,
-                    client::ServerKind::Pyp2p => ServerKind::Pyp2p,
-                };
                 if let Some((addr, local)) = self.servers.all[place].ends
                     && self.servers.is_own(place)
                 {

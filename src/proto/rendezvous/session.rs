@@ -7,9 +7,10 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::client::{Advert, AdvertKind, ServerKind, Standing};
+use super::client::{Advert, AdvertKind, Standing};
 use crate::identity::NodeId;
 use crate::proto::peers::Source;
+use crate::reach::ServerKind;
 use crate::time::Instant;
 use crate::wire::rendezvous::{Features, Listed, Observer, Reply, Request, Token};
 

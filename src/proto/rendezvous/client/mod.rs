@@ -19,6 +19,7 @@ use std::time::Duration;
 use super::session::{Answer, Session};
 use crate::identity::NodeId;
 use crate::random::Random;
+use crate::reach::ServerKind;
 use crate::time::{Instant, soonest};
 use crate::wire::proof::Denial;
 use crate::wire::rendezvous::{Features, Incoming, Listed, Ntp, Ports, Reply, Request, Token, Verdict};
@@ -42,13 +43,6 @@ pub(crate) enum AdvertKind {
     Passive,
     /// It can be punched, and keeps its connection for that.
     Simultaneous,
-}
-
-/// Which server it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ServerKind {
-    P2poll,
-    Pyp2p,
 }
 
 /// What the holder of the socket is to do.
