@@ -117,7 +117,7 @@
 //!
 //! # How it is built
 //!
-//! Folders are layers, and each uses only those before it:
+//! Folders are layers, and each uses only those before it (`tests/house.rs` says which, and sees to it):
 //!
 //! - *values* (`address`, `id`, `time`, `random`, `error`, `event`, `config`, `connect`, `note`, `reach`, `gateway`,
 //!   `identity`, `unl`): ids, limits, typed errors, keys. Time and randomness are values too.

@@ -3,10 +3,9 @@
 use super::Part;
 use crate::connect::Rung;
 use crate::event::Via;
-use crate::id::ConId;
+use crate::id::{CallId, ConId};
 use crate::node::peer::{Ends, Node, PeerRole, Role, Slot};
 use crate::time::Instant;
-use crate::wire::hello::CallId;
 use crate::wire::nonce::NO_NONCE;
 
 impl Node {
