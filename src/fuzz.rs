@@ -22,7 +22,7 @@ use crate::random::Random;
 use crate::time::Instant;
 use crate::unl::{self, Place, Unl, UnlBuilder};
 use crate::wire::hello::{Answer, Hello, Proof, Refused};
-use crate::wire::proof::{self, Role, Ticket};
+use crate::wire::proof::{self, ProofRole, Ticket};
 use crate::wire::rendezvous::{Features, Reply, Request, Token};
 use crate::wire::{escape, signal};
 
@@ -213,7 +213,7 @@ fn prove_to_server(server: &mut Server, id: ClientId, choice: u8, now: Instant, 
     };
     let hello = say(&Request::Hello(Features::ALL));
     if let Some(Reply::Hello { nonce: Some(nonce), .. }) = hello {
-        let role = Role::ALL[usize::from(choice / 64 % 2)];
+        let role = ProofRole::ALL[usize::from(choice / 64 % 2)];
         let key = &keys[usize::from(choice / 128)];
         say(&proof::prove(key, role, address(99), &nonce, &nonce));
     }

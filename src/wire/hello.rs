@@ -56,11 +56,11 @@ pub(crate) struct Proof {
 /// Instead of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refused {
-    pub(crate) why: Refusal,
+    pub(crate) why: HelloRefusal,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum HelloRefusal {
     /// Not now: too many are being greeted.
     Busy,
     /// The call is none that is known here.
@@ -138,7 +138,7 @@ impl Proof {
 
 impl Refused {
     pub(crate) fn parse(line: &[u8]) -> Option<Self> {
-        let read = |why: &Value| why.as_str().map(Refusal::parse);
+        let read = |why: &Value| why.as_str().map(HelloRefusal::parse);
         Some(Self { why: fields_after(REFUSED, line)?.required("why", read)? })
     }
 
@@ -148,7 +148,7 @@ impl Refused {
     }
 }
 
-impl Refusal {
+impl HelloRefusal {
     fn word(self) -> &'static str {
         match self {
             Self::Busy => "busy",
@@ -242,7 +242,7 @@ mod tests {
         let answer = Answer { key, nonce, proof };
         assert_eq!(text(answer.print()), format!("{begin},\"proof\":\"{proof_text}\"}}\r\n"));
         assert_eq!(text(Proof { proof }.print()), format!("~proof {{\"proof\":\"{proof_text}\"}}\r\n"));
-        assert_eq!(text(Refused { why: Refusal::Busy }.print()), "~refused {\"why\":\"busy\"}\r\n");
+        assert_eq!(text(Refused { why: HelloRefusal::Busy }.print()), "~refused {\"why\":\"busy\"}\r\n");
     }
 
     #[test]
@@ -251,7 +251,10 @@ mod tests {
             r#"~hello  {{ "nonce": "{NONCE}", "new": [{{}}], "key": "{KEY}", "use": "link", "p2poll": 1 }} "#
         );
         assert_eq!(Hello::parse(typed.as_bytes()), Some(hello()));
-        assert_eq!(Refused::parse(br#"~refused {"why":"weather"}"#), Some(Refused { why: Refusal::Other }));
+        assert_eq!(
+            Refused::parse(br#"~refused {"why":"weather"}"#),
+            Some(Refused { why: HelloRefusal::Other })
+        );
     }
 
     #[test]
@@ -342,7 +345,7 @@ mod tests {
 
     #[test]
     fn refusals_keep_their_word() {
-        use Refusal::*;
+        use HelloRefusal::*;
         for why in [Busy, Unknown, Full, Identity, Closing, Other] {
             assert_eq!(Refused::parse(line_of(&Refused { why }.print())), Some(Refused { why }));
         }

@@ -16,7 +16,7 @@ use super::relays::is_relay_client;
 use super::{Node, Role};
 use crate::id::ConId;
 use crate::proto::household::household;
-use crate::proto::reach::Verdict;
+use crate::proto::reach::ProbeOutcome;
 use crate::time::{Instant, soonest};
 use crate::wire::probe::{self, Prompt};
 use crate::wire::rendezvous::Token;
@@ -121,7 +121,7 @@ impl Node {
                     until: None,
                 });
             }
-            None => self.reaching.finder_mut().handle_probed(server, port, Verdict::Unanswered, now),
+            None => self.reaching.finder_mut().handle_probed(server, port, ProbeOutcome::Unanswered, now),
         }
     }
 

@@ -176,12 +176,12 @@ fn the_proof_of_another_connection_is_no_proof() {
 
 #[test]
 fn an_answers_proof_handed_back_is_no_proof() {
-    // Somebody who claims to be Bob himself has a proof of Bob's for the very same keys and nonces, in the other role.
+    // Somebody who claims to be Bob himself has a proof of Bob's for the very same keys and nonces, of the other side.
     let hello = Hello { key: bob().public(), nonce: nonce(1), call: None, upgrade: false };
     let (part, answer) = Accepting::answer(&hello, &bob(), nonce(2));
     let Answer { proof, .. } = Answer::parse(without_end(&answer)).unwrap();
-    assert!(part.transcript.is_proven(Role::Accepting, &proof));
-    assert!(!part.transcript.is_proven(Role::Dialling, &proof));
+    assert!(part.transcript.is_proven(Prover::Accepting, &proof));
+    assert!(!part.transcript.is_proven(Prover::Dialling, &proof));
 }
 
 #[test]
@@ -193,8 +193,8 @@ fn our_own_words_back_are_ours() {
     let (accepting, answer) =
         Accepting::answer(&Hello::parse(without_end(&hello)).unwrap(), &alice(), nonce(2));
     assert_eq!(part.handle_line(without_end(&answer), &alice()), Step::Failed(Oneself));
-    let proof = accepting.transcript.prove(Role::Dialling, &alice());
-    assert!(accepting.transcript.is_proven(Role::Dialling, &proof));
+    let proof = accepting.transcript.prove(Prover::Dialling, &alice());
+    assert!(accepting.transcript.is_proven(Prover::Dialling, &proof));
     let line = Proof { proof }.print();
     assert_eq!(accepting.handle_line(without_end(&line), &alice()), Step::Failed(Oneself));
 }
@@ -225,7 +225,13 @@ fn lines_before_the_answer_are_the_applications() {
 
 #[test]
 fn a_refusal_comes_with_its_reason() {
-    for why in [Refusal::Busy, Refusal::Unknown, Refusal::Full, Refusal::Identity, Refusal::Closing] {
+    for why in [
+        HelloRefusal::Busy,
+        HelloRefusal::Unknown,
+        HelloRefusal::Full,
+        HelloRefusal::Identity,
+        HelloRefusal::Closing,
+    ] {
         let line = Refused { why }.print();
         let step = dialling().handle_line(without_end(&line), &alice());
         assert_eq!(step, Step::Failed(HandshakeFault::Refused(why)));

@@ -18,7 +18,7 @@ use crate::id::{CallId, ConId, LinkNonce};
 use crate::identity::{NodeId, PublicKey};
 use crate::proto::handshake::{Accepting, Dialling, HandshakeFault, Opening, Step, classify};
 use crate::time::Instant;
-use crate::wire::hello::{Hello, MAX_HELLO, Refusal, Refused};
+use crate::wire::hello::{Hello, HelloRefusal, MAX_HELLO, Refused};
 use crate::wire::line::{Found, Line};
 use crate::wire::nonce;
 
@@ -67,8 +67,8 @@ pub(in super::super) enum Hold {
 }
 
 /// What is to be done with a hello.
-enum Verdict {
-    Refuse(Refusal),
+enum Welcome {
+    Refuse(HelloRefusal),
     Wait(Instant),
     Answer,
 }
@@ -269,16 +269,16 @@ impl Node {
 
     /// What comes of a hello that has waited since then; whether there is more to look at.
     pub(super) fn handle_hello(&mut self, id: ConId, hello: Hello, since: Instant, now: Instant) -> bool {
-        let verdict = match self.verdict(id, &hello, now) {
-            Verdict::Refuse(why) => {
+        let welcome = match self.welcome(id, &hello, now) {
+            Welcome::Refuse(why) => {
                 self.refuse_hello(id, why, now);
                 return false;
             }
-            verdict => verdict,
+            welcome => welcome,
         };
         let id = if hello.upgrade { self.hide(id, now) } else { id };
-        match verdict {
-            Verdict::Wait(until) => {
+        match welcome {
+            Welcome::Wait(until) => {
                 let until = until.min(since + self.config.links.hello_timeout);
                 if until <= now {
                     self.fail_greeting(id, HandshakeFault::NotANode, now);
@@ -287,7 +287,7 @@ impl Node {
                 self.set_stage(id, Stage::Waiting { hello: Box::new(hello), since }, until);
                 true
             }
-            Verdict::Refuse(_) | Verdict::Answer => {
+            Welcome::Refuse(_) | Welcome::Answer => {
                 if let Some(call) = hello.call {
                     self.give_up_dials(call, hello.key.id());
                 }
@@ -296,19 +296,19 @@ impl Node {
         }
     }
 
-    fn verdict(&self, id: ConId, hello: &Hello, now: Instant) -> Verdict {
+    fn welcome(&self, id: ConId, hello: &Hello, now: Instant) -> Welcome {
         let peer = hello.key.id();
         if let Some(why) = self.objection(id, hello) {
-            return Verdict::Refuse(why);
+            return Welcome::Refuse(why);
         }
         if let Some(until) = self.doubtful_until(peer, now).filter(|_| !hello.upgrade) {
-            return Verdict::Wait(until);
+            return Welcome::Wait(until);
         }
         // Of the smaller id our own goes on until this one has proven to be the peer's: anybody can say so.
         if self.links.id() > Some(peer) && self.has_own_hello(id, peer, hello.upgrade) {
-            return Verdict::Wait(now + self.config.links.hello_timeout);
+            return Welcome::Wait(now + self.config.links.hello_timeout);
         }
-        Verdict::Answer
+        Welcome::Answer
     }
 
     /// A connection that is to take the place of another is none of its own: what the application knows of it ends here, and
@@ -355,37 +355,37 @@ impl Node {
     }
 
     /// Why a hello is not answered.
-    fn objection(&self, id: ConId, hello: &Hello) -> Option<Refusal> {
+    fn objection(&self, id: ConId, hello: &Hello) -> Option<HelloRefusal> {
         let peer = hello.key.id();
         if self.is_leaving() {
-            return Some(Refusal::Closing);
+            return Some(HelloRefusal::Closing);
         }
         if Some(peer) == self.links.id() {
-            return Some(Refusal::Identity);
+            return Some(HelloRefusal::Identity);
         }
         if let Some(call) = hello.call
             && self.calls.peer_of(call).is_some_and(|expected| expected != peer)
         {
-            return Some(Refusal::Identity);
+            return Some(HelloRefusal::Identity);
         }
         let link = self.links.to(peer).and_then(|con| self.links.link(con));
         if hello.upgrade {
             let relayed = self.links.to(peer).is_some_and(|con| self.links.is_relayed(con));
-            return (!relayed).then_some(Refusal::Unknown);
+            return (!relayed).then_some(HelloRefusal::Unknown);
         }
         // What is left over of a call that has led to a link already, or was given up.
         let over =
             |call: CallId| self.calls.was_ours(call) || link.is_some_and(|link| link.calls.contains(&call));
         let left_over = hello.call.is_some_and(over);
         if left_over {
-            return Some(Refusal::Unknown);
+            return Some(HelloRefusal::Unknown);
         }
         // On a connection that was punched, or relayed, for a call nobody else is expected.
         let expected = self.links.greetings.get(&id).and_then(Greeting::dialled_for);
-        expected.is_some_and(|(call, _)| hello.call != Some(call)).then_some(Refusal::Unknown)
+        expected.is_some_and(|(call, _)| hello.call != Some(call)).then_some(HelloRefusal::Unknown)
     }
 
-    fn refuse_hello(&mut self, id: ConId, why: Refusal, now: Instant) {
+    fn refuse_hello(&mut self, id: ConId, why: HelloRefusal, now: Instant) {
         let _ = self.streams.queue_protocol(id, &Refused { why }.print());
         self.fail_greeting(id, HandshakeFault::Unwelcome, now);
     }

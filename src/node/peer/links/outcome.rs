@@ -8,14 +8,14 @@ use log::Level;
 use super::super::{Node, PeerRole, Role, Slot};
 use super::greeting::{Errand, Greeting, Hold, Stage};
 use super::{Link, Relayed};
-use crate::connect::{Rung, RungFault};
+use crate::connect::{Refusal, Rung, RungFault};
 use crate::error::CloseReason;
 use crate::event::Via;
 use crate::id::ConId;
 use crate::identity::PublicKey;
 use crate::proto::handshake::HandshakeFault;
 use crate::time::Instant;
-use crate::wire::hello::Refusal;
+use crate::wire::hello::HelloRefusal;
 
 /// Connections on which both sides have proven who they are.
 impl Node {
@@ -248,12 +248,12 @@ impl Node {
     }
 }
 
-fn refusal(why: Refusal) -> crate::connect::Refusal {
+fn refusal(why: HelloRefusal) -> Refusal {
     match why {
-        Refusal::Busy => crate::connect::Refusal::Busy,
-        Refusal::Full => crate::connect::Refusal::Full,
-        Refusal::Closing => crate::connect::Refusal::Closing,
-        Refusal::Unknown | Refusal::Identity => crate::connect::Refusal::Unknown,
-        Refusal::Other => crate::connect::Refusal::Unwilling,
+        HelloRefusal::Busy => Refusal::Busy,
+        HelloRefusal::Full => Refusal::Full,
+        HelloRefusal::Closing => Refusal::Closing,
+        HelloRefusal::Unknown | HelloRefusal::Identity => Refusal::Unknown,
+        HelloRefusal::Other => Refusal::Unwilling,
     }
 }

@@ -7,7 +7,7 @@ use super::super::session::{Answer, Session};
 use super::{Client, ClientEvent, DownWhy, MAX_OUT, State};
 use crate::identity::{NodeId, Signature};
 use crate::time::Instant;
-use crate::wire::proof::{self, Denial, Role};
+use crate::wire::proof::{self, Denial, ProofRole};
 use crate::wire::rendezvous::{Delivery, Features, Outgoing, Request, SignalText, Token};
 
 /// Signals whose answers are awaited, at most: more than a node has attempts to connect at a time by default.
@@ -48,7 +48,7 @@ impl Client {
         now: Instant,
     ) -> bool {
         let until = now + self.config.answer_within;
-        let room = !self.leaving && self.out.len() <= MAX_OUT && self.config.role == Role::Signal;
+        let room = !self.leaving && self.out.len() <= MAX_OUT && self.config.role == ProofRole::Signal;
         let State::Open(session) = &mut self.state else { return false };
         let standing = matches!(session.standing, Standing::Asked | Standing::Proven);
         let known = session.features.has(Features::SIGNAL);

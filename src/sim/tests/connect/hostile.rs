@@ -15,7 +15,7 @@ use crate::sim::script::{Behaviour, Input, Wire};
 use crate::sim::world::at;
 use crate::time::Instant;
 use crate::wire::hello::Hello;
-use crate::wire::proof::{self, Role};
+use crate::wire::proof::{self, ProofRole};
 use crate::wire::rendezvous::{Delivery, Features, Incoming, Outgoing, Reply, Request, SignalText, Token};
 use crate::wire::signal::{self, Body, RefuseWhy, Signal};
 
@@ -137,7 +137,7 @@ impl Mallory {
         });
         let proof = proof::prove(
             &mallory.key,
-            Role::Signal,
+            ProofRole::Signal,
             SERVER.parse().unwrap(),
             &nonce.expect("a nonce"),
             &Token::nonce(&mut town.world.network.random),
