@@ -1,4 +1,4 @@
-//! Names for connections and attempts.
+//! Names for connections, attempts and streams.
 
 use std::fmt;
 
@@ -26,7 +26,7 @@ use std::fmt;
 pub struct ConId {
     /// Counts up and is never reset: what makes an id unique within its `Net`.
     serial: u64,
-    /// Where the stream is kept; a shortcut for look-ups, worth nothing without the serial.
+    /// Where the connection is kept; a shortcut for look-ups, worth nothing without the serial.
     slot: u32,
     net: u32,
 }
@@ -36,7 +36,7 @@ impl ConId {
         Self { serial, slot, net }
     }
 
-    /// The number that it prints as: 1 for the first stream of its `Net`, and ascending.
+    /// The number that it prints as: 1 for the first connection of its `Net`, and ascending.
     pub const fn number(self) -> u64 {
         self.serial
     }
@@ -59,6 +59,43 @@ impl fmt::Display for ConId {
 impl fmt::Debug for ConId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ConId({}#{})", self.net, self.serial)
+    }
+}
+
+/// Names one stream of the operating system within its node: a socket that is being opened, is open, or is on its way out.
+///
+/// The driver keeps the socket under the id's slot. A slot has one stream after the other; an id names one for ever.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct StreamId {
+    serial: u64,
+    slot: u32,
+}
+
+impl StreamId {
+    pub(crate) const fn new(slot: u32, serial: u64) -> Self {
+        Self { serial, slot }
+    }
+
+    #[inline]
+    pub(crate) const fn slot(self) -> usize {
+        self.slot as usize
+    }
+
+    #[inline]
+    pub(crate) const fn serial(self) -> u64 {
+        self.serial
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stream {}", self.serial)
+    }
+}
+
+impl fmt::Debug for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StreamId({} in {})", self.serial, self.slot)
     }
 }
 

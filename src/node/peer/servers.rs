@@ -14,7 +14,7 @@ use super::network::parse;
 use crate::config::Config;
 use crate::error::{CloseReason, FailReason, StartError};
 use crate::event::{Event, RendezvousNews, ServerFault, ServerKind};
-use crate::id::ConId;
+use crate::id::StreamId;
 use crate::identity::Key;
 use crate::node::streams::StreamFacts;
 use crate::proto::peers::Source;
@@ -38,7 +38,7 @@ struct Server {
     client: Client,
     /// The attempt to connect that is under way.
     attempt: Option<u64>,
-    stream: Option<ConId>,
+    stream: Option<StreamId>,
     /// Its address, while or since it was connected.
     ip: Option<IpAddr>,
     /// The address at which it sees us, as it says, with our listening port.
@@ -159,7 +159,7 @@ impl Node {
     pub(super) fn set_adverts(&mut self, now: Instant) {
         for place in 0..self.servers.all.len() {
             let always = |advert: &Advert| advert.kind == AdvertKind::Simultaneous;
-            let advert = self.advert(place).filter(|advert| self.config.advertise || always(advert));
+            let advert = self.advert(place).filter(|advert| self.core.config.advertise || always(advert));
             self.servers.all[place].client.set_advert(advert, now);
         }
     }
@@ -172,7 +172,7 @@ impl Node {
     }
 
     pub(super) fn advance_servers(&mut self, now: Instant) {
-        let wanted_by_us = if self.config.bootstrap { self.network.peers.wanted() } else { 0 };
+        let wanted_by_us = if self.core.config.bootstrap { self.network.peers.wanted() } else { 0 };
         for place in 0..self.servers.all.len() {
             let server = &mut self.servers.all[place];
             let wanted = if server.is_guest { 0 } else { wanted_by_us };
@@ -186,7 +186,7 @@ impl Node {
     pub(super) fn handle_server_connected(
         &mut self,
         place: usize,
-        id: ConId,
+        id: StreamId,
         facts: StreamFacts,
         now: Instant,
     ) {
@@ -206,13 +206,13 @@ impl Node {
         server.attempt = None;
         server.nameless = matches!(why, FailReason::NoAddress(_));
         let name = &server.name;
-        self.notes.push(Level::Debug, || format!("rendezvous server {name}: {why}"));
+        self.core.notes.push(Level::Debug, || format!("rendezvous server {name}: {why}"));
         server.client.handle_disconnected(now);
         self.advance_server(place, now);
     }
 
-    pub(super) fn handle_server_lines(&mut self, place: usize, id: ConId, now: Instant) {
-        while let Some(line) = self.streams.next_line(id) {
+    pub(super) fn handle_server_lines(&mut self, place: usize, id: StreamId, now: Instant) {
+        while let Some(line) = self.core.streams.next_line(id) {
             // A server that was hung up on has nothing to say any more.
             if let Some(server) = self.servers.all.get_mut(place).filter(|server| server.stream == Some(id)) {
                 server.client.handle_line(line.as_bytes(), now);
@@ -221,7 +221,7 @@ impl Node {
         }
     }
 
-    pub(super) fn handle_server_gone(&mut self, place: usize, id: ConId, why: CloseReason, now: Instant) {
+    pub(super) fn handle_server_gone(&mut self, place: usize, id: StreamId, why: CloseReason, now: Instant) {
         let Some(server) = self.servers.all.get_mut(place) else { return };
         if server.stream == Some(id) {
             server.stream = None;
@@ -254,16 +254,16 @@ impl Node {
             }
             ClientAction::Send(bytes) => {
                 if let Some(id) = server.stream
-                    && let Err(why) = self.streams.queue_raw(id, &bytes)
+                    && let Err(why) = self.core.streams.queue_raw(id, &bytes)
                 {
                     let name = &server.name;
-                    self.notes.push(Level::Warn, || format!("rendezvous server {name}: {why}"));
+                    self.core.notes.push(Level::Warn, || format!("rendezvous server {name}: {why}"));
                 }
             }
             ClientAction::Hangup => {
                 let attempt = server.attempt.take();
                 if let Some(id) = server.stream.take() {
-                    self.streams.close(id, now);
+                    self.core.streams.close(id, now);
                 }
                 if let Some(serial) = attempt {
                     self.drop_attempt(serial);
@@ -313,7 +313,7 @@ impl Node {
             }
             ClientEvent::Denied(why) => {
                 let name = &self.servers.all[place].name;
-                self.notes.push(Level::Warn, || {
+                self.core.notes.push(Level::Warn, || {
                     format!("rendezvous server {name} does not take our proof: {why:?}")
                 });
                 self.handle_server_useless(place, now);
@@ -382,16 +382,16 @@ impl Node {
         };
         let server = Arc::clone(&self.servers.all[place].name);
         if !self.servers.is_own(place) {
-            self.notes.push(Level::Debug, || format!("rendezvous server {server}, a guest, {news}"));
+            self.core.notes.push(Level::Debug, || format!("rendezvous server {server}, a guest, {news}"));
             return;
         }
-        self.notes.push(Level::Info, || format!("rendezvous server {server} {news}"));
+        self.core.notes.push(Level::Info, || format!("rendezvous server {server} {news}"));
         self.events.push(Event::Rendezvous { server, news });
     }
 
     /// The server sees us at this address: with our listening port it is ours, and no peer's.
     fn learn_seen(&mut self, place: usize, seen: Option<SocketAddr>) {
-        let port = self.listening.map(|listening| listening.port());
+        let port = self.core.listening.map(|listening| listening.port());
         self.servers.all[place].seen = seen.zip(port).map(|(seen, port)| SocketAddr::new(seen.ip(), port));
         self.tell_own();
     }
@@ -424,7 +424,7 @@ impl Node {
     pub(super) fn reconnect_server(&mut self, place: usize, now: Instant) {
         let Some(server) = self.servers.all.get_mut(place) else { return };
         if let Some(id) = server.stream.take() {
-            self.streams.abandon(id);
+            self.core.streams.abandon(id);
             server.client.handle_disconnected(now);
             self.advance_server(place, now);
         }
@@ -434,7 +434,7 @@ impl Node {
         if !self.servers.is_own(place) {
             return None;
         }
-        let max_inbound = u32::try_from(self.config.max_inbound).unwrap_or(u32::MAX);
+        let max_inbound = u32::try_from(self.core.config.max_inbound).unwrap_or(u32::MAX);
         if self.waits_for_candidates() {
             // pyp2p says no port here.
             return Some(Advert { kind: AdvertKind::Simultaneous, port: 0, max_inbound });

@@ -10,7 +10,7 @@ use crate::error::ConnectError;
 use crate::event::Event;
 use crate::id::{AttemptId, ConId};
 use crate::identity::NodeId;
-use crate::node::peer::{Node, Role};
+use crate::node::peer::Node;
 use crate::proto::handshake::fresh_nonce;
 use crate::proto::household::household;
 use crate::proto::ladder::{Facts, Ladder, LadderConfig, Want};
@@ -29,10 +29,10 @@ const HOPELESS: u32 = 3;
 impl Node {
     /// Begins an attempt of the application's.
     pub(crate) fn connect_unl(&mut self, to: Connect, now: Instant) -> Result<AttemptId, ConnectError> {
-        if self.links.key.is_none() {
+        if self.core.identity.key.is_none() {
             return Err(ConnectError::NoLinks);
         }
-        if self.is_leaving() {
+        if self.core.is_leaving() {
             return Err(ConnectError::Stopping);
         }
         if self.is_own(&to.unl) {
@@ -50,7 +50,7 @@ impl Node {
             Some(node) => self.calls.to(node),
             None => self.calls.to_unl(&to.unl),
         };
-        let (max_calls, calls) = (self.config.links.max_calls, self.calls.count(true));
+        let (max_calls, calls) = (self.core.config.links.max_calls, self.calls.count(true));
         match joined.and_then(|id| self.calls.caller(id)).filter(|caller| caller.rungs == to.rungs) {
             Some(caller) if caller.attempts.len() < max_calls => caller.attempts.push(waiter),
             Some(_) => return Err(ConnectError::TooMany),
@@ -64,7 +64,7 @@ impl Node {
     pub(super) fn begin_upgrades(&mut self, now: Instant) {
         for con in self.links.due_upgrades(now) {
             let unl = self.links.link(con).and_then(|link| link.unl.clone());
-            let busy = self.is_leaving() || self.calls.count(true) >= self.config.links.max_calls;
+            let busy = self.core.is_leaving() || self.calls.count(true) >= self.core.config.links.max_calls;
             match unl.filter(|_| !busy) {
                 Some(unl) => {
                     self.pause_upgrade(con, None);
@@ -92,7 +92,7 @@ impl Node {
             .map(|place| CalledServer { place, called: false, told: false, failures: 0 })
             .collect();
         let facts = self.facts_of(&unl, rungs, !servers.is_empty());
-        let links = &self.config.links;
+        let links = &self.core.config.links;
         let config = LadderConfig {
             within: (began + links.connect_within) - now,
             punch_time: links.punch_time,
@@ -140,7 +140,7 @@ impl Node {
             same_wan,
             callable,
             meets,
-            reachable: self.listening.is_some()
+            reachable: self.core.listening.is_some()
                 && (reach.reachable == Reachability::Yes || visible || same_wan),
             our_kind: reach.nat.kind(),
             their_kind: unl.nat(),
@@ -159,7 +159,7 @@ impl Node {
                 .calls
                 .open
                 .get(&id)
-                .is_some_and(|call| now - call.began >= self.config.links.connect_within);
+                .is_some_and(|call| now - call.began >= self.core.config.links.connect_within);
             if !yields || late {
                 self.fail_call(id, tried, now);
             }
@@ -177,7 +177,7 @@ impl Node {
     }
 
     pub(super) fn tell_climbing(&mut self, id: CallId, progress: Progress) {
-        self.notes.push(Level::Debug, || format!("call {}: {progress}", short(&id)));
+        self.core.notes.push(Level::Debug, || format!("call {}: {progress}", short(&id)));
         let Some(caller) = self.calls.caller(id) else { return };
         for waiter in &caller.attempts {
             self.events.push(Event::Climbing { attempt: waiter.attempt, progress: progress.clone() });
@@ -235,7 +235,7 @@ impl Node {
         Some(Body::Call {
             unl: unl.to_string(),
             // Which of our addresses it can use, it sees: behind one router with us it can what others can not.
-            reverse: caller.rungs.has(Rung::Reverse) && self.listening.is_some(),
+            reverse: caller.rungs.has(Rung::Reverse) && self.core.listening.is_some(),
             punch: caller.rungs.has(Rung::Punch),
             relay: relay.filter(|_| caller.rungs.has(Rung::Relay)),
             upgrade,
@@ -356,8 +356,8 @@ impl Node {
         took: std::time::Duration,
         now: Instant,
     ) {
-        let Some(&Role::Peer(role)) = self.streams.tag(con) else { return };
-        let (via, peer) = (role.via, role.peer());
+        let Some(connection) = self.connections.get(con) else { return };
+        let (via, peer) = (connection.via, connection.peer);
         self.events.push(Event::Connected { con, via, peer, attempt: Some(waiter.attempt), took });
         if waiter.temporary.is_some() {
             self.close_when_idle(con, waiter.temporary, now);
@@ -428,7 +428,8 @@ impl Node {
     }
 
     fn is_own(&self, unl: &Unl) -> bool {
-        unl.node_id().is_some() && unl.node_id() == self.links.id() || self.links.unl.as_ref() == Some(unl)
+        unl.node_id().is_some() && unl.node_id() == self.core.identity.id()
+            || self.core.identity.unl.as_ref() == Some(unl)
     }
 }
 

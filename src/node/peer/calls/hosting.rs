@@ -10,7 +10,7 @@ use std::time::Duration;
 use log::Level;
 
 use super::{Call, Part};
-use crate::id::ConId;
+use crate::id::StreamId;
 use crate::node::peer::{Ends, Node};
 use crate::proto::dial::is_dialable;
 use crate::proto::handshake::fresh_nonce;
@@ -44,7 +44,11 @@ impl Node {
         let reach = self.reach();
         let predictable = reach.nat.kind().is_some_and(|kind| kind != NatKind::Random);
         let told = self.told_type(&reach) == NodeType::Simultaneous;
-        self.greets_all() && self.config.links.simultaneous && told && predictable && !self.is_leaving()
+        self.greets_all()
+            && self.core.config.links.simultaneous
+            && told
+            && predictable
+            && !self.core.is_leaving()
     }
 
     /// A server says that somebody wants to punch to us.
@@ -82,9 +86,9 @@ impl Node {
         let Challenge { place, ip, port } = challenge;
         let hosted = |call: &Call| matches!(&call.part, Part::Host(host) if host.candidate.ip() == ip);
         let hosts = self.calls.open.values().filter(|call| matches!(call.part, Part::Host(_))).count();
-        let busy = hosts >= MEETINGS || self.calls.count(false) >= self.config.links.max_calls;
+        let busy = hosts >= MEETINGS || self.calls.count(false) >= self.core.config.links.max_calls;
         if busy || self.calls.open.values().any(hosted) || !self.may_enter(SocketAddr::new(ip, port), now) {
-            self.notes.push(Level::Info, || format!("no time for candidate {ip}"));
+            self.core.notes.push(Level::Info, || format!("no time for candidate {ip}"));
             return;
         }
         let id: CallId = fresh_nonce(&mut self.calls.random);
@@ -109,20 +113,20 @@ impl Node {
         if !ports.is_some_and(|ports| self.send_accept(place, candidate.ip(), ports, ntp, now)) {
             return self.forget_call(id, now);
         }
-        self.notes.push(Level::Debug, || format!("candidate {candidate} is met at {ours:?}"));
+        self.core.notes.push(Level::Debug, || format!("candidate {candidate} is met at {ours:?}"));
         let theirs = Side { seen: candidate, local_port: candidate.port(), kind: None };
         self.begin_punch(id, 1, ours, theirs, window.start, now);
     }
 
     /// It has come.
-    pub(super) fn welcome_candidate(&mut self, id: CallId, stream: ConId, ends: Ends, now: Instant) {
+    pub(super) fn welcome_candidate(&mut self, id: CallId, stream: StreamId, ends: Ends, now: Instant) {
         self.forget_call(id, now);
         // It is the one who has come to us.
         let ends = Ends { dialler: ends.dialled, dialled: ends.dialler };
         if self.may_enter(ends.dialler, now) {
             self.greet_candidate(stream, ends, now);
         } else {
-            self.streams.abandon(stream);
+            self.core.streams.abandon(stream);
         }
     }
 }

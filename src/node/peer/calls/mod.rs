@@ -25,9 +25,8 @@ use std::time::Duration;
 use super::Node;
 use crate::config::Config;
 use crate::connect::{RelayLimits, RelayRefusal, RungFault, Rungs};
-use crate::id::{AttemptId, ConId};
+use crate::id::{AttemptId, ConId, StreamId};
 use crate::identity::{NodeId, PublicKey};
-use crate::proto::budget::{Budget, BudgetLimits};
 use crate::proto::household::household;
 use crate::proto::ladder::Ladder;
 use crate::proto::meeting::{Hosting, Window};
@@ -49,7 +48,6 @@ const REMEMBERED: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct Calls {
-    pub(super) budget: Budget,
     random: Random,
     open: BTreeMap<CallId, Call>,
     remembered: VecDeque<CallId>,
@@ -73,7 +71,7 @@ struct Call {
     began: Instant,
     /// The server through which the two sides talk, once both are known to.
     server: Option<usize>,
-    dials: BTreeMap<ConId, RungDial>,
+    dials: BTreeMap<StreamId, RungDial>,
     /// What the addresses of the rungs said that are over.
     faults: Vec<(crate::connect::Rung, RungFault)>,
     observing: Option<Observing>,
@@ -163,12 +161,6 @@ impl Calls {
     pub(super) fn new(config: &Config, wall_at_origin: Duration, random: &mut Random) -> Self {
         let links = &config.links;
         Self {
-            budget: Budget::new(BudgetLimits {
-                claimed_per_address: links.max_claimed_syns,
-                claimed_per_host: links.max_host_syns,
-                attested_per_host: links.max_punch_syns.saturating_mul(2),
-                ..BudgetLimits::default()
-            }),
             random: random.fork(),
             open: BTreeMap::new(),
             remembered: VecDeque::new(),
@@ -356,7 +348,7 @@ impl Node {
         if self.calls.open.is_empty() {
             return;
         }
-        self.calls.budget.handle_timeout(now);
+        self.core.budget.handle_timeout(now);
         for id in self.calls.ids() {
             self.advance_dials(id, now);
             self.advance_observation(id, now);

@@ -68,25 +68,25 @@ impl Node {
         body: Body,
         now: Instant,
     ) -> bool {
-        let Some(key) = &self.links.key else { return false };
+        let Some(key) = &self.core.identity.key else { return false };
         let text = signal::print(&Signal { call: id, body });
         let signature = signal::sign(key, &to, &text);
         let sent = self.send_signal(place, to, observed, signature, &text, now);
-        self.notes.push(Level::Debug, || format!("call {}, to {to}, sent: {sent}: {text}", short(&id)));
+        self.core.notes.push(Level::Debug, || format!("call {}, to {to}, sent: {sent}: {text}", short(&id)));
         sent
     }
 
     /// Something came from another node by way of a server.
     pub(in super::super) fn handle_signal(&mut self, place: usize, incoming: &Incoming, now: Instant) {
-        let Some(own) = self.links.id().filter(|_| !self.is_leaving()) else { return };
+        let Some(own) = self.core.identity.id().filter(|_| !self.core.is_leaving()) else { return };
         let text = incoming.text.as_str();
         if !signal::is_signed(&incoming.from, &own, text, &incoming.signature) {
             let from = incoming.from.id();
-            self.notes.push(Level::Warn, || format!("a signal that {from} has not signed for us"));
+            self.core.notes.push(Level::Warn, || format!("a signal that {from} has not signed for us"));
             return;
         }
         let Some(Signal { call: id, body }) = signal::parse(text) else { return };
-        self.notes.push(Level::Debug, || format!("call {}: {text}", short(&id)));
+        self.core.notes.push(Level::Debug, || format!("call {}: {text}", short(&id)));
         if let Body::Call { unl, reverse, punch, relay, upgrade } = body {
             let (from, seen) = (incoming.from, incoming.seen);
             let call = HeardCall { place, from, seen, unl, reverse, punch, half: relay, upgrade };

@@ -117,7 +117,7 @@ impl Node {
             return (0..self.servers.all.len()).filter(|&place| self.servers.is_own(place)).collect();
         }
         let names: Vec<String> = unl.servers().map(str::to_owned).collect();
-        let random = &mut self.links.random;
+        let random = &mut self.core.identity.random;
         let places: Vec<usize> =
             names.iter().filter_map(|name| self.servers.named(name, random, now)).collect();
         for &place in &places {
@@ -199,20 +199,20 @@ impl Node {
     ) {
         if !self.servers.is_own(place) {
             addresses.truncate(GUEST_ADDRESSES);
-            let syns = self.config.links.max_claimed_syns;
-            addresses.retain(|&addr| self.calls.budget.take(addr, Class::Claimed, syns, now));
+            let syns = self.core.config.links.max_claimed_syns;
+            addresses.retain(|&addr| self.core.budget.take(addr, Class::Claimed, syns, now));
         }
     }
 
     /// Whether one more connection may be made to a server.
     pub(in super::super) fn may_visit(&mut self, place: usize, addr: SocketAddr, now: Instant) -> bool {
-        self.servers.is_own(place) || self.calls.budget.take(addr, Class::Claimed, 1, now)
+        self.servers.is_own(place) || self.core.budget.take(addr, Class::Claimed, 1, now)
     }
 
     /// It is a server indeed, and no third party.
     pub(in super::super) fn handle_visited(&mut self, place: usize) {
         if let Some(addr) = self.servers.addr_of(place).filter(|_| !self.servers.is_own(place)) {
-            self.calls.budget.give_back(addr, Class::Claimed, u32::MAX);
+            self.core.budget.give_back(addr, Class::Claimed, u32::MAX);
         }
     }
 }
