@@ -99,6 +99,18 @@ impl fmt::Debug for StreamId {
     }
 }
 
+/// Names one rendezvous server that a node talks to, its own or one that a UNL names. Never given to another one.
+///
+/// Those of the configuration have the numbers of their places there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ServerId(pub(crate) u64);
+
+impl fmt::Display for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "server {}", self.0)
+    }
+}
+
 /// Names one attempt to connect, from [`Net::connect_addr`](crate::Net::connect_addr) until
 /// [`Event::Connected`](crate::Event::Connected) or [`Event::Failed`](crate::Event::Failed) tells its outcome.
 ///

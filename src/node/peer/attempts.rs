@@ -11,7 +11,7 @@ use super::calls::time_of;
 use super::{Ends, Node, Role, Slot};
 use crate::error::{ConnectError, FailReason};
 use crate::event::{Event, Via};
-use crate::id::{AttemptId, ConId, StreamId};
+use crate::id::{AttemptId, ConId, ServerId, StreamId};
 use crate::node::Job;
 use crate::proto::dial::{Dial, DialAction, DialFailure, DialOutcome, DialSlot};
 use crate::time::{Instant, soonest};
@@ -29,8 +29,8 @@ pub(super) enum Purpose {
     StaticPeer(usize),
     /// A relay of the configuration, by its place there: only its name is looked up.
     OwnRelay(usize),
-    /// A rendezvous server, by its place in the configuration.
-    Server(usize),
+    /// A rendezvous server.
+    Server(ServerId),
 }
 
 #[derive(Debug)]

@@ -32,7 +32,7 @@ use crate::config::{Config, PortMapping};
 use crate::error::{CloseReason, StartError};
 use crate::event::{Event, EventQueue, Via};
 use crate::gateway;
-use crate::id::{AttemptId, ConId, StreamId};
+use crate::id::{AttemptId, ConId, ServerId, StreamId};
 use crate::node::relays::RelayEndpoint;
 use crate::node::streams::{Dropped, Streams};
 use crate::node::{Action, Host};
@@ -65,8 +65,8 @@ pub(crate) enum Role {
     Peer(ConId),
     /// One address of an attempt, until it is decided.
     Dialling { attempt: u64, slot: DialSlot },
-    /// The stream to a rendezvous server, by its place in the configuration.
-    Server(usize),
+    /// The stream to a rendezvous server.
+    Server(ServerId),
     /// One sample of the survey of the NAT.
     Survey(Sample),
     /// It may be a server's probe, or want to be relayed.

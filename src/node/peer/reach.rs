@@ -10,7 +10,7 @@ use super::{Node, Role};
 use crate::config::Config;
 use crate::event::Event;
 use crate::gateway;
-use crate::id::StreamId;
+use crate::id::{ServerId, StreamId};
 use crate::node::Job;
 use crate::proto::mapping::{Mapper, MapperConfig};
 use crate::proto::nat::survey::{self, Survey, SurveyAction};
@@ -158,11 +158,11 @@ impl Node {
         match action {
             FinderAction::Interfaces => self.core.jobs.push_back(Job::Interfaces),
             FinderAction::Survey { observers } => self.begin_survey(&observers, now),
-            FinderAction::Probe { server, port } => self.ask_for_probe(server, port, now),
+            FinderAction::Probe { server, port } => self.ask_for_probe(ServerId(server as u64), port, now),
             FinderAction::Map(target) => self.reaching.mapper.set_target(target, now),
             FinderAction::Renew => self.reaching.mapper.renew(now),
             FinderAction::Refresh => self.reaching.mapper.refresh(now),
-            FinderAction::Reconnect { server } => self.reconnect_server(server, now),
+            FinderAction::Reconnect { server } => self.reconnect_server(ServerId(server as u64), now),
         }
     }
 

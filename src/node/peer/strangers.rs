@@ -14,7 +14,7 @@ use log::Level;
 use super::ends::Ends;
 use super::relays::is_relay_client;
 use super::{Node, Role};
-use crate::id::StreamId;
+use crate::id::{ServerId, StreamId};
 use crate::proto::household::household;
 use crate::proto::reach::Verdict;
 use crate::time::{Instant, soonest};
@@ -49,7 +49,7 @@ pub(super) struct Strangers {
 /// A probe that a server was asked for.
 #[derive(Debug)]
 struct Awaited {
-    server: usize,
+    server: ServerId,
     port: u16,
     ip: IpAddr,
     nonce: Token,
@@ -104,7 +104,7 @@ impl Node {
     }
 
     /// Asks a server to connect to us.
-    pub(super) fn ask_for_probe(&mut self, server: usize, port: u16, now: Instant) {
+    pub(super) fn ask_for_probe(&mut self, server: ServerId, port: u16, now: Instant) {
         let nonce = Token::nonce(&mut self.reaching.random);
         match self.ask_server_for_probe(server, port, nonce, now) {
             Some(ip) => {
@@ -121,13 +121,17 @@ impl Node {
                     until: None,
                 });
             }
-            None => self.reaching.finder_mut().handle_probed(server, port, Verdict::Unanswered, now),
+            None => {
+                if let Some(own) = self.servers.place_of(server) {
+                    self.reaching.finder_mut().handle_probed(own, port, Verdict::Unanswered, now);
+                }
+            }
         }
     }
 
     /// The server has said what came of it, or not in time: about this port, as another may be awaited by now. Whether it
     /// was met and answered all the same, so that a "no" says only that this program was not quick enough.
-    pub(super) fn conclude_probe(&mut self, server: usize, port: u16, now: Instant) -> bool {
+    pub(super) fn conclude_probe(&mut self, server: ServerId, port: u16, now: Instant) -> bool {
         let is_it = |awaited: &Awaited| (awaited.server, awaited.port) == (server, port);
         let was_met = self.strangers.awaited.iter().any(|awaited| is_it(awaited) && awaited.answered);
         self.strangers.awaited.retain(|awaited| !(is_it(awaited) && awaited.answered));
@@ -140,7 +144,7 @@ impl Node {
 
     /// The connection to the server has ended. Its probe ends with it, or a moment later: it is no peer that comes and
     /// goes.
-    pub(super) fn expect_no_probe(&mut self, server: usize, now: Instant) {
+    pub(super) fn expect_no_probe(&mut self, server: ServerId, now: Instant) {
         for awaited in self.strangers.awaited.iter_mut().filter(|awaited| awaited.server == server) {
             awaited.until.get_or_insert(now + HOLD);
         }
@@ -245,7 +249,7 @@ impl Node {
         let awaited = &mut self.strangers.awaited[place];
         awaited.answered = true;
         let (server, nonce, is_late) = (awaited.server, awaited.nonce, awaited.until.is_some());
-        if is_late {
+        if is_late && let Some(server) = self.servers.place_of(server) {
             self.reaching.finder_mut().handle_late_probe(server, now);
         }
         // Nobody else is to read what was consumed here.
@@ -254,7 +258,7 @@ impl Node {
         let _ = self.core.streams.queue_raw(id, &probe::answer(&nonce));
         self.strangers.held.retain(|held| held.id != id);
         self.core.streams.close(id, now);
-        self.core.notes.push(Level::Debug, || format!("answered the probe of server {server}"));
+        self.core.notes.push(Level::Debug, || format!("answered the probe of {server}"));
         self.release_unsuspected();
     }
 

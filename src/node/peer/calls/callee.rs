@@ -13,6 +13,7 @@ use log::Level;
 use super::signals::HeardCall;
 use super::{Call, Callee, Part, REMEMBERED, caller::short};
 use crate::connect::Rung;
+use crate::id::ServerId;
 use crate::node::peer::Node;
 use crate::proto::punch::{Side, is_hopeless};
 use crate::reach::NodeType;
@@ -162,7 +163,7 @@ impl Node {
     pub(super) fn handle_ready(
         &mut self,
         id: CallId,
-        place: usize,
+        place: ServerId,
         round: u8,
         theirs: Side,
         rtt: Duration,

@@ -8,7 +8,7 @@ use super::{Call, CalledServer, Caller, Part, Waiter};
 use crate::connect::{Connect, Progress, Rung, Rungs};
 use crate::error::ConnectError;
 use crate::event::Event;
-use crate::id::{AttemptId, ConId};
+use crate::id::{AttemptId, ConId, ServerId};
 use crate::identity::NodeId;
 use crate::node::peer::Node;
 use crate::proto::handshake::fresh_nonce;
@@ -212,7 +212,7 @@ impl Node {
     /// Calls through each server that can take the call now and does not have it.
     pub(super) fn call_through_servers(&mut self, id: CallId, now: Instant) {
         let Some(caller) = self.calls.caller(id).filter(|caller| caller.calling) else { return };
-        let places: Vec<usize> =
+        let places: Vec<ServerId> =
             caller.servers.iter().filter(|server| !server.called).map(|server| server.place).collect();
         for place in places {
             let Some(body) = self.call_body(id, place, now) else { continue };
@@ -226,7 +226,7 @@ impl Node {
         }
     }
 
-    fn call_body(&mut self, id: CallId, place: usize, now: Instant) -> Option<Body> {
+    fn call_body(&mut self, id: CallId, place: ServerId, now: Instant) -> Option<Body> {
         let unl = self.unl()?;
         let relay = self.own_half(id, place, now);
         let call = self.calls.open.get(&id)?;
@@ -243,7 +243,7 @@ impl Node {
     }
 
     /// A server that a call may go through is there, or has proven to know us.
-    pub(in super::super) fn handle_server_ready(&mut self, place: usize, now: Instant) {
+    pub(in super::super) fn handle_server_ready(&mut self, place: ServerId, now: Instant) {
         for id in self.calls.ids() {
             let waits = |caller: &Caller| caller.servers.iter().any(|server| server.place == place);
             if self.calls.caller(id).is_some_and(|caller| waits(caller)) {
@@ -255,14 +255,14 @@ impl Node {
     }
 
     /// No call gets through this server.
-    pub(in super::super) fn handle_server_useless(&mut self, place: usize, now: Instant) {
+    pub(in super::super) fn handle_server_useless(&mut self, place: ServerId, now: Instant) {
         for _ in 0..HOPELESS {
             self.handle_server_lost(place, now);
         }
     }
 
     /// A server is gone, for now.
-    pub(in super::super) fn handle_server_lost(&mut self, place: usize, now: Instant) {
+    pub(in super::super) fn handle_server_lost(&mut self, place: ServerId, now: Instant) {
         for id in self.calls.ids() {
             let Some(caller) = self.calls.caller(id) else { continue };
             let Some(server) = caller.servers.iter_mut().find(|server| server.place == place) else {
@@ -282,7 +282,7 @@ impl Node {
     /// A server tells whether the node is there that was called through it.
     pub(in super::super) fn handle_signaled(
         &mut self,
-        place: usize,
+        place: ServerId,
         to: NodeId,
         there: Option<bool>,
         now: Instant,
@@ -366,7 +366,7 @@ impl Node {
 
     /// The relay's ticket as we would sign it for this server, or else for a relay of our own, in case that the other side
     /// has it, too.
-    fn own_half(&mut self, id: CallId, place: usize, now: Instant) -> Option<Half> {
+    fn own_half(&mut self, id: CallId, place: ServerId, now: Instant) -> Option<Half> {
         let of_server = self.servers.addr_of(place).filter(|_| self.servers.relays(place));
         let server = of_server.or_else(|| self.own_relay(None, now))?;
         self.sign_ticket(id, server)

@@ -9,7 +9,7 @@ use super::{Call, Part, caller::short};
 use crate::connect::Tried;
 use crate::error::FailReason;
 use crate::event::{Event, Via};
-use crate::id::{AttemptId, ConId, StreamId};
+use crate::id::{AttemptId, ConId, ServerId, StreamId};
 use crate::identity::NodeId;
 use crate::node::peer::{Node, Role};
 use crate::proto::budget::Class;
@@ -107,7 +107,7 @@ impl Node {
     /// Through the server that both talk through; while that is not known, through all that have the call.
     pub(super) fn say_done(&mut self, id: CallId, now: Instant) {
         let Some(call) = self.calls.open.get(&id) else { return };
-        let places: Vec<usize> = match (&call.part, call.server) {
+        let places: Vec<ServerId> = match (&call.part, call.server) {
             (_, Some(place)) => vec![place],
             (Part::Caller(caller), None) => {
                 caller.servers.iter().filter(|server| server.called).map(|server| server.place).collect()

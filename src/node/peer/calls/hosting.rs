@@ -10,7 +10,7 @@ use std::time::Duration;
 use log::Level;
 
 use super::{Call, Part};
-use crate::id::StreamId;
+use crate::id::{ServerId, StreamId};
 use crate::node::peer::{Ends, Node};
 use crate::proto::dial::is_dialable;
 use crate::proto::handshake::fresh_nonce;
@@ -31,7 +31,7 @@ const PREPARATION: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Host {
     /// Who said so.
-    place: usize,
+    place: ServerId,
     /// The candidate, where it will come from.
     candidate: SocketAddr,
     pub(super) until: Instant,
@@ -54,7 +54,7 @@ impl Node {
     /// A server says that somebody wants to punch to us.
     pub(in super::super) fn handle_challenge(
         &mut self,
-        place: usize,
+        place: ServerId,
         ip: IpAddr,
         ports: &Ports,
         now: Instant,
@@ -69,7 +69,7 @@ impl Node {
     }
 
     /// A server finds our registration too old to announce a candidate to us.
-    pub(in super::super) fn handle_reconnect(&mut self, place: usize, now: Instant) {
+    pub(in super::super) fn handle_reconnect(&mut self, place: ServerId, now: Instant) {
         if self.servers.is_own(place) && self.calls.hosting.handle_reconnect(now) {
             self.register_again(place, now);
         }

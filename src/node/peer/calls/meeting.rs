@@ -10,7 +10,7 @@ use log::Level;
 
 use super::{Call, Part, caller::short};
 use crate::connect::Rung;
-use crate::id::StreamId;
+use crate::id::{ServerId, StreamId};
 use crate::node::peer::{Ends, Node};
 use crate::proto::meeting::{attend, foretold};
 use crate::proto::punch::Side;
@@ -59,7 +59,7 @@ impl Node {
     }
 
     /// A server has told one of those that we want to punch to; it does not say which.
-    pub(in super::super) fn handle_announced(&mut self, place: usize, now: Instant) {
+    pub(in super::super) fn handle_announced(&mut self, place: ServerId, now: Instant) {
         if !self.servers.is_own(place) {
             return;
         }
@@ -75,7 +75,7 @@ impl Node {
     /// The node accepts, and names the moment.
     pub(in super::super) fn handle_fight(
         &mut self,
-        place: usize,
+        place: ServerId,
         ip: IpAddr,
         ports: &Ports,
         ntp: Ntp,

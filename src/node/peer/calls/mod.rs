@@ -25,7 +25,7 @@ use std::time::Duration;
 use super::Node;
 use crate::config::Config;
 use crate::connect::{RelayLimits, RelayRefusal, RungFault, Rungs};
-use crate::id::{AttemptId, ConId, StreamId};
+use crate::id::{AttemptId, ConId, ServerId, StreamId};
 use crate::identity::{NodeId, PublicKey};
 use crate::proto::household::household;
 use crate::proto::ladder::Ladder;
@@ -70,7 +70,7 @@ struct Call {
     upgrade: Option<ConId>,
     began: Instant,
     /// The server through which the two sides talk, once both are known to.
-    server: Option<usize>,
+    server: Option<ServerId>,
     dials: BTreeMap<StreamId, RungDial>,
     /// What the addresses of the rungs said that are over.
     faults: Vec<(crate::connect::Rung, RungFault)>,
@@ -131,7 +131,7 @@ struct Waiter {
 
 #[derive(Clone, Copy, Debug)]
 struct CalledServer {
-    place: usize,
+    place: ServerId,
     called: bool,
     /// It has said whether the node is there.
     told: bool,
@@ -253,7 +253,7 @@ impl Calls {
     }
 
     /// Whether one of them goes through this server.
-    pub(super) fn needs(&self, place: usize) -> bool {
+    pub(super) fn needs(&self, place: ServerId) -> bool {
         self.open.values().any(|call| {
             let through = match &call.part {
                 Part::Caller(caller) => caller.servers.iter().any(|server| server.place == place),
@@ -371,7 +371,7 @@ impl Node {
 
     /// Whether a server sees this address where it sees us: only then are addresses that mean something in one network only
     /// dialled. It has to be a server of our own choice. Who has chosen none has chosen the UNL, and its servers with it.
-    fn is_same_network(&self, place: usize, seen: SocketAddr) -> bool {
+    fn is_same_network(&self, place: ServerId, seen: SocketAddr) -> bool {
         let believed = self.servers.is_own(place) || self.servers.have_none_of_our_own();
         let ours = self.servers.seen_at(place).filter(|_| believed);
         ours.is_some_and(|ours| household(ours.ip()) == household(seen.ip()))

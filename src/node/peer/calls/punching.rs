@@ -8,7 +8,7 @@ use log::Level;
 
 use super::Part;
 use crate::connect::{Rung, RungFault};
-use crate::id::StreamId;
+use crate::id::{ServerId, StreamId};
 use crate::node::peer::links::Errand;
 use crate::node::peer::{Ends, Node, Role};
 use crate::proto::budget::Class;
@@ -30,7 +30,7 @@ const PORTS: std::ops::Range<u16> = 61_000..65_500;
 #[derive(Debug)]
 pub(super) struct Observing {
     round: u8,
-    place: usize,
+    place: ServerId,
     stream: StreamId,
     port: u16,
     token: Token,
@@ -44,7 +44,7 @@ pub(super) struct Observing {
 pub(super) struct Seen {
     pub(super) round: u8,
     pub(super) side: Side,
-    place: usize,
+    place: ServerId,
     token: Token,
     stream: StreamId,
 }
@@ -88,7 +88,7 @@ impl Node {
         self.begin_observation(id, round, place, now);
     }
 
-    pub(super) fn begin_observation(&mut self, id: CallId, round: u8, place: usize, now: Instant) {
+    pub(super) fn begin_observation(&mut self, id: CallId, round: u8, place: ServerId, now: Instant) {
         self.end_observation(id);
         if let Some(callee) = self.calls.callee(id) {
             callee.round = round;
@@ -96,7 +96,7 @@ impl Node {
         self.observe(id, round, place, 0, now);
     }
 
-    fn observe(&mut self, id: CallId, round: u8, place: usize, tries: u8, now: Instant) {
+    fn observe(&mut self, id: CallId, round: u8, place: ServerId, tries: u8, now: Instant) {
         let server = self.servers.met_at(place).filter(|&server| self.may_visit(place, server, now));
         let Some(server) = server else { return self.fail_observation(id, round, place, now) };
         let port = PORTS.start + self.calls.random.below(PORTS.len()) as u16;
@@ -181,7 +181,7 @@ impl Node {
     }
 
     /// This server has not told; the next one is asked, if there is one.
-    fn fail_observation(&mut self, id: CallId, round: u8, place: usize, now: Instant) {
+    fn fail_observation(&mut self, id: CallId, round: u8, place: ServerId, now: Instant) {
         if let Some(next) = self.next_observer(id, place) {
             self.begin_observation(id, round, next, now);
         } else if let Some(ladder) = self.calls.ladder(id) {
@@ -191,7 +191,7 @@ impl Node {
         }
     }
 
-    fn next_observer(&self, id: CallId, after: usize) -> Option<usize> {
+    fn next_observer(&self, id: CallId, after: ServerId) -> Option<ServerId> {
         let call = self.calls.open.get(&id).filter(|call| call.peer.is_some())?;
         let Part::Caller(caller) = &call.part else { return None };
         let mut places = caller.servers.iter().map(|server| server.place).skip_while(|&place| place != after);
@@ -209,7 +209,7 @@ impl Node {
     }
 
     /// Which server has seen the port of this round, and the word for it.
-    pub(super) fn seen_by(&self, id: CallId, round: u8) -> Option<(usize, Token)> {
+    pub(super) fn seen_by(&self, id: CallId, round: u8) -> Option<(ServerId, Token)> {
         let seen = self.calls.open.get(&id)?.seen.filter(|seen| seen.round == round)?;
         Some((seen.place, seen.token))
     }

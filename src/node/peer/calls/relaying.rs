@@ -15,7 +15,7 @@ use super::caller::short;
 use super::dials::{DIAL_TIME, SYNS, time_of};
 use super::signals::HeardCall;
 use crate::connect::{RelayLimits, RelayRefusal, Rung};
-use crate::id::StreamId;
+use crate::id::{ServerId, StreamId};
 use crate::node::peer::links::Errand;
 use crate::node::peer::{Ends, Node, Role};
 use crate::proto::budget::Class;
@@ -113,7 +113,7 @@ impl Node {
     }
 
     /// We come to where we said that we would, and no more often than a caller can want it.
-    pub(super) fn handle_called_to_relay(&mut self, id: CallId, place: usize, half: Half, now: Instant) {
+    pub(super) fn handle_called_to_relay(&mut self, id: CallId, place: ServerId, half: Half, now: Instant) {
         let Some(call) = self.calls.open.get_mut(&id).filter(|call| call.server == Some(place)) else {
             return;
         };
@@ -179,7 +179,7 @@ impl Node {
     }
 
     /// The server through which the two of us talk, if that is it.
-    fn signalling_place(&self, id: CallId, server: SocketAddr) -> Option<usize> {
+    fn signalling_place(&self, id: CallId, server: SocketAddr) -> Option<ServerId> {
         let place = self.calls.open.get(&id)?.server?;
         (self.servers.addr_of(place) == Some(server)).then_some(place)
     }

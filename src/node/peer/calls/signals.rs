@@ -11,6 +11,7 @@ use log::Level;
 
 use super::caller::short;
 use crate::connect::Refusal;
+use crate::id::ServerId;
 use crate::identity::{NodeId, PublicKey};
 use crate::node::peer::Node;
 use crate::proto::punch::Side;
@@ -25,7 +26,7 @@ const LONGEST_TRIP: Duration = Duration::from_secs(2);
 /// What a node said to our call, and where that was seen.
 #[derive(Debug)]
 pub(super) struct HeardAnswer {
-    pub(super) place: usize,
+    pub(super) place: ServerId,
     pub(super) seen: SocketAddr,
     pub(super) unl: String,
     pub(super) punch: bool,
@@ -35,7 +36,7 @@ pub(super) struct HeardAnswer {
 /// A call that came.
 #[derive(Debug)]
 pub(super) struct HeardCall {
-    pub(super) place: usize,
+    pub(super) place: ServerId,
     pub(super) from: PublicKey,
     pub(super) seen: SocketAddr,
     pub(super) unl: String,
@@ -49,7 +50,7 @@ impl Node {
     /// Sends a signal to the other side of a call; whether the server takes it.
     pub(super) fn signal(
         &mut self,
-        place: usize,
+        place: ServerId,
         id: CallId,
         observed: Option<Token>,
         body: Body,
@@ -62,7 +63,7 @@ impl Node {
     pub(super) fn signal_to(
         &mut self,
         to: NodeId,
-        place: usize,
+        place: ServerId,
         id: CallId,
         observed: Option<Token>,
         body: Body,
@@ -77,7 +78,7 @@ impl Node {
     }
 
     /// Something came from another node by way of a server.
-    pub(in super::super) fn handle_signal(&mut self, place: usize, incoming: &Incoming, now: Instant) {
+    pub(in super::super) fn handle_signal(&mut self, place: ServerId, incoming: &Incoming, now: Instant) {
         let Some(own) = self.core.identity.id().filter(|_| !self.core.is_leaving()) else { return };
         let text = incoming.text.as_str();
         if !signal::is_signed(&incoming.from, &own, text, &incoming.signature) {
@@ -96,7 +97,7 @@ impl Node {
         }
     }
 
-    fn handle_body(&mut self, id: CallId, place: usize, incoming: &Incoming, body: Body, now: Instant) {
+    fn handle_body(&mut self, id: CallId, place: ServerId, incoming: &Incoming, body: Body, now: Instant) {
         let ours = self.calls.is_ours(id);
         match body {
             Body::Answer { unl, punch, relay, second } if ours => {
