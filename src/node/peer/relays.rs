@@ -50,7 +50,7 @@ impl RelayDesk {
         let offer = config.links.relay_offer.as_ref()?;
         // What time it is matters to meetings only, and there are none.
         let server = Server::new(limits(offer), random.fork(), Duration::ZERO);
-        let running = Relays::new(offer.limits(), offer.idle);
+        let running = Relays::new(offer.into(), offer.idle);
         Some(Box::new(Self { server, running, answers: Vec::new() }))
     }
 
@@ -219,7 +219,7 @@ fn limits(offer: &RelayOffer) -> Limits {
         relays: offer.max_relays,
         relays_per_node: offer.max_relays_per_node,
         relays_per_address: offer.max_relays_per_address,
-        relay: offer.limits(),
+        relay: offer.into(),
         relays_only: true,
         features: Features::ID.or(Features::RELAY),
         idle: IDLE,

@@ -14,7 +14,7 @@ use super::attempts::Purpose;
 use super::network::parse;
 use crate::config::Config;
 use crate::error::{CloseReason, FailReason, StartError};
-use crate::event::{Event, RendezvousNews, ServerFault, ServerKind};
+use crate::event::{Event, RendezvousNews, ServerFault};
 use crate::id::{ServerId, StreamId};
 use crate::identity::Key;
 use crate::node::streams::StreamFacts;
@@ -346,10 +346,6 @@ impl Node {
             ClientEvent::Up { kind, seen, rtt, features } => {
                 self.learn_seen(place, seen);
                 self.handle_visited(place);
-                let kind = match kind {
-                    client::ServerKind::P2poll => ServerKind::P2poll,
-                    client::ServerKind::Pyp2p => ServerKind::Pyp2p,
-                };
                 if let Some((addr, local)) = self.servers.ends_of(place)
                     && let Some(own) = self.servers.place_of(place)
                 {

@@ -11,15 +11,14 @@ use std::time::Duration;
 use log::Level;
 
 use super::signals::HeardCall;
-use super::{Call, Callee, Part, REMEMBERED, caller::short};
+use super::{Call, Callee, Part, REMEMBERED};
 use crate::connect::Rung;
-use crate::id::ServerId;
+use crate::id::{CallId, ServerId};
 use crate::node::peer::Node;
 use crate::proto::punch::{Side, is_hopeless};
 use crate::reach::NodeType;
 use crate::time::Instant;
 use crate::unl::Unl;
-use crate::wire::hello::CallId;
 use crate::wire::signal::{Body, RefuseWhy};
 
 /// How long the caller is given to do something with it.
@@ -37,7 +36,7 @@ impl Node {
         }
         let node = call.from.id();
         let Some(unl) = call.unl.parse::<Unl>().ok().filter(|unl| unl.public_key() == Some(call.from)) else {
-            self.core.notes.push(Level::Info, || format!("call {}: no UNL of {node}", short(&id)));
+            self.core.notes.push(Level::Info, || format!("call {id}: no UNL of {node}"));
             return;
         };
         // A direct dial was faster than its call: the hello has named it already.
@@ -49,9 +48,7 @@ impl Node {
             return;
         }
         if let Some(why) = self.reason_to_refuse(&call, now) {
-            self.core
-                .notes
-                .push(Level::Info, || format!("call {} of {node} is refused: {why:?}", short(&id)));
+            self.core.notes.push(Level::Info, || format!("call {id} of {node} is refused: {why:?}"));
             self.refuse_call(id, &call, why, now);
             return;
         }

@@ -1,23 +1,19 @@
 //! What the one who calls does.
 
-use std::sync::Arc;
-
 use log::Level;
 
 use super::{Call, CalledServer, Caller, Part, Waiter};
 use crate::connect::{Connect, Progress, Rung, Rungs};
 use crate::error::ConnectError;
 use crate::event::Event;
-use crate::id::{AttemptId, ConId, ServerId};
+use crate::id::{AttemptId, CallId, ConId, ServerId};
 use crate::identity::NodeId;
 use crate::node::peer::Node;
-use crate::proto::handshake::fresh_nonce;
 use crate::proto::household::household;
 use crate::proto::ladder::{Facts, Ladder, LadderConfig, Want};
 use crate::reach::{NodeType, Reach, Reachability};
 use crate::time::Instant;
 use crate::unl::{Forwarding, Place, Unl};
-use crate::wire::hello::CallId;
 use crate::wire::signal::{Body, Half};
 
 /// The ways that are looked for when a link is relayed.
@@ -85,7 +81,7 @@ impl Node {
         began: Instant,
         now: Instant,
     ) {
-        let id: CallId = fresh_nonce(&mut self.calls.random);
+        let id = CallId::fresh(&mut self.calls.random);
         let places = if unl.version() == 2 { Vec::new() } else { self.servers_of(&unl, now) };
         let servers: Vec<CalledServer> = places
             .into_iter()
@@ -177,7 +173,7 @@ impl Node {
     }
 
     pub(super) fn tell_climbing(&mut self, id: CallId, progress: Progress) {
-        self.core.notes.push(Level::Debug, || format!("call {}: {progress}", short(&id)));
+        self.core.notes.push(Level::Debug, || format!("call {id}: {progress}"));
         let Some(caller) = self.calls.caller(id) else { return };
         for waiter in &caller.attempts {
             self.events.push(Event::Climbing { attempt: waiter.attempt, progress: progress.clone() });
@@ -437,9 +433,4 @@ impl Node {
 fn has_public_address(reach: &Reach) -> bool {
     let is_ours = |wan| reach.lan.iter().any(|lan| lan.address == wan);
     reach.translated.map_or_else(|| reach.wan.is_some_and(is_ours), |translated| !translated)
-}
-
-/// Enough of a call's name to tell it from others in a log.
-pub(super) fn short(id: &CallId) -> Arc<str> {
-    id[..4].iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
 }

@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use super::Part;
 use crate::connect::{Rung, RungFault};
-use crate::id::StreamId;
+use crate::id::{CallId, StreamId};
 use crate::node::peer::links::Errand;
 use crate::node::peer::{Ends, Node, Role};
 use crate::proto::budget::Class;
 use crate::proto::dial::{is_dialable, is_own};
 use crate::time::Instant;
 use crate::unl::{Place, Unl};
-use crate::wire::hello::CallId;
 
 /// How long a dial may take. The kernel repeats a SYN after a second, and after another one at the earliest (RFC 6298
 /// section 2; Linux since 6.5 begins with waits of the same length), so that three leave at most.

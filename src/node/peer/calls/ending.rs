@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use log::Level;
 
-use super::{Call, Part, caller::short};
+use super::{Call, Part};
 use crate::connect::Tried;
 use crate::error::FailReason;
 use crate::event::{Event, Via};
-use crate::id::{AttemptId, ConId, ServerId, StreamId};
+use crate::id::{AttemptId, CallId, ConId, ServerId, StreamId};
 use crate::identity::NodeId;
 use crate::node::peer::{Node, Role};
 use crate::proto::budget::Class;
 use crate::time::Instant;
-use crate::wire::hello::CallId;
 use crate::wire::signal::Body;
 
 /// A direct way is looked for at least so often, as long as there is none.
@@ -127,7 +126,7 @@ impl Node {
         if let Part::Caller(_) = call.part {
             self.calls.remember_over(id);
         }
-        self.core.notes.push(Level::Debug, || format!("call {} is over", short(&id)));
+        self.core.notes.push(Level::Debug, || format!("call {id} is over"));
         for stream in call.dials.into_keys().chain(call.relay.map(|relay| relay.dial_stream())) {
             self.drop_stream(stream);
         }

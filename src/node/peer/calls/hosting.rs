@@ -10,15 +10,13 @@ use std::time::Duration;
 use log::Level;
 
 use super::{Call, Part};
-use crate::id::{ServerId, StreamId};
+use crate::id::{CallId, ServerId, StreamId};
 use crate::node::peer::{Ends, Node};
 use crate::proto::dial::is_dialable;
-use crate::proto::handshake::fresh_nonce;
 use crate::proto::meeting::{Challenge, foretold, propose};
 use crate::proto::punch::Side;
 use crate::reach::{NatKind, NodeType};
 use crate::time::Instant;
-use crate::wire::hello::CallId;
 use crate::wire::rendezvous::Ports;
 
 /// So many meetings are under way at most. One takes 7 s at the longest, and they begin 2 s apart.
@@ -91,7 +89,7 @@ impl Node {
             self.core.notes.push(Level::Info, || format!("no time for candidate {ip}"));
             return;
         }
-        let id: CallId = fresh_nonce(&mut self.calls.random);
+        let id = CallId::fresh(&mut self.calls.random);
         let candidate = SocketAddr::new(ip, port);
         let host = Host { place, candidate, until: now + PREPARATION };
         let mut call = Call::new(Part::Host(host), None, None, now);

@@ -8,16 +8,15 @@ use std::net::{IpAddr, SocketAddr};
 
 use log::Level;
 
-use super::{Call, Part, caller::short};
+use super::{Call, Part};
 use crate::connect::Rung;
-use crate::id::{ServerId, StreamId};
+use crate::id::{CallId, ServerId, StreamId};
 use crate::node::peer::{Ends, Node};
 use crate::proto::meeting::{attend, foretold};
 use crate::proto::punch::Side;
 use crate::reach::NodeType;
 use crate::time::Instant;
 use crate::unl::{Oddity, Place, Unl};
-use crate::wire::hello::CallId;
 use crate::wire::rendezvous::{Ntp, Ports};
 
 /// What the node was told.
@@ -54,7 +53,7 @@ impl Node {
         }
         for place in self.servers.own_places() {
             let sent = self.send_candidate(place, to, ports.clone(), now);
-            self.core.notes.push(Level::Debug, || format!("call {}: candidate of {to}: {sent}", short(&id)));
+            self.core.notes.push(Level::Debug, || format!("call {id}: candidate of {to}: {sent}"));
         }
     }
 
@@ -92,7 +91,7 @@ impl Node {
         let window = attend(ntp, wall, trip, self.core.config.links.punch_time, now);
         self.core.notes.push(Level::Debug, || {
             let dials_in = window.start.saturating_since(now);
-            format!("call {}: {ip} is at {ports} in {dials_in:?}", short(&id))
+            format!("call {id}: {ip} is at {ports} in {dials_in:?}")
         });
         call.server = Some(place);
         call.window = Some(window);

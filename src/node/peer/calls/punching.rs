@@ -8,14 +8,13 @@ use log::Level;
 
 use super::Part;
 use crate::connect::{Rung, RungFault};
-use crate::id::{ServerId, StreamId};
+use crate::id::{CallId, ServerId, StreamId};
 use crate::node::peer::links::Errand;
 use crate::node::peer::{Ends, Node, Role};
 use crate::proto::budget::Class;
 use crate::proto::punch::{self, Punch, PunchAction, PunchConfig, PunchSlot, Side};
 use crate::proto::rendezvous::observe::Observe;
 use crate::time::Instant;
-use crate::wire::hello::CallId;
 use crate::wire::line::Found;
 use crate::wire::rendezvous::Token;
 

@@ -3,10 +3,9 @@
 use super::Part;
 use crate::connect::Rung;
 use crate::event::Via;
-use crate::id::StreamId;
+use crate::id::{CallId, StreamId};
 use crate::node::peer::{Ends, Node, Slot};
 use crate::time::Instant;
-use crate::wire::hello::CallId;
 use crate::wire::nonce::NO_NONCE;
 
 impl Node {

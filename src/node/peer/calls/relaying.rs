@@ -11,11 +11,10 @@ use std::time::Duration;
 use log::Level;
 
 use super::Part;
-use super::caller::short;
 use super::dials::{DIAL_TIME, SYNS, time_of};
 use super::signals::HeardCall;
 use crate::connect::{RelayLimits, RelayRefusal, Rung};
-use crate::id::{ServerId, StreamId};
+use crate::id::{CallId, ServerId, StreamId};
 use crate::node::peer::links::Errand;
 use crate::node::peer::{Ends, Node, Role};
 use crate::proto::budget::Class;
@@ -23,7 +22,6 @@ use crate::proto::dial::{is_dialable, is_own};
 use crate::proto::rendezvous::relay_dial::{RelayDial, RelayFault};
 use crate::time::Instant;
 use crate::unl::{Place, UnlAddress};
-use crate::wire::hello::CallId;
 use crate::wire::line::Found;
 use crate::wire::proof::Ticket;
 use crate::wire::relay;
@@ -203,7 +201,7 @@ impl Node {
         let call = self.calls.open.get(&id)?;
         let (own, peer) = (self.core.identity.key.as_ref()?.public(), call.peer?);
         let (caller, callee) = if matches!(call.part, Part::Caller(_)) { (own, peer) } else { (peer, own) };
-        Some(Ticket { server, session: id, caller, callee })
+        Some(Ticket { server, session: *id.as_bytes(), caller, callee })
     }
 
     pub(in super::super) fn handle_relay_connected(&mut self, id: CallId, stream: StreamId, now: Instant) {
@@ -303,7 +301,7 @@ impl Node {
     /// Nothing came of a relay, or there is none. One that refuses is not asked again, and the next one is, at once; what
     /// may pass is the ladder's to try again, with the next one first.
     fn fail_relay(&mut self, id: CallId, server: Option<SocketAddr>, why: RelayRefusal, now: Instant) {
-        self.core.notes.push(Level::Debug, || format!("call {}: no relay: {why}", short(&id)));
+        self.core.notes.push(Level::Debug, || format!("call {id}: no relay: {why}"));
         let Some(call) = self.calls.open.get_mut(&id) else { return };
         call.relay = None;
         call.relay_refusal = Some(why);

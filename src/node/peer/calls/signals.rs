@@ -9,14 +9,12 @@ use std::time::Duration;
 
 use log::Level;
 
-use super::caller::short;
 use crate::connect::Refusal;
-use crate::id::ServerId;
+use crate::id::{CallId, ServerId};
 use crate::identity::{NodeId, PublicKey};
 use crate::node::peer::Node;
 use crate::proto::punch::Side;
 use crate::time::Instant;
-use crate::wire::hello::CallId;
 use crate::wire::rendezvous::{Incoming, Token};
 use crate::wire::signal::{self, Body, Half, RefuseWhy, Signal};
 
@@ -73,7 +71,7 @@ impl Node {
         let text = signal::print(&Signal { call: id, body });
         let signature = signal::sign(key, &to, &text);
         let sent = self.send_signal(place, to, observed, signature, &text, now);
-        self.core.notes.push(Level::Debug, || format!("call {}, to {to}, sent: {sent}: {text}", short(&id)));
+        self.core.notes.push(Level::Debug, || format!("call {id}, to {to}, sent: {sent}: {text}"));
         sent
     }
 
@@ -87,7 +85,7 @@ impl Node {
             return;
         }
         let Some(Signal { call: id, body }) = signal::parse(text) else { return };
-        self.core.notes.push(Level::Debug, || format!("call {}: {text}", short(&id)));
+        self.core.notes.push(Level::Debug, || format!("call {id}: {text}"));
         if let Body::Call { unl, reverse, punch, relay, upgrade } = body {
             let (from, seen) = (incoming.from, incoming.seen);
             let call = HeardCall { place, from, seen, unl, reverse, punch, half: relay, upgrade };

@@ -14,11 +14,11 @@ use super::super::{Ends, Node, Role};
 use crate::connect::Rung;
 use crate::error::CloseReason;
 use crate::event::Event;
-use crate::id::{ConId, StreamId};
+use crate::id::{CallId, ConId, LinkNonce, StreamId};
 use crate::identity::{NodeId, PublicKey};
-use crate::proto::handshake::{Accepting, Dialling, HandshakeFault, Opening, Step, classify, fresh_nonce};
+use crate::proto::handshake::{Accepting, Dialling, HandshakeFault, Opening, Step, classify};
 use crate::time::Instant;
-use crate::wire::hello::{CallId, Hello, MAX_HELLO, Refusal, Refused};
+use crate::wire::hello::{Hello, MAX_HELLO, Refusal, Refused};
 use crate::wire::line::{Found, Line};
 use crate::wire::nonce;
 
@@ -204,7 +204,8 @@ impl Node {
     ) {
         let Some(key) = &self.core.identity.key else { return };
         let Errand::Call { call, upgrade, .. } = errand else { return };
-        let dialling = Dialling::new(to, Some(call), upgrade, fresh_nonce(&mut self.core.identity.random));
+        let dialling =
+            Dialling::new(to, Some(call), upgrade, LinkNonce::fresh(&mut self.core.identity.random));
         let line = dialling.first_line(key);
         if let Some(tag) = self.core.streams.tag_mut(id) {
             *tag = Role::Greeting;
@@ -345,7 +346,7 @@ impl Node {
 
     fn answer_hello(&mut self, id: StreamId, hello: Hello, now: Instant) -> bool {
         let Some(key) = &self.core.identity.key else { return false };
-        let nonce = fresh_nonce(&mut self.core.identity.random);
+        let nonce = LinkNonce::fresh(&mut self.core.identity.random);
         let (accepting, line) = Accepting::answer(&hello, key, nonce);
         if self.core.streams.queue_protocol(id, &line).is_err() {
             self.give_up_greeting(id, now);

@@ -6,10 +6,9 @@ use super::super::Node;
 use super::Links;
 use super::greeting::{Greeting, Hold, Stage};
 use crate::connect::{Rung, RungFault};
-use crate::id::StreamId;
+use crate::id::{CallId, StreamId};
 use crate::identity::NodeId;
 use crate::time::Instant;
-use crate::wire::hello::CallId;
 use crate::wire::line::Line;
 
 /// How much later at least a proof may come than what was said after it on another connection.
