@@ -1,4 +1,4 @@
-//! Names for connections, attempts and calls, and what makes a handshake one of its connection.
+//! Names for connections, attempts, calls and streams, and what makes a handshake one of its connection.
 
 use std::fmt;
 
@@ -28,7 +28,7 @@ use crate::random::Random;
 pub struct ConId {
     /// Counts up and is never reset: what makes an id unique within its `Net`.
     serial: u64,
-    /// Where the stream is kept; a shortcut for look-ups, worth nothing without the serial.
+    /// Where the connection is kept; a shortcut for look-ups, worth nothing without the serial.
     slot: u32,
     net: u32,
 }
@@ -38,7 +38,7 @@ impl ConId {
         Self { serial, slot, net }
     }
 
-    /// The number that it prints as: 1 for the first stream of its `Net`, and ascending.
+    /// The number that it prints as: 1 for the first connection of its `Net`, and ascending.
     pub const fn number(self) -> u64 {
         self.serial
     }
@@ -61,6 +61,55 @@ impl fmt::Display for ConId {
 impl fmt::Debug for ConId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ConId({}#{})", self.net, self.serial)
+    }
+}
+
+/// Names one stream of the operating system within its node: a socket that is being opened, is open, or is on its way out.
+///
+/// The driver keeps the socket under the id's slot. A slot has one stream after the other; an id names one for ever.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct StreamId {
+    serial: u64,
+    slot: u32,
+}
+
+impl StreamId {
+    pub(crate) const fn new(slot: u32, serial: u64) -> Self {
+        Self { serial, slot }
+    }
+
+    #[inline]
+    pub(crate) const fn slot(self) -> usize {
+        self.slot as usize
+    }
+
+    #[inline]
+    pub(crate) const fn serial(self) -> u64 {
+        self.serial
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stream {}", self.serial)
+    }
+}
+
+impl fmt::Debug for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StreamId({} in {})", self.serial, self.slot)
+    }
+}
+
+/// Names one rendezvous server that a node talks to, its own or one that a UNL names. Never given to another one.
+///
+/// Those of the configuration have the numbers of their places there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ServerId(pub(crate) u64);
+
+impl fmt::Display for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "server {}", self.0)
     }
 }
 
