@@ -3,6 +3,7 @@
 pub(crate) mod admission;
 pub(crate) mod backoff;
 pub(crate) mod budget;
+pub(crate) mod connect;
 pub(crate) mod dial;
 pub(crate) mod duplicates;
 pub(crate) mod handshake;
