@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use log::Level;
 
-use super::calls::time_of;
 use super::{Ends, Node, Role, Slot};
 use crate::error::{ConnectError, FailReason};
 use crate::event::{Event, Via};
 use crate::id::{AttemptId, ConId, ServerId, StreamId};
 use crate::node::Job;
+use crate::proto::connect::time_of;
 use crate::proto::dial::{Dial, DialAction, DialFailure, DialOutcome, DialSlot};
 use crate::time::{Instant, soonest};
 use crate::wire::address::HostPort;

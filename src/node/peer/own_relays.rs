@@ -14,7 +14,7 @@ use super::network::parse;
 use crate::address::canonical;
 use crate::config::Config;
 use crate::error::{FailReason, StartError};
-use crate::proto::dial::{is_dialable, is_own};
+use crate::proto::dial::is_dialable;
 use crate::time::Instant;
 use crate::wire::address::HostPort;
 
@@ -49,6 +49,16 @@ impl OwnRelays {
         config.links.relay_through.iter().map(relay).collect::<Result<_, _>>().map(Self)
     }
 
+    /// Of those that fit, the one at this address, if there is one, or else the first.
+    pub(super) fn choose(
+        &self,
+        wished: Option<SocketAddr>,
+        fits: impl Fn(SocketAddr) -> bool,
+    ) -> Option<SocketAddr> {
+        let known = || self.0.iter().filter_map(|relay| relay.addr).filter(|&addr| fits(addr));
+        known().find(|addr| Some(*addr) == wished).or_else(|| known().next())
+    }
+
     /// Whether one of them is there.
     pub(super) fn has(&self, addr: SocketAddr) -> bool {
         self.0.iter().any(|relay| relay.addr == Some(addr))
@@ -64,14 +74,6 @@ impl OwnRelay {
 }
 
 impl Node {
-    /// A relay of ours: the one at this address, if there is one, or else the first.
-    pub(super) fn own_relay(&mut self, wished: Option<SocketAddr>, now: Instant) -> Option<SocketAddr> {
-        self.look_up_relays(now);
-        let fits = |addr: &SocketAddr| self.core.is_of_our_family(*addr) && !is_own(&self.core.own, *addr);
-        let known = || self.own_relays.0.iter().filter_map(|relay| relay.addr).filter(fits);
-        known().find(|addr| Some(*addr) == wished).or_else(|| known().next())
-    }
-
     /// Looks up the names of which too little is known.
     pub(super) fn look_up_relays(&mut self, now: Instant) {
         for place in 0..self.own_relays.0.len() {

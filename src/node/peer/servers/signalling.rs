@@ -48,11 +48,6 @@ impl Servers {
         self.all.get(&place)?.ends.map(|(server, _)| server)
     }
 
-    /// The first of our own choice that has been met.
-    pub(in super::super) fn met_own(&self) -> Option<ServerId> {
-        self.own_places().find(|&id| self.met_at(id).is_some())
-    }
-
     /// Those of our own choice.
     pub(in super::super) fn own_places(&self) -> impl Iterator<Item = ServerId> + use<> {
         let own: Vec<ServerId> = self.all.keys().copied().filter(|&id| self.is_own(id)).collect();
@@ -67,6 +62,11 @@ impl Servers {
     pub(in super::super) fn observes(&self, place: ServerId) -> bool {
         let proven = self.all.get(&place).is_some_and(|server| server.client.is_proven());
         proven && self.knows(place, Features::OBSERVE) && self.knows(place, Features::SIGNAL)
+    }
+
+    /// Whether it takes a signal on now.
+    pub(in super::super) fn takes_signals(&self, place: ServerId) -> bool {
+        self.all.get(&place).is_some_and(|server| server.client.takes_signals())
     }
 
     fn knows(&self, place: ServerId, feature: Features) -> bool {
@@ -175,7 +175,7 @@ impl Node {
     pub(in super::super) fn release_guests(&mut self, now: Instant) {
         for id in self.servers.ids() {
             let Some(server) = self.servers.all.get_mut(&id) else { continue };
-            if server.is_guest && !self.calls.needs(id) {
+            if server.is_guest && !self.connector.needs(id) {
                 server.client.leave(now);
                 self.advance_server(id, now);
             }
@@ -194,11 +194,6 @@ impl Node {
             let syns = self.core.config.links.max_claimed_syns;
             addresses.retain(|&addr| self.core.budget.take(addr, Class::Claimed, syns, now));
         }
-    }
-
-    /// Whether one more connection may be made to a server.
-    pub(in super::super) fn may_visit(&mut self, place: ServerId, addr: SocketAddr, now: Instant) -> bool {
-        self.servers.is_own(place) || self.core.budget.take(addr, Class::Claimed, 1, now)
     }
 
     /// It is a server indeed, and no third party.
