@@ -483,6 +483,7 @@ mod tests {
         let call = format!(r#""call":"{hex}""#);
         let lines = [
             format!("{begin}}}"),
+            format!(r#"{begin},"use":"link"}}"#),
             format!(r#"{begin},{call},"use":"upgrade"}}"#),
             format!(r#"{begin},"proof":"{proof}"}}"#),
             format!(r#"~proof {{"proof":"{proof}"}}"#),
