@@ -10,7 +10,7 @@ use mio::Registry;
 
 use super::transport::System;
 use crate::error::StartError;
-use crate::id::ConId;
+use crate::id::StreamId;
 use crate::io::{Clock, Stream};
 use crate::node::Host;
 use crate::node::engine::Engine;
@@ -101,7 +101,7 @@ impl<H: Host> Driver<H> {
     /// Sends from a queue that has grown long before its walk ends: the memory is still in the processor's cache, and a
     /// program that sends much is not `Full` because of its own haste.
     #[inline]
-    pub(crate) fn write_early(&mut self, id: ConId, queued: usize) {
+    pub(crate) fn write_early(&mut self, id: StreamId, queued: usize) {
         if queued >= EARLY {
             self.engine().write(id.slot());
         }

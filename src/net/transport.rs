@@ -55,10 +55,6 @@ impl Transport for System {
         self.sockets.dial(slot, to, from).map_err(|error| kind_of(&error))
     }
 
-    fn exchange(&mut self, one: usize, other: usize) -> Result<(), io::ErrorKind> {
-        self.sockets.exchange(one, other).map_err(|error| error.kind())
-    }
-
     fn shutdown_write(&mut self, slot: usize) {
         self.sockets.shutdown_write(slot);
     }

@@ -147,13 +147,6 @@ impl<H: Host, T: Transport> Engine<'_, H, T> {
                     self.host.handle_connect_failed(slot, kind, now);
                 }
             }
-            Action::Socket(SocketAction::Exchange { one, other }) => {
-                if let Err(kind) = self.transport.exchange(one, other) {
-                    for slot in [one, other] {
-                        self.host.handle_end(slot, End::Broken(kind), now);
-                    }
-                }
-            }
             Action::Socket(SocketAction::ShutdownWrite { slot }) => self.transport.shutdown_write(slot),
             Action::Socket(SocketAction::Close { slot }) => self.transport.close(slot),
             Action::Job(job) => self.transport.begin(job),

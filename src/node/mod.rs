@@ -15,7 +15,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::gateway;
-use crate::id::ConId;
+use crate::id::StreamId;
 pub(crate) use crate::job::Job;
 use crate::note::Notes;
 use crate::proto::link::End;
@@ -42,7 +42,7 @@ pub(crate) trait Host {
     fn has_work(&self) -> bool;
 
     /// A peer opened a connection. `None` refuses it.
-    fn handle_accepted(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<ConId>;
+    fn handle_accepted(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<StreamId>;
 
     /// A stream that was dialled is open.
     fn handle_connected(&mut self, slot: usize, local: SocketAddr, now: Instant);

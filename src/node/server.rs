@@ -11,7 +11,7 @@ use std::time::Duration;
 use log::Level;
 
 use crate::config::RendezvousConfig;
-use crate::id::ConId;
+use crate::id::StreamId;
 use crate::node::relays::{Place, RelayEndpoint, Relays};
 use crate::node::streams::Streams;
 use crate::node::{Action, Host};
@@ -47,14 +47,14 @@ pub(crate) struct ServerNode {
     /// Answers on their way to a stream.
     answers: Vec<u8>,
     /// Clients with requests that wait until they have read earlier answers.
-    waiting: Vec<ConId>,
+    waiting: Vec<StreamId>,
     /// The streams of probes.
-    probes: HashMap<ProbeId, ConId>,
+    probes: HashMap<ProbeId, StreamId>,
     relays: Relays,
 }
 
 impl ServerNode {
-    pub(crate) fn new(config: &RendezvousConfig, net: u32, random: Random, wall_at_origin: Duration) -> Self {
+    pub(crate) fn new(config: &RendezvousConfig, random: Random, wall_at_origin: Duration) -> Self {
         let relay_limits = RelayLimits {
             bytes: config.relay_bytes,
             seconds: config.relay_time.as_secs(),
@@ -80,7 +80,7 @@ impl ServerNode {
             ..Limits::default()
         };
         Self {
-            streams: Streams::new(net, config.streams),
+            streams: Streams::new(config.streams),
             server: Server::new(limits, random, wall_at_origin),
             notes: Notes::default(),
             answers: Vec::new(),
@@ -116,7 +116,7 @@ impl ServerNode {
     }
 
     /// Answers what a client asked, as long as it reads the answers.
-    fn answer(&mut self, id: ConId, now: Instant) {
+    fn answer(&mut self, id: StreamId, now: Instant) {
         while self.has_room(id) {
             let mut more = true;
             while self.answers.len() < BATCH && more {
@@ -142,7 +142,7 @@ impl ServerNode {
     }
 
     /// One line counts, and a short one: what more a foreign service has to say is not even read.
-    fn hear_probe(&mut self, probe: ProbeId, id: ConId) {
+    fn hear_probe(&mut self, probe: ProbeId, id: StreamId) {
         if let Some(line) = self.streams.next_line(id) {
             self.server.handle_probe_line(probe, line.as_bytes());
         } else if self
@@ -162,7 +162,7 @@ impl ServerNode {
     }
 
     /// The probe that has this slot.
-    fn probe_at(&self, slot: usize) -> Option<(ProbeId, ConId)> {
+    fn probe_at(&self, slot: usize) -> Option<(ProbeId, StreamId)> {
         let id = self.streams.id_at(slot)?;
         match self.streams.tag(id)? {
             Role::Probe(probe) => Some((*probe, id)),
@@ -177,7 +177,7 @@ impl ServerNode {
     }
 
     /// Half of what a stream may hold, so that the answer to a request always fits.
-    fn has_room(&self, id: ConId) -> bool {
+    fn has_room(&self, id: StreamId) -> bool {
         self.streams.is_open(id) && self.streams.queued(id) < self.streams.limits().max_queued / 2
     }
 
@@ -186,7 +186,7 @@ impl ServerNode {
             return;
         }
         let waiting = std::mem::take(&mut self.waiting);
-        let (ready, waiting): (Vec<ConId>, Vec<ConId>) =
+        let (ready, waiting): (Vec<StreamId>, Vec<StreamId>) =
             waiting.into_iter().filter(|&id| self.streams.is_open(id)).partition(|&id| self.has_room(id));
         self.waiting = waiting;
         for id in ready {
@@ -236,7 +236,7 @@ impl ServerNode {
         (&mut self.relays, Place { streams: &mut self.streams, notes: &mut self.notes })
     }
 
-    fn id_of(&self, client: ClientId) -> Option<ConId> {
+    fn id_of(&self, client: ClientId) -> Option<StreamId> {
         let id = self.streams.id_at(usize::try_from(client.0).ok()?)?;
         // What is for a client must never be said to a probed port.
         matches!(self.streams.tag(id), Some(Role::Client { .. })).then_some(id)
@@ -251,7 +251,7 @@ fn features(config: &RendezvousConfig) -> Features {
 }
 
 /// A client is known by its stream's slot: the machine forgets a client before its slot is used again.
-fn client(id: ConId) -> ClientId {
+fn client(id: StreamId) -> ClientId {
     ClientId(id.slot() as u64)
 }
 
@@ -270,7 +270,7 @@ impl Host for ServerNode {
         self.waiting.iter().any(|&id| self.has_room(id))
     }
 
-    fn handle_accepted(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<ConId> {
+    fn handle_accepted(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<StreamId> {
         if let Some(why) = self.server.refusal(peer.ip()) {
             self.notes.push(Level::Debug, || format!("refused {peer}: {why:?}"));
             return None;

@@ -28,9 +28,6 @@ pub(crate) trait Transport {
     /// Begins to connect, `from` an address of this machine or from any; the outcome comes as [`TransportEvent`].
     fn dial(&mut self, slot: usize, to: SocketAddr, from: Option<SocketAddr>) -> Result<(), io::ErrorKind>;
 
-    /// Two streams have each other's sockets from now on.
-    fn exchange(&mut self, one: usize, other: usize) -> Result<(), io::ErrorKind>;
-
     /// Tells the peer that nothing more will be sent.
     fn shutdown_write(&mut self, slot: usize);
 

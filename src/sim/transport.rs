@@ -62,29 +62,14 @@ impl Sockets {
     }
 
     fn put(&mut self, slot: usize, end: EndId) {
-        self.reserve(slot);
-        assert!(self.slots[slot].is_none(), "slot {slot} was not closed before it was used again");
-        self.slots[slot] = Some(end);
-        self.by_end.insert(end, slot);
-        self.offer(slot);
-    }
-
-    /// As `io::Sockets::exchange`.
-    fn exchange(&mut self, one: usize, other: usize) {
-        self.reserve(one.max(other));
-        self.slots.swap(one, other);
-        for slot in [one, other] {
-            self.by_end.extend(self.slots[slot].map(|end| (end, slot)));
-            self.offer(slot);
-            self.writable.push(slot);
-        }
-    }
-
-    fn reserve(&mut self, slot: usize) {
         if self.slots.len() <= slot {
             self.slots.resize(slot + 1, None);
             self.listed.resize(slot + 1, false);
         }
+        assert!(self.slots[slot].is_none(), "slot {slot} was not closed before it was used again");
+        self.slots[slot] = Some(end);
+        self.by_end.insert(end, slot);
+        self.offer(slot);
     }
 
     fn offer(&mut self, slot: usize) {
@@ -151,11 +136,6 @@ impl Transport for Virtual<'_> {
         Ok(())
     }
 
-    fn exchange(&mut self, one: usize, other: usize) -> Result<(), io::ErrorKind> {
-        self.sockets.exchange(one, other);
-        Ok(())
-    }
-
     fn shutdown_write(&mut self, slot: usize) {
         if let Some(end) = self.sockets.end(slot) {
             self.network.shutdown_write(end);
@@ -218,31 +198,5 @@ impl Transport for Virtual<'_> {
 
     fn next_wakeup(&self) -> Option<Duration> {
         (!self.sockets.readable.is_empty()).then_some(Duration::ZERO)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::random::Random;
-
-    #[test]
-    fn two_slots_exchange_their_sockets_also_with_an_empty_one() {
-        let mut network = Network::new(Random::from_number(1));
-        let computer = network.computer(&["192.0.2.1".parse().unwrap()]);
-        let program = network.program(computer, Duration::from_secs(60), Duration::from_millis(1));
-        let mut dial = |port| {
-            network.dial(program, SocketAddr::from(([192, 0, 2, 2], port)), None).expect("there is a way")
-        };
-        let (first, second) = (dial(1), dial(2));
-        let mut sockets = Sockets::new(program);
-        sockets.put(0, first);
-        sockets.put(1, second);
-        sockets.exchange(0, 1);
-        assert_eq!(sockets.slots, [Some(second), Some(first)]);
-        assert_eq!(sockets.by_end, BTreeMap::from([(second, 0), (first, 1)]));
-        sockets.exchange(4, 0);
-        assert_eq!(sockets.slots, [None, Some(first), None, None, Some(second)]);
-        assert_eq!(sockets.by_end, BTreeMap::from([(second, 4), (first, 1)]));
     }
 }

@@ -12,7 +12,8 @@
 
 use serde_json::{Value, json};
 
-use super::json::{Fields, hex, number, print_hex, print_signature, public_key, signature};
+use super::json::{Fields, call_id, hex, number, print_hex, print_signature, public_key, signature};
+use crate::id::{CallId, LinkNonce};
 use crate::identity::{PublicKey, Signature};
 
 /// A longer line is none of these. They have about 300 bytes; the rest is for what later versions add.
@@ -26,12 +27,6 @@ const REFUSED: &[u8] = b"~refused ";
 
 /// The version of all this.
 const VERSION: u64 = 1;
-
-/// What makes a proof one of this connection, and of no other.
-pub(crate) type LinkNonce = [u8; 16];
-
-/// The name of an attempt to reach somebody, which its signals carry, too.
-pub(crate) type CallId = [u8; 16];
 
 /// The dialling side's first line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,8 +83,8 @@ impl Hello {
         }
         Some(Self {
             key: fields.required("key", public_key)?,
-            nonce: fields.required("nonce", hex)?,
-            call: fields.optional("call", hex)?,
+            nonce: fields.required("nonce", link_nonce)?,
+            call: fields.optional("call", call_id)?,
             upgrade: fields.optional("use", is_upgrade)?.unwrap_or(false),
         })
     }
@@ -97,9 +92,9 @@ impl Hello {
     /// With the line end.
     pub(crate) fn print(&self) -> Vec<u8> {
         let mut object =
-            json!({"p2poll": VERSION, "key": key_text(&self.key), "nonce": print_hex(&self.nonce)});
+            json!({"p2poll": VERSION, "key": key_text(&self.key), "nonce": print_hex(self.nonce.as_bytes())});
         if let Some(call) = self.call {
-            object["call"] = print_hex(&call).into();
+            object["call"] = print_hex(call.as_bytes()).into();
         }
         if self.upgrade {
             object["use"] = "upgrade".into();
@@ -113,7 +108,7 @@ impl Answer {
         let fields = hello_fields(line)?;
         Some(Self {
             key: fields.required("key", public_key)?,
-            nonce: fields.required("nonce", hex)?,
+            nonce: fields.required("nonce", link_nonce)?,
             proof: fields.required("proof", signature)?,
         })
     }
@@ -123,7 +118,7 @@ impl Answer {
         let object = json!({
             "p2poll": VERSION,
             "key": key_text(&self.key),
-            "nonce": print_hex(&self.nonce),
+            "nonce": print_hex(self.nonce.as_bytes()),
             "proof": print_signature(&self.proof),
         });
         print(HELLO, &object)
@@ -198,6 +193,10 @@ fn key_text(key: &PublicKey) -> String {
     print_hex(key.as_bytes())
 }
 
+fn link_nonce(value: &Value) -> Option<LinkNonce> {
+    hex(value).map(LinkNonce::from_bytes)
+}
+
 fn print(word: &[u8], object: &Value) -> Vec<u8> {
     [word, object.to_string().as_bytes(), b"\r\n"].concat()
 }
@@ -218,7 +217,12 @@ mod tests {
     }
 
     fn hello() -> Hello {
-        Hello { key: key(), nonce: std::array::from_fn(|n| n as u8), call: None, upgrade: false }
+        Hello {
+            key: key(),
+            nonce: LinkNonce::from_bytes(std::array::from_fn(|n| n as u8)),
+            call: None,
+            upgrade: false,
+        }
     }
 
     fn line_of(printed: &[u8]) -> &[u8] {
@@ -230,7 +234,7 @@ mod tests {
         let text = |line: Vec<u8>| String::from_utf8(line).unwrap();
         let begin = format!(r#"~hello {{"p2poll":1,"key":"{KEY}","nonce":"{NONCE}""#);
         assert_eq!(text(hello().print()), format!("{begin}}}\r\n"));
-        let asking = Hello { call: Some([0xab; 16]), upgrade: true, ..hello() };
+        let asking = Hello { call: Some(CallId::from_bytes([0xab; 16])), upgrade: true, ..hello() };
         let call = "ab".repeat(16);
         assert_eq!(text(asking.print()), format!("{begin},\"call\":\"{call}\",\"use\":\"upgrade\"}}\r\n"));
         let Hello { key, nonce, .. } = hello();
@@ -308,11 +312,12 @@ mod tests {
         #[test]
         fn what_is_printed_is_read_as_that_and_nothing_else(
             key in any_key(),
-            nonce: LinkNonce,
-            call: Option<CallId>,
+            nonce: [u8; 16],
+            call: Option<[u8; 16]>,
             upgrade: bool,
             proof in any_proof(),
         ) {
+            let (nonce, call) = (LinkNonce::from_bytes(nonce), call.map(CallId::from_bytes));
             let hello = Hello { key, nonce, call, upgrade };
             let printed = hello.print();
             prop_assert_eq!(Answer::parse(line_of(&printed)), None);

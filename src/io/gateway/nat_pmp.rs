@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use natpmp::{Error, MappingResponse, NATPMP_PORT, Natpmp, Protocol, Response};
 
-use super::desk::said;
+use super::said::said;
 use crate::gateway::{Added, Refusal};
 use crate::reach::MappingFault;
 

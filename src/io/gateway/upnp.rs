@@ -10,9 +10,9 @@ use igd::{
     SearchOptions,
 };
 
-use super::desk::said;
 use super::entry::{self, Entry};
 use super::place;
+use super::said::said;
 use crate::gateway::{Added, Refusal};
 use crate::reach::MappingFault;
 

@@ -14,9 +14,9 @@ mod opening;
 mod tests;
 mod transcript;
 
+use crate::id::{CallId, LinkNonce};
 use crate::identity::{Key, NodeId, PublicKey};
-use crate::random::Random;
-use crate::wire::hello::{Answer, CallId, Hello, LinkNonce, Proof, Refusal, Refused};
+use crate::wire::hello::{Answer, Hello, Proof, Refusal, Refused};
 use transcript::{Role, Transcript};
 
 pub(crate) use opening::{Opening, classify};
@@ -140,9 +140,4 @@ impl Accepting {
             _ => Step::Failed(HandshakeFault::BadProof),
         }
     }
-}
-
-/// A nonce for one connection, or the name of a call.
-pub(crate) fn fresh_nonce(random: &mut Random) -> [u8; 16] {
-    (u128::from(random.next_u64()) << 64 | u128::from(random.next_u64())).to_be_bytes()
 }

@@ -1,7 +1,8 @@
 //! What a proof signs.
 
+use crate::id::{CallId, LinkNonce};
 use crate::identity::{Key, PublicKey, Signature};
-use crate::wire::hello::{CallId, Hello, LinkNonce};
+use crate::wire::hello::Hello;
 
 const CONTEXT: &str = "p2poll link 1";
 
@@ -58,9 +59,9 @@ impl Transcript {
             &[role as u8][..],
             self.dialling.as_bytes(),
             self.accepting.as_bytes(),
-            &self.dialling_nonce,
-            &self.accepting_nonce,
-            &self.call.unwrap_or_default(),
+            self.dialling_nonce.as_bytes(),
+            self.accepting_nonce.as_bytes(),
+            &self.call.map_or([0; 16], |call| *call.as_bytes()),
             &[asked],
         ]
         .concat()

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::ServerKind;
+use crate::reach::ServerKind;
 use crate::time::Instant;
 
 /// What is known once a server answers.

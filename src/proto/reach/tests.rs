@@ -1,8 +1,7 @@
 use std::net::SocketAddrV4;
 
 use super::*;
-use crate::event::ServerKind;
-use crate::reach::{MappingFault, MappingProtocol, Reachability};
+use crate::reach::{MappingFault, MappingProtocol, Reachability, ServerKind};
 
 const SECOND: Duration = Duration::from_secs(1);
 const RTT: Duration = Duration::from_millis(50);

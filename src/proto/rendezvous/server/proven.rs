@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::super::mailbox::Sender;
-use super::super::relays::{Joined, Session, Side};
+use super::mailbox::Sender;
+use super::relays::{Joined, Session, Side};
 use super::{ClientId, Server, ServerAction};
 use crate::address::canonical;
 use crate::identity::{NodeId, PublicKey};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::identity::Key;
-use crate::wire::proof::Role;
+use crate::wire::proof::{Denial, Role};
 use crate::wire::rendezvous::Delivery;
 
 const GREETING: &str = "HELLO p2poll 1 peers seen ping listed observers probe id observe signal relay";
