@@ -15,5 +15,5 @@ mod worker;
 pub(crate) use clock::Clock;
 pub(crate) use entropy::seed;
 pub(crate) use gateway::GatewayDesk;
-pub(crate) use sockets::{Progress, Read, Sockets, Stream, Write, kind_of};
-pub(crate) use worker::{Report, Worker};
+pub(crate) use sockets::{Progress, Sockets, Stream, kind_of};
+pub(crate) use worker::Worker;
