@@ -13,7 +13,7 @@ use crate::id::StreamId;
 use crate::io::{Clock, GatewayDesk, Progress, Read, Report, Sockets, Stream, Worker, Write, kind_of};
 use crate::node::streams::SocketAction;
 use crate::node::{Action, Host, Job};
-use crate::proto::link::End;
+use crate::proto::stream::End;
 use crate::time::Instant;
 
 /// Rounds of "act, then act on the consequences" in one tick. Two or three happen; the limit is there so that no

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use crate::gateway;
 use crate::id::StreamId;
 use crate::note::Notes;
-use crate::proto::link::End;
+use crate::proto::stream::End;
 use crate::reach::LanAddress;
 use crate::time::Instant;
 use streams::{SocketAction, Streams};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::network::{EndId, Network, ProgramId, Read, Report, Write};
 use crate::node::streams::SocketAction;
 use crate::node::{Action, Host, Job};
-use crate::proto::link::End;
+use crate::proto::stream::End;
 use crate::reach::MappingFault;
 use crate::time::Instant;
 

@@ -43,7 +43,7 @@ use crate::note::Notes;
 use crate::proto::admission::{Admission, AdmissionLimits};
 use crate::proto::dial::DialSlot;
 use crate::proto::duplicates::Duplicates;
-use crate::proto::link::End;
+use crate::proto::stream::End;
 use crate::random::Random;
 use crate::reach::LanAddress;
 use crate::time::{Instant, soonest};

@@ -391,12 +391,12 @@ impl Node {
             }
             ClientEvent::Probed { port, verdict } => {
                 let was_met = self.conclude_probe(place, port, now);
-                let verdict = match reach_verdict(verdict) {
-                    reach::Verdict::No if was_met => reach::Verdict::TooFar,
-                    verdict => verdict,
+                let outcome = match probe_outcome(verdict) {
+                    reach::ProbeOutcome::No if was_met => reach::ProbeOutcome::TooFar,
+                    outcome => outcome,
                 };
                 if let Some(own) = self.servers.place_of(place) {
-                    self.reaching.finder_mut().handle_probed(own, port, verdict, now);
+                    self.reaching.finder_mut().handle_probed(own, port, outcome, now);
                 }
                 return;
             }
@@ -499,11 +499,11 @@ impl Node {
     }
 }
 
-fn reach_verdict(verdict: Option<Verdict>) -> reach::Verdict {
+fn probe_outcome(verdict: Option<Verdict>) -> reach::ProbeOutcome {
     match verdict {
-        Some(Verdict::Yes) => reach::Verdict::Yes,
-        Some(Verdict::No) => reach::Verdict::No,
-        Some(Verdict::Later) => reach::Verdict::Busy,
-        None => reach::Verdict::Unanswered,
+        Some(Verdict::Yes) => reach::ProbeOutcome::Yes,
+        Some(Verdict::No) => reach::ProbeOutcome::No,
+        Some(Verdict::Later) => reach::ProbeOutcome::Busy,
+        None => reach::ProbeOutcome::Unanswered,
     }
 }
