@@ -154,7 +154,7 @@ impl Doctor<'_> {
     /// Takes back what the router was asked.
     fn leave(mut self, waiting: &mut Waiting) -> Result<(), Failure> {
         let reach = self.net.reach();
-        if matches!(reach.mapping, Mapping::Mapped { .. }) {
+        if matches!(reach.mapping, Mapping::Mapped { .. } | Mapping::Unconfirmed { .. }) {
             self.output.tell(|| "asking the router to remove the mapping; Ctrl-C ends at once".into());
         }
         if !self.stop(waiting)?
@@ -188,7 +188,7 @@ impl Doctor<'_> {
 /// What may stay on the router that has not said in time that it removed everything.
 fn left_behind(mapping: &Mapping) -> Option<String> {
     match mapping {
-        Mapping::Mapped { lease, .. } => {
+        Mapping::Mapped { lease, .. } | Mapping::Unconfirmed { lease, .. } => {
             let then = match lease {
                 Some(lease) => format!("it ends by itself in {} s at most", lease.as_secs()),
                 None => "it may stay until somebody removes it there".into(),

@@ -39,6 +39,7 @@ impl Wish {
             Refusal::Conflict => self.next_port(),
             Refusal::OnlyPermanent if self.permanent => Err(MappingFault::Lease),
             Refusal::OnlyPermanent | Refusal::BadLease => self.other_lease(),
+            Refusal::Unexplained(fault) => self.other_lease().map_err(|_| fault),
             Refusal::Fault(fault) => Err(fault),
         }
     }

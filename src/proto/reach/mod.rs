@@ -444,9 +444,10 @@ impl Finder {
             self.renewals = 0;
             self.backoff.reset();
         }
-        let is_mapped = matches!(self.mapping, Mapping::Mapped { .. });
         let wait = match known {
-            Some(false) if is_mapped && self.is_found_closed() && self.renewals < RENEWALS => {
+            Some(false)
+                if self.external().is_some() && self.is_found_closed() && self.renewals < RENEWALS =>
+            {
                 self.renewals += 1;
                 self.actions.push(FinderAction::Renew);
                 AFTER_RENEWAL
@@ -536,9 +537,10 @@ impl Finder {
         }
     }
 
+    /// Where a router says that it forwards to us, whether that is confirmed or not: servers find out.
     fn external(&self) -> Option<SocketAddr> {
         match self.mapping {
-            Mapping::Mapped { external, .. } => Some(external),
+            Mapping::Mapped { external, .. } | Mapping::Unconfirmed { external, .. } => Some(external),
             _ => None,
         }
     }

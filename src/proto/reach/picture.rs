@@ -50,8 +50,10 @@ impl Finder {
 
     /// Where no server can tell: behind a NAT whose router forwards nothing.
     fn is_closed_for_all_we_know(&self) -> bool {
-        matches!(self.mapping, Mapping::Failed { .. } | Mapping::DoubleNat { .. })
-            && self.only_old_servers_outside()
+        matches!(
+            self.mapping,
+            Mapping::Failed { .. } | Mapping::DoubleNat { .. } | Mapping::Unconfirmed { .. }
+        ) && self.only_old_servers_outside()
     }
 
     fn nat(&self) -> Nat {
@@ -157,6 +159,9 @@ impl Finder {
                 Mapping::Failed { upnp: MappingFault::NoAddress, nat_pmp: MappingFault::NoAddress }
             }
             Mapping::Waiting if !self.may_need_mapping() => Mapping::NotNeeded,
+            Mapping::Unconfirmed { protocol, external, lease } if self.is_reachable_by_ipv4() => {
+                Mapping::Mapped { protocol, external, lease }
+            }
             _ => self.mapping.clone(),
         }
     }

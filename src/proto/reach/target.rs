@@ -51,7 +51,7 @@ impl Finder {
         over_ipv4().any(vain) && !over_ipv4().any(Sight::may_still_say_yes)
     }
 
-    fn is_reachable_by_ipv4(&self) -> bool {
+    pub(super) fn is_reachable_by_ipv4(&self) -> bool {
         self.outside().any(|sight| sight.is_over_ipv4() && sight.verdict == Some(Verdict::Yes))
     }
 

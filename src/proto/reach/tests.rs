@@ -250,6 +250,33 @@ fn old_servers_can_not_tell() {
 }
 
 #[test]
+fn what_the_router_does_not_list_counts_once_a_server_got_through() {
+    let external = addr("11.0.0.1:5001");
+    let unconfirmed =
+        Mapping::Unconfirmed { protocol: MappingProtocol::Upnp, external, lease: Some(3600 * SECOND) };
+    let mut bench = Bench::with_servers(1);
+    bench.behind_nat(0);
+    bench.probed(0, 5000, Verdict::No);
+    bench.take();
+    bench.finder.handle_mapping(unconfirmed.clone(), bench.now);
+    assert!(
+        bench.take().contains(&FinderAction::Probe { server: 0, port: 5001 }),
+        "the server is to find out"
+    );
+    assert_eq!(bench.picture().mapping, unconfirmed);
+    bench.probed(0, 5001, Verdict::Yes);
+    assert_eq!((&bench.picture().mapping, bench.picture().port), (&mapped("11.0.0.1:5001"), Some(5001)));
+
+    // Where no server can tell, it counts for nothing.
+    let mut bench = Bench::with_servers(1);
+    bench.up(0, ServerKind::Pyp2p, None);
+    bench.take();
+    bench.finder.handle_surveyed(Ok(NatKind::Preserving), bench.now);
+    bench.finder.handle_mapping(unconfirmed, bench.now);
+    assert_eq!((bench.picture().node_type, bench.advertised()), (NodeType::Simultaneous, None));
+}
+
+#[test]
 fn a_server_of_ones_own_network_says_nothing_of_the_outside() {
     let mut bench = Bench::with_servers(1);
     let up = ServerUp {

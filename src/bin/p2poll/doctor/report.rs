@@ -94,7 +94,7 @@ fn nat_and_why_json(nat: Nat, translated: Option<bool>) -> Value {
 fn mapping_json(mapping: &Mapping) -> Value {
     let (protocol, external) = match mapping {
         Mapping::Mapped { protocol, external, .. } => (Some(protocol), Some(external.to_string())),
-        Mapping::DoubleNat { protocol, .. } => (Some(protocol), None),
+        Mapping::DoubleNat { protocol, .. } | Mapping::Unconfirmed { protocol, .. } => (Some(protocol), None),
         _ => (None, None),
     };
     let protocol = match protocol {
