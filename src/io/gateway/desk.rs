@@ -13,6 +13,7 @@ use mio::Waker;
 use super::{nat_pmp, upnp};
 use crate::gateway::{Order, Refusal, Report};
 use crate::reach::{MappingFault, MappingProtocol};
+use crate::text::is_harmless;
 
 /// Threads at a time, those included that hang and were left behind.
 const MOST: usize = 6;
@@ -185,18 +186,12 @@ fn remember<R>(known: &mut Option<Known<R>>, request: u64, router: R) {
 
 /// What a router or a library says, fit to be printed: whatever came from the network may hold anything.
 pub(super) fn said(text: &str) -> MappingFault {
-    let printable = text.chars().map(|character| if is_printable(character) { character } else { '?' });
+    let printable = text.chars().map(|character| if is_harmless(character) { character } else { '?' });
     MappingFault::Other(printable.take(LONGEST).collect::<String>().into())
 }
 
 /// Characters of what is said that are kept.
 const LONGEST: usize = 200;
-
-/// Neither a control character nor one that turns the direction of what follows it.
-fn is_printable(character: char) -> bool {
-    !character.is_control()
-        && !matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
 
 #[cfg(test)]
 mod tests {

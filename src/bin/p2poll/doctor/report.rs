@@ -5,12 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use p2poll::{
-    Mapping, MappingProtocol, Nat, NatKind, NodeType, Reach, Reachability, ServerKind, ServerSight,
+    Mapping, MappingProtocol, Nat, NatKind, NodeType, Reach, Reachability, ServerKind, ServerSight, harmless,
 };
 use serde_json::{Value, json};
 
 use super::findings::Findings;
-use crate::output::{harmless, nat_json};
+use crate::output::nat_json;
 
 /// With the fields in the order in which the help names them.
 pub(super) fn json(findings: &Findings, advice: &[String]) -> Value {
