@@ -90,8 +90,9 @@ pub struct Reach {
     /// Its address as the outside sees it: as configured, as a rendezvous server says, or as the router says. IPv4 where
     /// there are both.
     pub wan: Option<IpAddr>,
-    /// Addresses of its interfaces that others in the same network can use; loopback only where it listens only there. Empty
-    /// right after the start: they are listed a moment later.
+    /// Addresses of its interfaces that others in the same network can use; loopback only where it listens only there. First
+    /// those from which the servers and the rest of the world are reached, last those of bridges to guests of this machine.
+    /// Empty right after the start: they are listed a moment later.
     pub lan: Vec<LanAddress>,
     /// The port at which others reach it from outside, as far as they do: the mapped one, or the one at which it
     /// listens. `None` when it does not listen.

@@ -203,7 +203,7 @@ impl Finder {
         self.paint();
     }
 
-    /// The addresses of all interfaces, but for loopback and link-local ones.
+    /// The addresses of all interfaces, but for loopback and link-local ones; the most useful ones first.
     pub(crate) fn handle_interfaces(&mut self, addresses: Vec<LanAddress>, now: Instant) {
         let addresses = self.own_among(addresses);
         self.interfaces_at = self.watches().then(|| now + WATCH_EVERY);
@@ -466,7 +466,6 @@ impl Finder {
         if let Some(ip) = self.settings.bind {
             addresses.retain(|lan| lan.address == ip);
         }
-        addresses.sort();
         addresses.truncate(MAX_ADDRESSES);
         addresses
     }

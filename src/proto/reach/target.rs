@@ -81,8 +81,6 @@ impl Finder {
             IpAddr::V4(v4) if !is_public_address(ip) => Some(v4),
             _ => None,
         };
-        let own: Vec<IpAddr> = self.lan.addresses.iter().map(|lan| lan.address).collect();
-        let used = self.sights.iter().filter_map(|sight| Some(sight.local?.ip()));
-        used.filter(|ip| own.contains(ip)).chain(own.iter().copied()).find_map(fits)
+        self.lan().into_iter().map(|lan| lan.address).find_map(fits)
     }
 }

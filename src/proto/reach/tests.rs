@@ -445,6 +445,21 @@ fn what_is_advertised_can_change_while_the_picture_does_not() {
 }
 
 #[test]
+fn the_address_that_servers_are_reached_from_comes_first() {
+    let mut bench = Bench::with_servers(1);
+    let bridge = |n: u8| LanAddress { interface: "docker0".into(), address: [172, 17, n, 1].into() };
+    let many: Vec<_> = (0..10).map(bridge).chain([lan("192.168.1.10")]).collect();
+    bench.finder.handle_interfaces(many.clone(), bench.now);
+    assert_eq!(bench.picture().lan, many, "as the operating system says, while nothing better is known");
+    bench.behind_nat(0);
+    let picture = bench.picture();
+    assert_eq!((&picture.lan[0], &picture.lan[1..]), (&many[10], &many[..10]));
+    bench.take();
+    bench.probed(0, 5000, Verdict::No);
+    assert_eq!(bench.take(), [FinderAction::Map(Some(target("192.168.1.10")))]);
+}
+
+#[test]
 fn an_interface_that_has_nothing_to_do_with_it_changes_nothing() {
     let mut bench = Bench::with_servers(1);
     bench.behind_nat(0);
