@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::StreamLimits;
+use crate::id::LinkNonce;
 use crate::identity::Key;
 use crate::proto::handshake::{
     Accepting, Dialling, HandshakeFault, Opening, Step as HandshakeStep, classify,
@@ -21,7 +22,7 @@ use crate::random::Random;
 use crate::time::Instant;
 use crate::unl::{self, Place, Unl, UnlBuilder};
 use crate::wire::hello::{Answer, Hello, Proof, Refused};
-use crate::wire::proof::{self, Role, Ticket};
+use crate::wire::proof::{self, ProofRole, Ticket};
 use crate::wire::rendezvous::{Features, Reply, Request, Token};
 use crate::wire::{escape, signal};
 
@@ -212,7 +213,7 @@ fn prove_to_server(server: &mut Server, id: ClientId, choice: u8, now: Instant, 
     };
     let hello = say(&Request::Hello(Features::ALL));
     if let Some(Reply::Hello { nonce: Some(nonce), .. }) = hello {
-        let role = Role::ALL[usize::from(choice / 64 % 2)];
+        let role = ProofRole::ALL[usize::from(choice / 64 % 2)];
         let key = &keys[usize::from(choice / 128)];
         say(&proof::prove(key, role, address(99), &nonce, &nonce));
     }
@@ -298,9 +299,10 @@ fn take_client_actions(client: &mut Client, now: Instant) {
 /// written as it is read.
 pub fn hello(data: &[u8]) {
     let (key, other) = (Key::from_seed(&[1; 32]), Key::from_seed(&[2; 32]));
-    let dialling = Dialling::new(Some(other.id()), None, false, [3; 16]);
-    let hello = Hello { key: other.public(), nonce: [4; 16], call: None, upgrade: false };
-    let (accepting, _) = Accepting::answer(&hello, &key, [5; 16]);
+    let dialling = Dialling::new(Some(other.id()), None, false, LinkNonce::from_bytes([3; 16]));
+    let hello =
+        Hello { key: other.public(), nonce: LinkNonce::from_bytes([4; 16]), call: None, upgrade: false };
+    let (accepting, _) = Accepting::answer(&hello, &key, LinkNonce::from_bytes([5; 16]));
     for line in data.split(|&byte| byte == b'\n') {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         assert!(!matches!(dialling.handle_line(line, &key), HandshakeStep::Proven { .. }));

@@ -4,7 +4,6 @@
 //! for another stream only after the driver was told to close the old one, in one queue of actions, so the two never
 //! disagree about whose slot it is.
 
-mod exchange;
 mod splice;
 mod table;
 
@@ -13,7 +12,7 @@ use std::net::SocketAddr;
 
 use crate::config::StreamLimits;
 use crate::error::{CloseReason, SendError};
-use crate::id::ConId;
+use crate::id::StreamId;
 use crate::proto::link::chunks::Chunks;
 use crate::proto::link::{Counters, End, Link, SpareBuffers, Step};
 use crate::time::Instant;
@@ -30,11 +29,6 @@ pub(crate) enum SocketAction {
         to: SocketAddr,
         from: Option<SocketAddr>,
     },
-    /// The two streams have each other's sockets from now on.
-    Exchange {
-        one: usize,
-        other: usize,
-    },
     ShutdownWrite {
         slot: usize,
     },
@@ -46,11 +40,13 @@ pub(crate) enum SocketAction {
 /// A stream that is over.
 #[derive(Debug)]
 pub(crate) struct Dropped<T> {
-    pub(crate) id: ConId,
+    pub(crate) id: StreamId,
     pub(crate) tag: T,
     pub(crate) why: CloseReason,
     /// Before all that was queued had gone out.
     pub(crate) unsaid: bool,
+    /// What went through it.
+    pub(crate) counters: Counters,
 }
 
 /// What is known of a stream from outside.
@@ -77,8 +73,6 @@ struct Entry<T> {
     ready: bool,
     /// The driver was refused room to receive into and waits to be told.
     parked: bool,
-    /// It is to have another's socket: what is read until then would be the other's.
-    exchanging: bool,
     /// Stands in `touched`.
     touched: bool,
     /// Something was refused because too much was queued.
@@ -102,7 +96,7 @@ pub(crate) struct Streams<T> {
     /// Streams on which something was queued since they were last offered to the driver.
     unsent: Vec<usize>,
     /// Streams that had something to read when they were put here.
-    ready: Vec<ConId>,
+    ready: Vec<StreamId>,
     /// Parked streams that have room again.
     resumed: Vec<usize>,
     /// Streams whose state may ask for a step.
@@ -116,10 +110,10 @@ pub(crate) struct Streams<T> {
 }
 
 impl<T> Streams<T> {
-    pub(crate) fn new(net: u32, limits: StreamLimits) -> Self {
+    pub(crate) fn new(limits: StreamLimits) -> Self {
         Self {
             limits,
-            table: Table::new(net),
+            table: Table::new(),
             chunks: Chunks::default(),
             spare: SpareBuffers::default(),
             raw: Vec::new(),
@@ -140,20 +134,8 @@ impl<T> Streams<T> {
         &self.limits
     }
 
-    /// Takes in a stream that a peer opened, and names it.
-    pub(crate) fn accept(&mut self, peer: SocketAddr, local: SocketAddr, tag: T, now: Instant) -> ConId {
-        let id = self.accept_unnamed(peer, local, tag, now);
-        self.name(id).unwrap_or(id)
-    }
-
-    /// Takes in a stream that a peer opened, and that the application may never see.
-    pub(crate) fn accept_unnamed(
-        &mut self,
-        peer: SocketAddr,
-        local: SocketAddr,
-        tag: T,
-        now: Instant,
-    ) -> ConId {
+    /// Takes in a stream that a peer opened.
+    pub(crate) fn accept(&mut self, peer: SocketAddr, local: SocketAddr, tag: T, now: Instant) -> StreamId {
         let id = self.insert(peer, tag, now);
         if let Some(entry) = self.table.get_mut(id) {
             entry.connected = true;
@@ -164,14 +146,25 @@ impl<T> Streams<T> {
 
     /// Begins to open a stream; [`handle_connected`](Self::handle_connected) or
     /// [`abandon`](Self::abandon) follows.
-    pub(crate) fn dial(&mut self, to: SocketAddr, from: Option<SocketAddr>, tag: T, now: Instant) -> ConId {
+    pub(crate) fn dial(
+        &mut self,
+        to: SocketAddr,
+        from: Option<SocketAddr>,
+        tag: T,
+        now: Instant,
+    ) -> StreamId {
         let id = self.insert(to, tag, now);
         self.actions.push_back(SocketAction::Dial { slot: id.slot(), to, from });
         id
     }
 
     /// The stream that was dialled is open from now on.
-    pub(crate) fn handle_connected(&mut self, slot: usize, local: SocketAddr, now: Instant) -> Option<ConId> {
+    pub(crate) fn handle_connected(
+        &mut self,
+        slot: usize,
+        local: SocketAddr,
+        now: Instant,
+    ) -> Option<StreamId> {
         let entry = self.table.at_mut(slot).filter(|entry| !entry.connected)?;
         entry.connected = true;
         entry.local = Some(local);
@@ -179,18 +172,8 @@ impl<T> Streams<T> {
         self.table.id_at(slot)
     }
 
-    /// Gives a stream the id by which the application knows it; the one that it had until now names nothing any more.
-    /// Streams that the application never sees do not use up numbers that it does see.
-    pub(crate) fn name(&mut self, id: ConId) -> Option<ConId> {
-        let named = self.table.name(id)?;
-        if self.table.get(named).is_some_and(|entry| entry.ready) {
-            self.ready.iter_mut().filter(|ready| **ready == id).for_each(|ready| *ready = named);
-        }
-        Some(named)
-    }
-
     /// Forgets a stream without ceremony: a dial that failed, or lost a race.
-    pub(crate) fn abandon(&mut self, id: ConId) -> Option<T> {
+    pub(crate) fn abandon(&mut self, id: StreamId) -> Option<T> {
         self.table.get(id)?;
         self.remove(id.slot()).map(|entry| entry.tag)
     }
@@ -200,7 +183,7 @@ impl<T> Streams<T> {
         if self.table.at(slot)?.splice.is_some() {
             return self.spliced_space(slot);
         }
-        let entry = self.table.at_mut(slot).filter(|entry| !entry.exchanging)?;
+        let entry = self.table.at_mut(slot)?;
         let space = entry.link.space(&self.limits, &mut self.chunks);
         entry.parked = space.is_none();
         space
@@ -283,10 +266,8 @@ impl<T> Streams<T> {
     /// The next thing for the driver to do, at once: with `Close` the slot is free for another stream.
     pub(crate) fn poll_action(&mut self) -> Option<SocketAction> {
         let action = self.actions.pop_front()?;
-        match action {
-            SocketAction::Close { slot } => self.table.release(slot),
-            SocketAction::Exchange { one, other } => self.end_exchange([one, other]),
-            SocketAction::Dial { .. } | SocketAction::ShutdownWrite { .. } => {}
+        if let SocketAction::Close { slot } = action {
+            self.table.release(slot);
         }
         Some(action)
     }
@@ -350,7 +331,7 @@ impl<T> Streams<T> {
     }
 
     /// Streams with whole lines to read, as of the last time that something was received.
-    pub(crate) fn ready(&self) -> &[ConId] {
+    pub(crate) fn ready(&self) -> &[StreamId] {
         &self.ready
     }
 
@@ -366,7 +347,7 @@ impl<T> Streams<T> {
 
     /// Returns how much is queued now.
     #[inline]
-    pub(crate) fn queue_line(&mut self, id: ConId, line: &[u8]) -> Result<usize, SendError> {
+    pub(crate) fn queue_line(&mut self, id: StreamId, line: &[u8]) -> Result<usize, SendError> {
         let entry = self.table.get_mut(id).ok_or(SendError::Closed)?;
         if let Err(why) = entry.link.queue_line(line, &self.limits, &mut self.spare) {
             entry.refused |= why == SendError::Full;
@@ -377,7 +358,7 @@ impl<T> Streams<T> {
     }
 
     /// Returns how much is queued now.
-    pub(crate) fn queue_raw(&mut self, id: ConId, bytes: &[u8]) -> Result<usize, SendError> {
+    pub(crate) fn queue_raw(&mut self, id: StreamId, bytes: &[u8]) -> Result<usize, SendError> {
         let entry = self.table.get_mut(id).ok_or(SendError::Closed)?;
         let queued = entry.link.queue_raw(bytes, &self.limits, &mut self.spare);
         entry.refused |= queued == Err(SendError::Full);
@@ -387,7 +368,7 @@ impl<T> Streams<T> {
     }
 
     /// Queues lines of the protocol, with their ends.
-    pub(crate) fn queue_protocol(&mut self, id: ConId, lines: &[u8]) -> Result<(), SendError> {
+    pub(crate) fn queue_protocol(&mut self, id: StreamId, lines: &[u8]) -> Result<(), SendError> {
         let entry = self.table.get_mut(id).ok_or(SendError::Closed)?;
         entry.link.queue_protocol(lines, &self.limits, &mut self.spare)?;
         mark_unsent(entry, id.slot(), &mut self.unsent);
@@ -395,7 +376,7 @@ impl<T> Streams<T> {
     }
 
     /// Queues the few bytes that end what is said on an open stream, however much waits before them; whether it is open.
-    pub(crate) fn queue_last(&mut self, id: ConId, line: &[u8]) -> bool {
+    pub(crate) fn queue_last(&mut self, id: StreamId, line: &[u8]) -> bool {
         let Some(entry) = self.table.get_mut(id).filter(|entry| entry.link.is_open()) else { return false };
         entry.link.append(line, &mut self.spare);
         mark_unsent(entry, id.slot(), &mut self.unsent);
@@ -403,26 +384,26 @@ impl<T> Streams<T> {
     }
 
     /// From now on it is a node link.
-    pub(crate) fn frame(&mut self, id: ConId) {
+    pub(crate) fn frame(&mut self, id: StreamId) {
         if let Some(entry) = self.table.get_mut(id) {
             entry.link.frame();
         }
     }
 
     /// Whether the next line that was received whole is the protocol's, where it is a node link.
-    pub(crate) fn has_protocol_line(&self, id: ConId) -> bool {
+    pub(crate) fn has_protocol_line(&self, id: StreamId) -> bool {
         self.table.get(id).is_some_and(|entry| entry.link.has_protocol_line())
     }
 
     /// Takes off the first bytes of what has arrived.
-    pub(crate) fn skip(&mut self, id: ConId, len: usize) {
+    pub(crate) fn skip(&mut self, id: StreamId, len: usize) {
         if let Some(entry) = self.table.get_mut(id) {
             entry.link.skip(len);
         }
     }
 
     /// Has the application look at a stream again that may have something to read.
-    pub(crate) fn offer_unread(&mut self, id: ConId) {
+    pub(crate) fn offer_unread(&mut self, id: StreamId) {
         if let Some(entry) = self.table.get_mut(id)
             && entry.link.unread() > 0
             && !entry.ready
@@ -434,7 +415,7 @@ impl<T> Streams<T> {
 
     /// The next whole line that arrived on a stream.
     #[inline(always)]
-    pub(crate) fn next_line(&mut self, id: ConId) -> Option<Found<'_>> {
+    pub(crate) fn next_line(&mut self, id: StreamId) -> Option<Found<'_>> {
         let entry = self.table.get_mut(id)?;
         let span = entry.link.next_line(&self.limits);
         if entry.parked && entry.link.unread() < self.limits.max_unread {
@@ -449,22 +430,22 @@ impl<T> Streams<T> {
     }
 
     /// Whether a whole line waits to be read.
-    pub(crate) fn has_lines(&self, id: ConId) -> bool {
+    pub(crate) fn has_lines(&self, id: StreamId) -> bool {
         self.table.get(id).is_some_and(|entry| entry.link.unread() > 0)
     }
 
     /// What has arrived and was not read: whole lines, as far as they arrived together, or the beginning of one.
-    pub(crate) fn arrived(&mut self, id: ConId) -> &[u8] {
+    pub(crate) fn arrived(&mut self, id: StreamId) -> &[u8] {
         self.table.get_mut(id).map_or(&[], |entry| entry.link.arrived())
     }
 
     /// Closes a stream from this side: what is queued still goes out.
-    pub(crate) fn close(&mut self, id: ConId, now: Instant) -> bool {
+    pub(crate) fn close(&mut self, id: StreamId, now: Instant) -> bool {
         self.close_for(id, CloseReason::Local, now)
     }
 
     /// The same, for this reason.
-    pub(crate) fn close_for(&mut self, id: ConId, why: CloseReason, now: Instant) -> bool {
+    pub(crate) fn close_for(&mut self, id: StreamId, why: CloseReason, now: Instant) -> bool {
         let is_ours = self.table.get(id).is_some_and(|entry| entry.link.is_ours());
         if is_ours {
             self.close_slot(id.slot(), why, now);
@@ -473,15 +454,15 @@ impl<T> Streams<T> {
     }
 
     /// Whether the id names a stream that this side has not closed.
-    pub(crate) fn is_open(&self, id: ConId) -> bool {
+    pub(crate) fn is_open(&self, id: StreamId) -> bool {
         self.table.get(id).is_some_and(|entry| entry.connected && entry.link.is_ours())
     }
 
-    pub(crate) fn queued(&self, id: ConId) -> usize {
+    pub(crate) fn queued(&self, id: StreamId) -> usize {
         self.table.get(id).map_or(0, |entry| entry.link.queued())
     }
 
-    pub(crate) fn facts(&self, id: ConId) -> Option<StreamFacts> {
+    pub(crate) fn facts(&self, id: StreamId) -> Option<StreamFacts> {
         self.table.get(id).map(|entry| StreamFacts {
             counters: entry.link.counters(),
             opened: entry.link.opened(),
@@ -490,21 +471,21 @@ impl<T> Streams<T> {
         })
     }
 
-    pub(crate) fn tag(&self, id: ConId) -> Option<&T> {
+    pub(crate) fn tag(&self, id: StreamId) -> Option<&T> {
         self.table.get(id).map(|entry| &entry.tag)
     }
 
-    pub(crate) fn tag_mut(&mut self, id: ConId) -> Option<&mut T> {
+    pub(crate) fn tag_mut(&mut self, id: StreamId) -> Option<&mut T> {
         self.table.get_mut(id).map(|entry| &mut entry.tag)
     }
 
     /// The stream that has this slot now.
-    pub(crate) fn id_at(&self, slot: usize) -> Option<ConId> {
+    pub(crate) fn id_at(&self, slot: usize) -> Option<StreamId> {
         self.table.id_at(slot)
     }
 
     /// Every stream, in no order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConId, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (StreamId, &T)> {
         self.table.iter().map(|(id, entry)| (id, &entry.tag))
     }
 
@@ -513,7 +494,49 @@ impl<T> Streams<T> {
         self.table.len()
     }
 
-    fn insert(&mut self, peer: SocketAddr, tag: T, now: Instant) -> ConId {
+    /// Nothing more is to be written to a stream that was full: whoever waits for room has it elsewhere.
+    pub(crate) fn relieve(&mut self, id: StreamId) {
+        if let Some(entry) = self.table.get_mut(id) {
+            self.relieved |= std::mem::take(&mut entry.refused);
+        }
+    }
+
+    /// Leaves alone what arrives: it is neither received nor shown. Or no more.
+    pub(crate) fn hold(&mut self, id: StreamId, held: bool) {
+        let Some(entry) = self.table.get_mut(id) else { return };
+        entry.link.hold(held);
+        if !held {
+            if std::mem::take(&mut entry.parked) {
+                self.resumed.push(id.slot());
+            }
+            self.offer_unread(id);
+            self.touch(id.slot());
+        }
+    }
+
+    /// The peer may need all the time there is to come to the end of this stream, as there is another one.
+    pub(crate) fn expect_late_end(&mut self, id: StreamId) {
+        if let Some(entry) = self.table.get_mut(id) {
+            entry.link.expect_late_end();
+        }
+    }
+
+    /// This stream does not end before another one has.
+    pub(crate) fn await_other(&mut self, id: StreamId) {
+        if let Some(entry) = self.table.get_mut(id) {
+            entry.link.await_other();
+        }
+    }
+
+    /// It has; `unsaid`: before everything had gone out on it.
+    pub(crate) fn end_await(&mut self, id: StreamId, unsaid: bool) {
+        if let Some(entry) = self.table.get_mut(id) {
+            entry.link.end_await(unsaid);
+            self.touch(id.slot());
+        }
+    }
+
+    fn insert(&mut self, peer: SocketAddr, tag: T, now: Instant) -> StreamId {
         self.table.insert(Entry {
             link: Link::new(now),
             tag,
@@ -524,7 +547,6 @@ impl<T> Streams<T> {
             dirty: false,
             ready: false,
             parked: false,
-            exchanging: false,
             touched: false,
             refused: false,
             splice: None,
@@ -552,8 +574,8 @@ impl<T> Streams<T> {
 
     fn drop_slot(&mut self, slot: usize, why: CloseReason) {
         if let (Some(id), Some(entry)) = (self.id_at(slot), self.remove(slot)) {
-            let unsaid = entry.link.queued() > 0;
-            self.dropped.push_back(Dropped { id, tag: entry.tag, why, unsaid });
+            let (unsaid, counters) = (entry.link.queued() > 0, entry.link.counters());
+            self.dropped.push_back(Dropped { id, tag: entry.tag, why, unsaid, counters });
         }
     }
 
@@ -603,7 +625,7 @@ mod tests {
     use super::*;
 
     fn streams() -> Streams<u8> {
-        Streams::new(7, StreamLimits::default())
+        Streams::new(StreamLimits::default())
     }
 
     fn addr() -> SocketAddr {
@@ -627,17 +649,20 @@ mod tests {
     }
 
     #[test]
-    fn an_id_of_another_net_names_nothing() {
-        let mut streams = streams();
-        let ours = streams.accept(addr(), addr(), 1, Instant::ZERO);
-        let foreign = ConId::new(8, ours.slot() as u32, ours.number());
-        assert_eq!(streams.tag(foreign), None);
-        assert!(!streams.is_open(foreign) && streams.is_open(ours));
+    fn who_waits_for_room_on_a_stream_that_is_left_is_told_that_there_is_some() {
+        let mut streams = Streams::new(StreamLimits { max_queued: 10, ..StreamLimits::default() });
+        let id = streams.accept(addr(), addr(), 1, Instant::ZERO);
+        streams.queue_line(id, b"12345678").expect("it fits");
+        streams.relieve(id);
+        assert!(!streams.take_relieved(), "it was never full");
+        assert_eq!(streams.queue_line(id, b"123"), Err(SendError::Full));
+        streams.relieve(id);
+        assert!(streams.take_relieved() && !streams.take_relieved());
     }
 
     #[test]
     fn a_stream_that_was_full_tells_once_when_it_has_room_again() {
-        let mut streams = Streams::new(7, StreamLimits { max_queued: 10, ..StreamLimits::default() });
+        let mut streams = Streams::new(StreamLimits { max_queued: 10, ..StreamLimits::default() });
         let id = streams.accept(addr(), addr(), 1, Instant::ZERO);
         streams.queue_line(id, b"12345678").expect("it fits");
         streams.handle_sent(id.slot(), 2);

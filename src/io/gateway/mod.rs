@@ -21,6 +21,8 @@ mod off;
 #[cfg(feature = "gateway")]
 mod place;
 #[cfg(feature = "gateway")]
+mod said;
+#[cfg(feature = "gateway")]
 mod soap;
 #[cfg(feature = "gateway")]
 mod ssdp;

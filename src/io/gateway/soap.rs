@@ -4,8 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use super::description::{Place, Service};
-use super::desk::said;
 use super::http::{self, Answer};
+use super::said::said;
 use super::xml::{self, Element};
 use crate::reach::MappingFault;
 

@@ -8,7 +8,7 @@ use mio::{Events, Poll, Token, Waker};
 
 use super::desk::GatewayDesk;
 use super::router::{ControlUrl, Counts, FakeRouter, Framing, Http, Leases, Mapping, NatPmp, Ssdp, Writing};
-use crate::gateway::{Added, Order, Refusal, Report};
+use crate::gateway::{Added, NotAdded, Order, Report};
 use crate::reach::{MappingFault, MappingProtocol};
 
 const US: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 44_444);
@@ -93,7 +93,7 @@ impl Bench {
         outcome
     }
 
-    fn add(&mut self, external: u16, lease: Option<Duration>) -> Result<Added, Refusal> {
+    fn add(&mut self, external: u16, lease: Option<Duration>) -> Result<Added, NotAdded> {
         let protocol = self.protocol;
         let report = self.carry_out(Order::Add { protocol, external, internal: US, lease });
         let Report::Added(outcome) = report else { panic!("{report:?}") };
@@ -164,7 +164,7 @@ fn without_an_order_nothing_is_sent_and_nobody_started() {
 #[test]
 fn nobody_is_asked_before_somebody_is_found() {
     for mut bench in [upnp(), nat_pmp()] {
-        assert_eq!(bench.add(44_444, HOUR), Err(Refusal::Fault(MappingFault::NoRouter)));
+        assert_eq!(bench.add(44_444, HOUR), Err(NotAdded::Fault(MappingFault::NoRouter)));
         assert_eq!(bench.remove(44_444), Err(MappingFault::NoRouter));
         assert_eq!(bench.router.counts(), Counts::default());
     }
@@ -244,11 +244,11 @@ fn upnp_with_a_router_that_hangs_or_never_ends() {
     let mut bench = upnp_hasty().found();
     bench.router.set(|router| router.http = Http::Hung);
     let begin = Instant::now();
-    assert_eq!(bench.add(44_444, HOUR), Err(Refusal::Fault(MappingFault::Silent)));
+    assert_eq!(bench.add(44_444, HOUR), Err(NotAdded::Fault(MappingFault::Silent)));
     assert_eq!(bench.remove(44_444), Err(MappingFault::Silent));
     assert!(begin.elapsed() < 2 * SHORT + SLACK, "{:?}", begin.elapsed());
     bench.router.set(|router| router.http = Http::Endless);
-    assert_eq!(bench.add(44_444, HOUR), Err(Refusal::Fault(MappingFault::Dubious)));
+    assert_eq!(bench.add(44_444, HOUR), Err(NotAdded::Fault(MappingFault::Dubious)));
     assert_eq!((bench.router.counts().add, bench.router.counts().delete), (0, 0));
 }
 
@@ -269,16 +269,16 @@ fn upnp_leases_that_a_router_does_not_take() {
             bench.router.forget_mappings();
             bench.add(44_444, lease)
         };
-        assert_eq!(try_with(Leases::OnlyPermanent, HOUR), Err(Refusal::OnlyPermanent));
+        assert_eq!(try_with(Leases::OnlyPermanent, HOUR), Err(NotAdded::OnlyPermanent));
         assert_eq!(try_with(Leases::OnlyPermanent, None), Ok(ours(44_444, None)));
-        assert_eq!(try_with(Leases::OnlyLimited, None), Err(Refusal::BadLease));
+        assert_eq!(try_with(Leases::OnlyLimited, None), Err(NotAdded::BadLease));
         assert_eq!(try_with(Leases::OnlyLimited, HOUR), Ok(ours(44_444, HOUR)));
-        assert_eq!(try_with(Leases::Neither, HOUR), Err(Refusal::BadLease));
-        assert_eq!(try_with(Leases::Neither, None), Err(Refusal::BadLease));
+        assert_eq!(try_with(Leases::Neither, HOUR), Err(NotAdded::BadLease));
+        assert_eq!(try_with(Leases::Neither, None), Err(NotAdded::BadLease));
         let cut = Some(Duration::from_secs(120));
         assert_eq!(try_with(Leases::UpTo(120), HOUR), Ok(ours(44_444, cut)));
         let why = if is_eloquent { "UPnP error 501: Error501" } else { "UPnP error 501" };
-        assert_eq!(try_with(Leases::LimitedFail, HOUR), Err(Refusal::Unexplained(other(why))));
+        assert_eq!(try_with(Leases::LimitedFail, HOUR), Err(NotAdded::Unexplained(other(why))));
         assert_eq!(try_with(Leases::LimitedFail, None), Ok(ours(44_444, None)));
     }
 }
@@ -287,7 +287,7 @@ fn upnp_leases_that_a_router_does_not_take() {
 fn upnp_refusals() {
     let mut bench = upnp_found();
     bench.router.set(|router| router.conflicts = 1);
-    assert_eq!(bench.add(44_444, HOUR), Err(Refusal::Conflict));
+    assert_eq!(bench.add(44_444, HOUR), Err(NotAdded::Conflict));
     assert!(bench.add(44_445, HOUR).is_ok());
     let faults = [
         (606, MappingFault::Refused),
@@ -298,17 +298,17 @@ fn upnp_refusals() {
     ];
     for (code, fault) in faults {
         bench.router.set(|router| router.refusal = Some(code));
-        assert_eq!(bench.add(44_446, HOUR), Err(Refusal::Fault(fault)), "{code}");
+        assert_eq!(bench.add(44_446, HOUR), Err(NotAdded::Fault(fault)), "{code}");
     }
     for code in [501, 600, 601] {
         bench.router.set(|router| router.refusal = Some(code));
         let fault = other(&format!("UPnP error {code}: Error{code}"));
-        assert_eq!(bench.add(44_446, HOUR), Err(Refusal::Unexplained(fault)), "{code}");
+        assert_eq!(bench.add(44_446, HOUR), Err(NotAdded::Unexplained(fault)), "{code}");
     }
     bench.router.set(|router| (router.refusal, router.is_eloquent) = (Some(799), false));
-    assert_eq!(bench.add(44_446, HOUR), Err(Refusal::Fault(other("UPnP error 799"))));
+    assert_eq!(bench.add(44_446, HOUR), Err(NotAdded::Fault(other("UPnP error 799"))));
     bench.router.set(|router| router.refusal = Some(729));
-    assert_eq!(bench.add(44_446, HOUR), Err(Refusal::Conflict));
+    assert_eq!(bench.add(44_446, HOUR), Err(NotAdded::Conflict));
 }
 
 #[test]
@@ -321,7 +321,7 @@ fn upnp_takes_nothing_from_others_and_removes_nothing_of_theirs() {
             [SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 2), 44_444), SocketAddrV4::new(*US.ip(), 5000)]
         {
             bench.router.put_mapping(mapping(internal, 0));
-            assert_eq!(bench.add(44_444, HOUR), Err(Refusal::Conflict));
+            assert_eq!(bench.add(44_444, HOUR), Err(NotAdded::Conflict));
             assert_eq!(bench.remove(44_444), Ok(()));
             assert_eq!(bench.router.mappings(), [mapping(internal, 0)]);
         }
@@ -383,7 +383,7 @@ fn upnp_with_a_router_that_has_restarted_unnoticed() {
     std::mem::swap(&mut bench.router, &mut observer.router);
     observer.router.restart();
     assert!(observer.find().is_ok());
-    assert_eq!(bench.add(44_444, HOUR), Err(Refusal::Fault(MappingFault::Silent)));
+    assert_eq!(bench.add(44_444, HOUR), Err(NotAdded::Fault(MappingFault::Silent)));
 }
 
 #[test]
@@ -433,7 +433,7 @@ fn upnp_with_a_table_that_does_not_say_whose_it_is() {
             assert_eq!(bench.router.mappings(), []);
             // Another program's, by its port.
             bench.router.put_mapping(mapping(SocketAddrV4::new(*US.ip(), 5000), 0));
-            assert_eq!(bench.add(44_444, HOUR), Err(Refusal::Conflict));
+            assert_eq!(bench.add(44_444, HOUR), Err(NotAdded::Conflict));
             assert_eq!(bench.remove_added(44_444), Ok(()));
             assert_eq!(bench.router.mappings().len(), 1);
         }
@@ -445,12 +445,12 @@ fn upnp_with_a_router_that_takes_us_for_somebody_else() {
     let mut bench = upnp_found();
     bench.router.set(|router| router.takes_us_for = Some(Ipv4Addr::new(127, 0, 0, 9)));
     let fault = other("it would be forwarded to 127.0.0.9:44444, not to 127.0.0.1:44444");
-    assert_eq!(bench.add(44_444, HOUR), Err(Refusal::Fault(fault)));
+    assert_eq!(bench.add(44_444, HOUR), Err(NotAdded::Fault(fault)));
     assert_eq!(bench.router.mappings(), [], "what was just added is deleted");
     // What was there before stays.
     let others = mapping(SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 9), 44_444), 0);
     bench.router.put_mapping(others.clone());
-    assert_eq!(bench.add(44_444, HOUR), Err(Refusal::Conflict));
+    assert_eq!(bench.add(44_444, HOUR), Err(NotAdded::Conflict));
     assert_eq!(bench.router.mappings(), [others]);
 }
 
@@ -567,7 +567,7 @@ fn nat_pmp_refusals() {
     let mut bench = nat_pmp_found();
     for (code, fault) in faults {
         bench.router.set(|router| router.nat_pmp = NatPmp::ResultCode(code));
-        assert_eq!(bench.add(44_444, HOUR), Err(Refusal::Fault(fault.clone())), "{code}");
+        assert_eq!(bench.add(44_444, HOUR), Err(NotAdded::Fault(fault.clone())), "{code}");
         assert_eq!(bench.remove(44_444), Err(fault.clone()), "{code}");
         assert_eq!(bench.find(), Err(fault), "{code}");
     }
@@ -579,7 +579,7 @@ fn nat_pmp_with_a_router_that_makes_no_sense() {
     let mut bench = nat_pmp_hasty().found();
     let mut with = |habit| {
         bench.router.set(|router| router.nat_pmp = habit);
-        let Err(Refusal::Fault(fault)) = bench.add(44_444, HOUR) else { panic!("{habit:?}") };
+        let Err(NotAdded::Fault(fault)) = bench.add(44_444, HOUR) else { panic!("{habit:?}") };
         fault
     };
     assert_eq!(with(NatPmp::Silent), MappingFault::Silent);

@@ -6,13 +6,13 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::description::{self, Place, Service};
-use super::desk::said;
 use super::entry::{self, Entry};
+use super::said::said;
 use super::soap::{self, Failure};
 use super::ssdp::Search;
 use super::xml;
 use crate::address::{is_no_host, is_public};
-use crate::gateway::{Added, Refusal};
+use crate::gateway::{Added, NotAdded};
 use crate::reach::MappingFault;
 
 /// What the router's own pages show for a mapping of ours, and how we know it for ours. Whoever makes one by hand that leads
@@ -172,14 +172,14 @@ impl Router {
         internal: SocketAddrV4,
         lease: Option<Duration>,
         patience: Duration,
-    ) -> Result<Added, Refusal> {
-        let before = self.look_up(external, patience).map_err(Refusal::Fault)?;
+    ) -> Result<Added, NotAdded> {
+        let before = self.look_up(external, patience).map_err(NotAdded::Fault)?;
         match self.owner(&before, internal) {
             Owner::Nobody | Owner::Us | Owner::Unknown => {}
             Owner::Friend(lease) => {
                 return Ok(Added { external, lease, is_ours: false, is_missing: false });
             }
-            Owner::Other => return Err(Refusal::Conflict),
+            Owner::Other => return Err(NotAdded::Conflict),
         }
         self.ask_to_add(external, internal, lease, patience)?;
         // What is there now: routers shorten leases, and say so nowhere else.
@@ -190,9 +190,9 @@ impl Router {
             (Owner::Other, Entry::LeadsTo { client, port, .. }) if before == Entry::Nowhere => {
                 let _ = self.ask_to_delete(external, patience);
                 let leads = client.map_or_else(|| "another port".into(), |ip| format!("{ip}:{port}"));
-                Err(Refusal::Fault(said(&format!("it would be forwarded to {leads}, not to {internal}"))))
+                Err(NotAdded::Fault(said(&format!("it would be forwarded to {leads}, not to {internal}"))))
             }
-            (Owner::Other, _) => Err(Refusal::Conflict),
+            (Owner::Other, _) => Err(NotAdded::Conflict),
             (owner, Entry::LeadsTo { lease: granted, description, .. }) => {
                 if matches!(owner, Owner::Friend(_)) {
                     // It is the one that was just added: the router changes descriptions.
@@ -233,7 +233,7 @@ impl Router {
         internal: SocketAddrV4,
         lease: Option<Duration>,
         patience: Duration,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), NotAdded> {
         // 0 would be for ever.
         let seconds = lease.map_or(0, |lease| u32::try_from(lease.as_secs()).unwrap_or(u32::MAX).max(1));
         let (external, seconds) = (external.to_string(), seconds.to_string());
@@ -302,14 +302,14 @@ fn search_fault(error: &io::Error) -> MappingFault {
 }
 
 /// WANIPConnection:1 section 2.4.16, and WANIPConnection:2 section 2.5.16.
-fn refusal(failure: Failure) -> Refusal {
+fn refusal(failure: Failure) -> NotAdded {
     match failure {
         // In conflict with another mapping, or with another way of making them.
-        Failure::Code(718 | 729, _) => Refusal::Conflict,
-        Failure::Code(725, _) => Refusal::OnlyPermanent,
-        Failure::Code(402, _) => Refusal::BadLease,
+        Failure::Code(718 | 729, _) => NotAdded::Conflict,
+        Failure::Code(725, _) => NotAdded::OnlyPermanent,
+        Failure::Code(402, _) => NotAdded::BadLease,
         // The action failed, and values that are not valid, or out of range.
-        Failure::Code(501 | 600 | 601, _) => Refusal::Unexplained(failure.into()),
-        failure => Refusal::Fault(failure.into()),
+        Failure::Code(501 | 600 | 601, _) => NotAdded::Unexplained(failure.into()),
+        failure => NotAdded::Fault(failure.into()),
     }
 }

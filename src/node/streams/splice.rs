@@ -7,7 +7,7 @@
 
 use super::{Entry, SocketAction, Streams, mark_unsent};
 use crate::error::CloseReason;
-use crate::id::ConId;
+use crate::id::StreamId;
 use crate::proto::link::End;
 use crate::time::Instant;
 
@@ -31,7 +31,7 @@ pub(super) struct Splice {
 impl<T> Streams<T> {
     /// Passes on all that comes from either of two open streams to the other from now on, without limit until there is a
     /// [`grant`](Self::grant). What has arrived until now is forgotten. False when one of them is over already.
-    pub(crate) fn splice(&mut self, a: ConId, b: ConId) -> bool {
+    pub(crate) fn splice(&mut self, a: StreamId, b: StreamId) -> bool {
         let open =
             |id| self.table.get(id).is_some_and(|entry: &Entry<T>| entry.connected && entry.link.is_open());
         let possible = a != b && open(a) && open(b);
@@ -52,7 +52,7 @@ impl<T> Streams<T> {
     }
 
     /// How many bytes may be read from a spliced stream from now on.
-    pub(crate) fn grant(&mut self, id: ConId, allowance: u64) {
+    pub(crate) fn grant(&mut self, id: StreamId, allowance: u64) {
         if let Some(splice) = self.table.get_mut(id).and_then(|entry| entry.splice.as_mut()) {
             splice.allowance = allowance;
             self.resume_spliced(id.slot());
@@ -92,7 +92,7 @@ impl<T> Streams<T> {
     }
 
     /// Ends the splice of a stream: last words to both sides that still listen, and then both are closed.
-    pub(crate) fn end_splice(&mut self, id: ConId, last_words: &[u8], now: Instant) {
+    pub(crate) fn end_splice(&mut self, id: StreamId, last_words: &[u8], now: Instant) {
         let Some(other) = self.other(id.slot()) else { return };
         for slot in [id.slot(), other] {
             let walks = self.walks;

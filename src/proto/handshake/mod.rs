@@ -14,10 +14,10 @@ mod opening;
 mod tests;
 mod transcript;
 
+use crate::id::{CallId, LinkNonce};
 use crate::identity::{Key, NodeId, PublicKey};
-use crate::random::Random;
-use crate::wire::hello::{Answer, CallId, Hello, LinkNonce, Proof, Refusal, Refused};
-use transcript::{Role, Transcript};
+use crate::wire::hello::{Answer, Hello, HelloRefusal, Proof, Refused};
+use transcript::{Prover, Transcript};
 
 pub(crate) use opening::{Opening, classify};
 
@@ -41,7 +41,7 @@ pub(crate) enum HandshakeFault {
     /// It did not prove the key that it claims: it does not hold it, or somebody in between has changed something.
     BadProof,
     /// It does not want this connection.
-    Refused(Refusal),
+    Refused(HelloRefusal),
     /// It is not wanted here: it is none of those that are expected on this connection. The caller finds that.
     Unwelcome,
     /// It never answered the hello. The caller finds that, at its deadline.
@@ -98,10 +98,10 @@ impl Dialling {
             return Step::Failed(HandshakeFault::WrongNode);
         }
         let transcript = Transcript::new(&self.hello(key), answer.key, answer.nonce);
-        if !transcript.is_proven(Role::Accepting, &answer.proof) {
+        if !transcript.is_proven(Prover::Accepting, &answer.proof) {
             return Step::Failed(HandshakeFault::BadProof);
         }
-        let proof = Proof { proof: transcript.prove(Role::Dialling, key) };
+        let proof = Proof { proof: transcript.prove(Prover::Dialling, key) };
         Step::Proven { peer: answer.key, send: Some(proof.print()) }
     }
 
@@ -123,7 +123,7 @@ impl Accepting {
     /// fresh one.
     pub(crate) fn answer(hello: &Hello, key: &Key, nonce: LinkNonce) -> (Self, Vec<u8>) {
         let transcript = Transcript::new(hello, key.public(), nonce);
-        let proof = transcript.prove(Role::Accepting, key);
+        let proof = transcript.prove(Prover::Accepting, key);
         let line = Answer { key: key.public(), nonce, proof }.print();
         (Self { peer: hello.key, transcript }, line)
     }
@@ -134,15 +134,10 @@ impl Accepting {
             return Step::Failed(HandshakeFault::Oneself);
         }
         match Proof::parse(line) {
-            Some(Proof { proof }) if self.transcript.is_proven(Role::Dialling, &proof) => {
+            Some(Proof { proof }) if self.transcript.is_proven(Prover::Dialling, &proof) => {
                 Step::Proven { peer: self.peer, send: None }
             }
             _ => Step::Failed(HandshakeFault::BadProof),
         }
     }
-}
-
-/// A nonce for one connection, or the name of a call.
-pub(crate) fn fresh_nonce(random: &mut Random) -> [u8; 16] {
-    (u128::from(random.next_u64()) << 64 | u128::from(random.next_u64())).to_be_bytes()
 }

@@ -57,6 +57,19 @@ pub(crate) struct Counters {
     pub(crate) lines_sent: u64,
 }
 
+impl std::ops::Add for Counters {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            bytes_received: self.bytes_received + other.bytes_received,
+            bytes_sent: self.bytes_sent + other.bytes_sent,
+            lines_received: self.lines_received + other.lines_received,
+            lines_sent: self.lines_sent + other.lines_sent,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
@@ -281,16 +294,6 @@ impl Link {
     /// Takes off the first bytes of what has arrived.
     pub(crate) fn skip(&mut self, len: usize) {
         self.inbox.skip(len);
-    }
-
-    /// The sums of a link whose place this one takes.
-    pub(crate) fn continue_from(&mut self, other: &Self) {
-        let (ours, theirs) = (&mut self.counters, other.counters);
-        ours.bytes_received += theirs.bytes_received;
-        ours.bytes_sent += theirs.bytes_sent;
-        ours.lines_received += theirs.lines_received;
-        ours.lines_sent += theirs.lines_sent;
-        self.opened = other.opened;
     }
 
     /// What stands first among what was received and not read.

@@ -3,10 +3,10 @@
 //! Lines are handled in the order in which they came: those of the protocol as soon as the application has read what came
 //! before them.
 
-use super::super::{Dropped, Node, Role};
-use super::moving::MOVED;
+use super::super::Node;
+use super::migration::MOVED;
 use crate::error::CloseReason;
-use crate::id::ConId;
+use crate::id::{ConId, StreamId};
 use crate::time::Instant;
 use crate::wire::line::{Found, Line};
 use crate::wire::relay::{RelayEnd, relay_closed};
@@ -27,10 +27,11 @@ impl Node {
             return Some(line);
         }
         self.handle_protocol(con, now);
-        let from = self.reading_end(con);
-        let line = self.streams.next_line(from).map(Found::to_line)?;
+        let connection = self.connections.get(con)?;
+        let (from, is_old) = (connection.reading, connection.old_path().is_some());
+        let line = self.core.streams.next_line(from).map(Found::to_line)?;
         let is_relayed = self.links.is_relayed(con);
-        match relay_closed(line.as_bytes()).filter(|_| is_relayed || from != con) {
+        match relay_closed(line.as_bytes()).filter(|_| is_relayed || is_old) {
             Some(end) => {
                 self.end_relayed(con, end, now);
                 None
@@ -40,8 +41,8 @@ impl Node {
     }
 
     /// From where the next line of a connection comes.
-    pub(super) fn reading_end(&self, con: ConId) -> ConId {
-        self.links.link(con).and_then(|link| link.draining).unwrap_or(con)
+    pub(super) fn reading_end(&self, con: ConId) -> Option<StreamId> {
+        self.connections.get(con).map(|connection| connection.reading)
     }
 
     fn next_line_before(&mut self, con: ConId) -> Option<Line> {
@@ -56,13 +57,14 @@ impl Node {
     /// Handles the lines of the protocol that stand first.
     fn handle_protocol(&mut self, con: ConId, now: Instant) {
         loop {
-            let from = self.reading_end(con);
-            if !self.streams.has_protocol_line(from) {
+            let Some(connection) = self.connections.get(con) else { return };
+            let (from, is_old) = (connection.reading, connection.old_path().is_some());
+            if !self.core.streams.has_protocol_line(from) {
                 return;
             }
-            let Some(line) = self.streams.next_line(from) else { return };
+            let Some(line) = self.core.streams.next_line(from) else { return };
             // What later versions say is passed over.
-            if line.as_bytes() == MOVED && from != con {
+            if line.as_bytes() == MOVED && is_old {
                 self.end_draining(con, now);
             }
         }
@@ -76,19 +78,5 @@ impl Node {
             RelayEnd::Idle => CloseReason::RelayIdle,
         };
         self.close_for(con, why, now);
-    }
-
-    /// The old way of a link ended.
-    pub(in super::super) fn handle_drained(&mut self, con: ConId, ended: &Dropped<Role>, now: Instant) {
-        let mut was_draining = false;
-        if let Some(link) = self.links.link_mut(con) {
-            was_draining = link.draining.take_if(|old| *old == ended.id).is_some();
-            link.flushing.take_if(|old| *old == ended.id);
-        }
-        // Before all had come, or had gone out: something is missing, here or there.
-        if (was_draining || ended.unsaid) && self.is_shown(con) {
-            self.close_for(con, ended.why, now);
-        }
-        self.streams.end_await(con, ended.unsaid);
     }
 }

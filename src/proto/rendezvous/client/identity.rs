@@ -3,40 +3,20 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::super::session::{Answer, Session};
-use super::{Client, ClientEvent, DownWhy, MAX_OUT, State};
+use super::event::{ClientEvent, DownWhy, Outcome};
+use super::session::{Answer, Session, Standing};
+use super::{Client, MAX_OUT, State};
 use crate::identity::{NodeId, Signature};
 use crate::time::Instant;
-use crate::wire::proof::{self, Denial, Role};
-use crate::wire::rendezvous::{Delivery, Features, Outgoing, Request, SignalText, Token};
+use crate::wire::proof::{self, Denial, ProofRole};
+use crate::wire::rendezvous::{Features, Outgoing, Request, SignalText, Token};
 
 /// Signals whose answers are awaited, at most: more than a node has attempts to connect at a time by default.
 const MAX_SIGNALS: usize = 32;
 
-/// What became of a signal of ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// The server's word.
-    Told(Delivery),
-    /// The session ended before the server answered: it may or may not have passed the signal on.
-    Lost,
-}
-
-/// How far a session's proof is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in super::super) enum Standing {
-    /// There is no key, or the server does not know the feature.
-    #[default]
-    Unknown,
-    /// The proof is sent. What is sent behind it is read behind it.
-    Asked,
-    Proven,
-    Denied,
-}
-
 impl Client {
     /// Sends a signal to a node, which [`ClientEvent::Signaled`] answers; `observed` names an
-    /// [`Observe`](super::super::observe::Observe) of ours, whose address the recipient is told. False when that can
+    /// [`Observe`](super::observe::Observe) of ours, whose address the recipient is told. False when that can
     /// not be done now: this session has not asked to be proven for signals, or was denied it; or too much is under
     /// way; or the text is none.
     pub(crate) fn signal(
@@ -48,7 +28,7 @@ impl Client {
         now: Instant,
     ) -> bool {
         let until = now + self.config.answer_within;
-        let room = !self.leaving && self.out.len() <= MAX_OUT && self.config.role == Role::Signal;
+        let room = !self.leaving && self.out.len() <= MAX_OUT && self.config.role == ProofRole::Signal;
         let State::Open(session) = &mut self.state else { return false };
         let standing = matches!(session.standing, Standing::Asked | Standing::Proven);
         let known = session.features.has(Features::SIGNAL);

@@ -6,137 +6,29 @@
 //!
 //! A server that is away, slow or talks nonsense costs a `Down` event and a growing pause, nothing else.
 
+mod advert;
 mod config;
+mod event;
 mod identity;
-mod pace;
+pub(crate) mod observe;
+pub(crate) mod relay_dial;
+mod schedule;
+mod session;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
-use super::session::{Answer, Session};
-use crate::identity::NodeId;
 use crate::random::Random;
+use crate::reach::ServerKind;
 use crate::time::{Instant, soonest};
-use crate::wire::proof::Denial;
-use crate::wire::rendezvous::{Features, Incoming, Listed, Ntp, Ports, Reply, Request, Token, Verdict};
+use crate::wire::rendezvous::{Features, Listed, Ntp, Ports, Reply, Request, Token};
+pub(crate) use advert::{Advert, AdvertKind};
 pub(crate) use config::ClientConfig;
-pub(crate) use identity::Outcome;
-pub(super) use identity::Standing;
-use pace::Pace;
-
-/// What a node registers as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Advert {
-    pub(crate) kind: AdvertKind,
-    /// Where it listens; pyp2p says 0 for `Simultaneous`.
-    pub(crate) port: u16,
-    pub(crate) max_inbound: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AdvertKind {
-    /// It can be dialled.
-    Passive,
-    /// It can be punched, and keeps its connection for that.
-    Simultaneous,
-}
-
-/// Which server it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ServerKind {
-    P2poll,
-    Pyp2p,
-}
-
-/// What the holder of the socket is to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ClientAction {
-    /// Connect to the server, and report by `handle_connected` or `handle_disconnected`.
-    Dial,
-    Send(Vec<u8>),
-    /// Close (or stop dialling), and report no `handle_disconnected` for it.
-    Hangup,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ClientEvent {
-    /// The server answers. `seen` is our address as it sees it, where it can tell; `rtt` is how long an answer
-    /// took, the shortest time so far; `features` are what both sides know.
-    Up {
-        kind: ServerKind,
-        seen: Option<SocketAddr>,
-        rtt: Duration,
-        features: Features,
-    },
-    /// A round trip takes less than half of what it was thought to take.
-    Rtt(Duration),
-    /// Where else the server listens, other than where it was asked; asked for in each session with the feature, and
-    /// told after `Up`.
-    Observers(Vec<SocketAddr>),
-    /// The answer to `probe`; `None` when none came in time. A `Down` ends those that are under way.
-    Probed {
-        port: u16,
-        verdict: Option<Verdict>,
-    },
-    /// The server knows who we are, and sends us what is said to us.
-    Proven,
-    /// The server does not take our proof; everything else goes on.
-    Denied(Denial),
-    /// The answer to `signal`.
-    Signaled {
-        to: NodeId,
-        outcome: Outcome,
-    },
-    /// A node says something. The server has seen the proof of its key; whether the signature is of that key is for the
-    /// taker of this event to check.
-    Signal(Box<Incoming>),
-    /// The answer to a bootstrap; empty when it knows nobody.
-    Nodes(Vec<Listed>),
-    /// The server has read our registration.
-    Advertised,
-    /// The server has no room for us; tried again later.
-    Refused,
-    /// The answer to `source`.
-    Remote {
-        port: u16,
-    },
-    /// The candidate is noted.
-    PredictionSet,
-    Challenge {
-        ip: IpAddr,
-        ports: Ports,
-    },
-    Fight {
-        ip: IpAddr,
-        ports: Ports,
-        ntp: Ntp,
-    },
-    /// Predict again, then `advertise`.
-    Reconnect,
-    /// No connection, or no more. The next attempt is made after `retry_in`, if there is something to do then.
-    Down {
-        why: DownWhy,
-        retry_in: Duration,
-    },
-    /// The end that `leave` asked for.
-    Left,
-}
-
-/// Why there is no session with the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DownWhy {
-    /// It could not be dialled.
-    Unreachable,
-    /// It closed the connection, or that broke.
-    Closed,
-    /// It did not answer in time.
-    Slow,
-    /// It does not speak the protocol.
-    Nonsense,
-}
+pub(crate) use event::{ClientAction, ClientEvent, DownWhy, Outcome};
+use schedule::Schedule;
+use session::{Answer, Session, Standing};
 
 /// The client's state. See the module's documentation.
 #[derive(Debug)]
@@ -151,7 +43,7 @@ pub(crate) struct Client {
     registered: Option<Advert>,
     /// The server may hold what we no longer want.
     stale: bool,
-    pace: Pace,
+    schedule: Schedule,
     /// The last server was one of ours: its connection is worth keeping.
     stays: bool,
     /// To know the server is reason enough for a connection.
@@ -192,7 +84,7 @@ impl Client {
     /// A client that does nothing until it is told what to want or to advertise.
     pub(crate) fn new(config: ClientConfig, random: Random) -> Self {
         Self {
-            pace: Pace::new(config.bootstrap_soonest),
+            schedule: Schedule::new(config.bootstrap_soonest),
             config,
             random,
             state: State::Idle,
@@ -291,7 +183,7 @@ impl Client {
     /// When `handle_timeout` is due. Earlier calls do nothing.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
-            State::Idle => soonest(self.advertise_at, self.pace.due()),
+            State::Idle => soonest(self.advertise_at, self.schedule.due()),
             State::Resting(until) | State::Dialing(until) | State::Quitting(until) => Some(*until),
             State::Open(session) => {
                 let late = soonest(session.deadline(), session.probe_deadline());
@@ -322,7 +214,7 @@ impl Client {
         let under_way =
             self.session().is_some_and(|session| session.awaits(|answer| answer == Answer::Nodes));
         if !self.leaving && !under_way {
-            self.pace.force(now);
+            self.schedule.force(now);
         }
         self.work(now);
     }
@@ -352,11 +244,11 @@ impl Client {
         if self.leaving {
             return;
         }
-        if wanted > self.pace.wanted {
+        if wanted > self.schedule.wanted {
             let soon = self.random.jitter(self.config.bootstrap_soonest);
-            self.pace.hurry(soon, self.config.bootstrap_soonest);
+            self.schedule.hurry(soon, self.config.bootstrap_soonest);
         }
-        self.pace.wanted = wanted;
+        self.schedule.wanted = wanted;
         self.work(now);
     }
 
@@ -375,8 +267,8 @@ impl Client {
         self.curious = false;
         self.advert = None;
         self.advertise_at = None;
-        self.pace.wanted = 0;
-        self.pace.forced = false;
+        self.schedule.wanted = 0;
+        self.schedule.forced = false;
         self.asked.clear();
         match &self.state {
             State::Dialing(_) if self.registered.is_none() => {
@@ -557,8 +449,8 @@ impl Client {
         let State::Open(session) = &self.state else { return };
         let own = self.registered.map(|advert| advert.port);
         nodes.retain(|node| session.plausible(node, own));
-        let gap = self.random.jitter(self.pace.gap);
-        self.pace.answered(now + gap, self.config.bootstrap_every);
+        let gap = self.random.jitter(self.schedule.gap);
+        self.schedule.answered(now + gap, self.config.bootstrap_every);
         self.emit(ClientEvent::Nodes(nodes));
     }
 
@@ -576,13 +468,13 @@ impl Client {
     fn has_work(&self, now: Instant) -> bool {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let curious = self.curious || self.config.key.is_some();
-        let stays = self.stays && (self.advert.is_some() || self.pace.wanted > 0 || curious);
+        let stays = self.stays && (self.advert.is_some() || self.schedule.wanted > 0 || curious);
         stays
             || curious && !self.met
             || self.stale
             || !self.asked.is_empty()
             || due(self.advertise_at)
-            || due(self.pace.due())
+            || due(self.schedule.due())
     }
 
     fn start_dial(&mut self, now: Instant) {
@@ -603,8 +495,10 @@ impl Client {
             self.registered = Some(advert);
             session.register(advert, until, &mut self.out);
         }
-        if self.pace.due().is_some_and(|at| at <= now) && !session.awaits(|answer| answer == Answer::Nodes) {
-            let request = Request::Bootstrap { count: self.pace.ask(now) };
+        if self.schedule.due().is_some_and(|at| at <= now)
+            && !session.awaits(|answer| answer == Answer::Nodes)
+        {
+            let request = Request::Bootstrap { count: self.schedule.ask(now) };
             session.ask(&request, Answer::Nodes, until, &mut self.out);
         }
         while let Some(request) = self.asked.pop_front() {
@@ -632,7 +526,7 @@ impl Client {
     fn next_task(&self, session: &Session) -> Option<Instant> {
         session.kind?;
         let asking = session.awaits(|answer| answer == Answer::Nodes);
-        let bootstrap = self.pace.due().filter(|_| !asking);
+        let bootstrap = self.schedule.due().filter(|_| !asking);
         let done = session.punching.filter(|_| {
             session.kind == Some(ServerKind::Pyp2p) && session.owed() == 0 && !self.waits_for_punch()
         });

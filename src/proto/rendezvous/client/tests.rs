@@ -2,9 +2,12 @@
 
 mod identity;
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::wire::rendezvous::Verdict;
 
 const PASSIVE: Advert = Advert { kind: AdvertKind::Passive, port: 50500, max_inbound: 10 };
 const PUNCHED: Advert = Advert { kind: AdvertKind::Simultaneous, port: 0, max_inbound: 0 };

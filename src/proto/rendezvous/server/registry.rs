@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::deadlines::Deadlines;
-use super::reaches;
-use super::server::{ClientId, Limits};
+use super::ids::ClientId;
+use super::limits::Limits;
 use crate::proto::household::addresses;
 use crate::random::Random;
 use crate::time::Instant;
@@ -277,6 +277,11 @@ fn locate(mut index: usize, lengths: &[usize; CLASSES], drawn: &[usize; CLASSES]
 fn node_of<'a>(by_key: &BTreeMap<Key, u32>, slots: &'a mut [Option<Node>], key: Key) -> Option<&'a mut Node> {
     let slot = *by_key.get(&key)?;
     slots.get_mut(slot as usize)?.as_mut()
+}
+
+/// Whether someone at `asker` may be told of a node at `node`: a loopback address means another machine elsewhere.
+pub(super) fn reaches(asker: IpAddr, node: IpAddr) -> bool {
+    asker.is_loopback() || !node.is_loopback()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::server::ClientId;
+use super::ids::ClientId;
 use crate::identity::NodeId;
 
 #[derive(Debug)]

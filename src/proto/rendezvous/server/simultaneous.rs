@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::deadlines::Deadlines;
+use super::ids::ClientId;
+use super::limits::Limits;
 use super::registry::NoRoom;
-use super::server::{ClientId, Limits};
 use crate::time::Instant;
 use crate::wire::rendezvous::Ports;
 
@@ -32,7 +33,7 @@ pub(super) enum Summons {
 }
 
 #[derive(Debug)]
-pub(super) struct Meetings {
+pub(super) struct SimultaneousOpens {
     nodes: HashMap<IpAddr, Node>,
     /// All candidates together.
     waiting: usize,
@@ -49,7 +50,7 @@ struct Node {
     due: Option<Instant>,
 }
 
-impl Meetings {
+impl SimultaneousOpens {
     pub(super) fn new() -> Self {
         Self { nodes: HashMap::new(), waiting: 0, deadlines: Deadlines::new() }
     }
@@ -182,35 +183,35 @@ mod tests {
 
     #[test]
     fn a_candidate_replaces_the_one_from_its_address_and_a_hundred_fit() {
-        let (mut meetings, limits) = (Meetings::new(), Limits::default());
-        meetings.register(NODE, ClientId(1000), at(0), &limits).unwrap();
+        let (mut opens, limits) = (SimultaneousOpens::new(), Limits::default());
+        opens.register(NODE, ClientId(1000), at(0), &limits).unwrap();
         for host in (0..100).chain([5]) {
-            assert!(meetings.candidate(NODE, candidate(host, at(1)), at(1), &limits).is_some(), "{host}");
+            assert!(opens.candidate(NODE, candidate(host, at(1)), at(1), &limits).is_some(), "{host}");
         }
-        assert_eq!(meetings.candidate(NODE, candidate(200, at(1)), at(1), &limits), None);
-        assert_eq!((meetings.waiting, meetings.unaccepted(NODE).count()), (100, 100));
+        assert_eq!(opens.candidate(NODE, candidate(200, at(1)), at(1), &limits), None);
+        assert_eq!((opens.waiting, opens.unaccepted(NODE).count()), (100, 100));
     }
 
     #[test]
     fn candidates_and_nodes_that_left_are_gone_after_two_minutes() {
-        let (mut meetings, limits) = (Meetings::new(), Limits::default());
-        meetings.register(NODE, ClientId(1000), at(0), &limits).unwrap();
-        meetings.candidate(NODE, candidate(1, at(10)), at(10), &limits);
-        meetings.closed(NODE, ClientId(1000));
-        assert_eq!(meetings.next_deadline(), Some(at(130)));
-        meetings.expire(at(129));
-        assert_eq!(meetings.nodes.len(), 1);
-        meetings.expire(at(130));
-        assert_eq!((meetings.nodes.len(), meetings.waiting, meetings.next_deadline()), (0, 0, None));
+        let (mut opens, limits) = (SimultaneousOpens::new(), Limits::default());
+        opens.register(NODE, ClientId(1000), at(0), &limits).unwrap();
+        opens.candidate(NODE, candidate(1, at(10)), at(10), &limits);
+        opens.closed(NODE, ClientId(1000));
+        assert_eq!(opens.next_deadline(), Some(at(130)));
+        opens.expire(at(129));
+        assert_eq!(opens.nodes.len(), 1);
+        opens.expire(at(130));
+        assert_eq!((opens.nodes.len(), opens.waiting, opens.next_deadline()), (0, 0, None));
     }
 
     #[test]
     fn who_replaced_a_node_keeps_the_place_when_the_first_one_leaves() {
-        let (mut meetings, limits) = (Meetings::new(), Limits::default());
-        meetings.register(NODE, ClientId(1), at(0), &limits).unwrap();
-        meetings.register(NODE, ClientId(2), at(1), &limits).unwrap();
-        meetings.closed(NODE, ClientId(1));
-        let summons = meetings.candidate(NODE, candidate(1, at(2)), at(2), &limits);
+        let (mut opens, limits) = (SimultaneousOpens::new(), Limits::default());
+        opens.register(NODE, ClientId(1), at(0), &limits).unwrap();
+        opens.register(NODE, ClientId(2), at(1), &limits).unwrap();
+        opens.closed(NODE, ClientId(1));
+        let summons = opens.candidate(NODE, candidate(1, at(2)), at(2), &limits);
         assert_eq!(summons, Some(Summons::Challenge(ClientId(2))));
     }
 }

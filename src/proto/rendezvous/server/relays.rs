@@ -8,8 +8,8 @@ use std::net::IpAddr;
 
 use super::counts::Counts;
 use super::deadlines::Deadlines;
+use super::ids::ClientId;
 use super::limits::Limits;
-use super::server::ClientId;
 use crate::identity::NodeId;
 use crate::proto::household::household;
 use crate::time::Instant;

@@ -7,9 +7,10 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::client::{Advert, AdvertKind, ServerKind, Standing};
+use super::advert::{Advert, AdvertKind};
 use crate::identity::NodeId;
 use crate::proto::peers::Source;
+use crate::reach::ServerKind;
 use crate::time::Instant;
 use crate::wire::rendezvous::{Features, Listed, Observer, Reply, Request, Token};
 
@@ -55,6 +56,18 @@ impl Answer {
             Self::Pong(token) => *reply == Reply::Pong(token),
         }
     }
+}
+
+/// How far a session's proof is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// There is no key, or the server does not know the feature.
+    #[default]
+    Unknown,
+    /// The proof is sent. What is sent behind it is read behind it.
+    Asked,
+    Proven,
+    Denied,
 }
 
 #[derive(Debug)]

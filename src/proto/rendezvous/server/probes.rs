@@ -11,7 +11,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::deadlines::Deadlines;
-use super::server::{ClientId, Limits};
+use super::ids::{ClientId, ProbeId};
+use super::limits::Limits;
 use crate::proto::household::household;
 use crate::time::Instant;
 use crate::wire::probe;
@@ -19,10 +20,6 @@ use crate::wire::rendezvous::{Token, Verdict};
 
 /// What an address is allowed is counted over this time.
 const WINDOW: Duration = Duration::from_secs(60);
-
-/// A probe under way; never used again for another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct ProbeId(u64);
 
 /// A probe whose time has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

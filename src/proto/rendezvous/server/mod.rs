@@ -4,10 +4,27 @@
 //! address and a port (so several of one machine or household are listed), and nodes on loopback are told to askers on
 //! loopback. What it adds (`wire::rendezvous::Features`) goes only to clients that showed that they know it.
 //!
+//! It is made of tables: [`registry`] holds who listens and can be dialled, [`simultaneous`] who can only be punched, and
+//! who wants to, [`probes`] whose port is being tried; [`identities`] who has proven which id, [`mailbox`] what was said
+//! to who is not there, [`observations`] where somebody was seen a moment ago, and [`relays`] who is connected to whom by
+//! way of the server.
+//!
 //! What clients can make it hold is bounded by [`Limits`]; what they send that is no request costs them nothing and
 //! gets them nothing, as in pyp2p.
 
+mod action;
+mod counts;
+mod deadlines;
+mod identities;
+mod ids;
+mod limits;
+mod mailbox;
+mod observations;
+mod probes;
 mod proven;
+mod registry;
+mod relays;
+mod simultaneous;
 #[cfg(test)]
 mod tests;
 
@@ -15,63 +32,26 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::deadlines::Deadlines;
-use super::identities::Identities;
-pub(crate) use super::limits::Limits;
-use super::mailbox::Mailbox;
-use super::meetings::{Candidate, Meetings, Summons};
-use super::observations::Observations;
-pub(crate) use super::probes::ProbeId;
-use super::probes::{Done, Probes};
-use super::reaches;
-use super::registry::{Asker, Lasts, NoRoom, Registry};
-use super::relays::Relays;
 use crate::proto::household::household;
 use crate::random::Random;
 use crate::time::{Instant, soonest};
-use crate::wire::proof::Role;
+use crate::wire::proof::ProofRole;
 use crate::wire::relay::RelayRefusal;
 use crate::wire::rendezvous::{
     Features, MAX_OBSERVERS, Ntp, Observer, Ports, Reply, Request, Token, Verdict, write_nodes,
 };
-
+pub(crate) use action::{CloseWhy, ServerAction};
+use deadlines::Deadlines;
+use identities::Identities;
+pub(crate) use ids::{ClientId, ProbeId};
+pub(crate) use limits::Limits;
+use mailbox::Mailbox;
+use observations::Observations;
+use probes::{Done, Probes};
 use proven::{Nonce, Proven};
-
-/// A connection to the server, named by whoever holds the sockets. A name may be given again once `handle_closed` was
-/// called for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct ClientId(pub(crate) u64);
-
-/// What the holder of the sockets is to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ServerAction {
-    /// Write to a client that is not the one being answered.
-    Send { client: ClientId, text: Vec<u8> },
-    /// Close, after what was written (the `reply` too) has gone out. The server has forgotten the client already.
-    Close { client: ClientId, why: CloseWhy },
-    /// Connect to `to`, an address of the asker's, from the address at which it reached this server; say the prompt of
-    /// [`probe`](crate::wire::probe), and tell the first line by `handle_probe_line`. A failure need not be told,
-    /// unless it was this computer's: `handle_probe_untried`.
-    Dial { probe: ProbeId, to: SocketAddr, from: IpAddr },
-    /// Relay all that comes from either to the other, from what has been queued for them until now on, within
-    /// [`Limits::relay`]; and report the end of each by `handle_closed`. They are clients no more.
-    Splice { a: ClientId, b: ClientId },
-    /// Drop that connection, or the attempt, if there still is one.
-    Abandon { probe: ProbeId },
-}
-
-/// Why the server closes a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CloseWhy {
-    /// The client asked for it.
-    Quit,
-    /// Nothing came for too long.
-    Idle,
-    /// [`Limits::clients`] are connected.
-    Full,
-    /// [`Limits::clients_per_address`] are connected from there.
-    AddressFull,
-}
+use registry::{Asker, Lasts, NoRoom, Registry, reaches};
+use relays::Relays;
+use simultaneous::{Candidate, SimultaneousOpens, Summons};
 
 /// The server's state. See the module's documentation.
 #[derive(Debug)]
@@ -83,7 +63,7 @@ pub(crate) struct Server {
     /// Connections from each household.
     households: HashMap<IpAddr, usize>,
     registry: Registry,
-    meetings: Meetings,
+    simultaneous_opens: SimultaneousOpens,
     probes: Probes,
     identities: Identities,
     mailbox: Mailbox,
@@ -125,7 +105,7 @@ impl Server {
             clients: HashMap::new(),
             households: HashMap::new(),
             registry: Registry::new(),
-            meetings: Meetings::new(),
+            simultaneous_opens: SimultaneousOpens::new(),
             probes: Probes::new(),
             identities: Identities::new(),
             mailbox: Mailbox::new(),
@@ -239,7 +219,7 @@ impl Server {
             self.registry.closed((state.ip, port), client, now, &self.limits);
         }
         if state.simultaneous {
-            self.meetings.closed(state.ip, client);
+            self.simultaneous_opens.closed(state.ip, client);
         }
         if let Some(proven) = state.proven {
             self.identities.release(proven.id, client);
@@ -252,7 +232,7 @@ impl Server {
     /// Time passed.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.registry.expire(now);
-        self.meetings.expire(now);
+        self.simultaneous_opens.expire(now);
         self.probes.expire(now);
         self.mailbox.expire(now, &self.limits);
         self.observations.expire(now, &self.limits);
@@ -270,7 +250,7 @@ impl Server {
 
     /// When `handle_timeout` is due. Earlier calls do nothing; later ones keep the dead listed meanwhile.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let tables = soonest(self.registry.next_deadline(), self.meetings.next_deadline());
+        let tables = soonest(self.registry.next_deadline(), self.simultaneous_opens.next_deadline());
         let tables = soonest(tables, self.mailbox.next_deadline(&self.limits));
         let tables = soonest(tables, self.observations.next_deadline(&self.limits));
         let tables = soonest(tables, self.relays.next_deadline(&self.limits));
@@ -402,13 +382,13 @@ impl Server {
     /// Whoever waited for this node to come back is announced to it at once.
     fn simultaneous(&mut self, client: ClientId, port: u16, now: Instant, reply: &mut Vec<u8>) {
         let Some(state) = self.clients.get_mut(&client) else { return };
-        let result = self.meetings.register(state.ip, client, now, &self.limits);
+        let result = self.simultaneous_opens.register(state.ip, client, now, &self.limits);
         state.simultaneous |= result.is_ok();
         let (ip, answers) = (state.ip, state.knows(Features::LISTED));
         confirm(answers, &result, port, reply);
         if result.is_ok() {
-            self.meetings.expire(now);
-            let waiting = self.meetings.unaccepted(ip);
+            self.simultaneous_opens.expire(now);
+            let waiting = self.simultaneous_opens.unaccepted(ip);
             for candidate in waiting.filter(|candidate| self.clients.contains_key(&candidate.client)) {
                 Reply::Challenge { ip: candidate.ip, ports: candidate.ports.clone() }.write(reply);
             }
@@ -422,7 +402,9 @@ impl Server {
             return;
         }
         let candidate = Candidate { ip, client, ports: ports.clone(), since: now };
-        let Some(summons) = self.meetings.candidate(node, candidate, now, &self.limits) else { return };
+        let Some(summons) = self.simultaneous_opens.candidate(node, candidate, now, &self.limits) else {
+            return;
+        };
         Reply::PredictionSet.write(reply);
         match summons {
             Summons::Challenge(to) => self.tell(to, &Reply::Challenge { ip, ports }),
@@ -438,7 +420,7 @@ impl Server {
         if ntp.distance(wall) > FAR {
             return;
         }
-        if let Some(to) = self.meetings.accept(ip, client, candidate) {
+        if let Some(to) = self.simultaneous_opens.accept(ip, client, candidate) {
             self.tell(to, &Reply::Fight { ip, ports, ntp });
         }
     }
@@ -451,7 +433,7 @@ impl Server {
         }
         let extended = state.features.is_some();
         if state.simultaneous || !extended {
-            self.meetings.clear(state.ip, extended.then_some(client));
+            self.simultaneous_opens.clear(state.ip, extended.then_some(client));
         }
         state.simultaneous = false;
         if !extended {
@@ -514,7 +496,7 @@ impl Client {
 fn leads_to_relay(request: &Request) -> bool {
     match request {
         Request::Hello(_) | Request::Relay(_) | Request::Quit => true,
-        Request::Prove(proof) => proof.role == Role::Relay,
+        Request::Prove(proof) => proof.role == ProofRole::Relay,
         _ => false,
     }
 }

@@ -13,7 +13,7 @@ const BOOTSTRAP_COUNT: usize = 10;
 
 /// When to ask for nodes, and for how many.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct Schedule {
     pub(super) wanted: usize,
     /// The user asked for it now, wanted or not.
     pub(super) forced: bool,
@@ -22,7 +22,7 @@ pub(super) struct Pace {
     pub(super) gap: Duration,
 }
 
-impl Pace {
+impl Schedule {
     pub(super) const fn new(gap: Duration) -> Self {
         Self { wanted: 0, forced: false, at: Instant::ZERO, last: None, gap }
     }
