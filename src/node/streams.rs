@@ -481,6 +481,13 @@ impl<T> Streams<T> {
         self.table.get(id).map_or(0, |entry| entry.link.queued())
     }
 
+    /// Gives back what the memory of a stream's queue has beyond what it holds.
+    pub(crate) fn trim_queue(&mut self, id: ConId) {
+        if let Some(entry) = self.table.get_mut(id) {
+            entry.link.trim_queue();
+        }
+    }
+
     pub(crate) fn facts(&self, id: ConId) -> Option<StreamFacts> {
         self.table.get(id).map(|entry| StreamFacts {
             counters: entry.link.counters(),

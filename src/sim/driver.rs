@@ -124,7 +124,7 @@ impl<H: Host> Driver<H> {
             while let Some(action) = self.host.poll_action() {
                 self.act(action, network, around);
             }
-            while let Some(slot) = self.host.streams().poll_resumed() {
+            while let Some(slot) = self.host.poll_resumed() {
                 self.readable.push_back(slot);
             }
             while let Some(slot) = self.host.streams().poll_unsent() {
@@ -158,7 +158,7 @@ impl<H: Host> Driver<H> {
         let mut left = self.host.streams().limits().read_per_tick;
         loop {
             let Some(end) = self.slots.get(slot).copied().flatten() else { return };
-            let Some(space) = self.host.streams().space(slot) else { return };
+            let Some(space) = self.host.space(slot) else { return };
             match network.read(end, space) {
                 Read::Data(len) => {
                     self.host.handle_received(slot, len, now);
@@ -176,10 +176,9 @@ impl<H: Host> Driver<H> {
 
     fn write(&mut self, slot: usize, network: &mut Network) {
         let Some(end) = self.slots.get(slot).copied().flatten() else { return };
-        let streams = self.host.streams();
-        while !streams.unsent(slot).is_empty() {
-            match network.write(end, streams.unsent(slot)) {
-                Write::Sent(len) => streams.handle_sent(slot, len),
+        while !self.host.streams().unsent(slot).is_empty() {
+            match network.write(end, self.host.streams().unsent(slot)) {
+                Write::Sent(len) => self.host.handle_sent(slot, len),
                 Write::Blocked | Write::Broken => return,
             }
         }

@@ -438,6 +438,11 @@ impl Link {
         if self.held { 0 } else { self.inbox.unread() }
     }
 
+    /// Gives back what the memory of the queue has beyond what it holds.
+    pub(crate) fn trim_queue(&mut self) {
+        self.outbox.trim();
+    }
+
     /// Bytes that wait for the network.
     pub(crate) fn queued(&self) -> usize {
         self.outbox.len()
