@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::connect::Progress;
 use crate::error::{CloseReason, FailReason};
 use crate::id::{AttemptId, ConId};
-use crate::reach::Reach;
+use crate::reach::{Reach, ServerKind};
 use crate::unl::Unl;
 
 /// Something that happened to a `Net`; drained by [`Net::events`](crate::Net::events).
@@ -184,25 +184,6 @@ impl fmt::Display for RendezvousNews {
                 write!(f, "is down: {why}; trying again in {:.0} s", retry_in.as_secs_f64().ceil())
             }
         }
-    }
-}
-
-/// Which rendezvous protocol a server speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ServerKind {
-    /// pyp2p's, and nothing more.
-    Pyp2p,
-    /// pyp2p's with p2poll's extensions.
-    P2poll,
-}
-
-impl fmt::Display for ServerKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Pyp2p => "pyp2p",
-            Self::P2poll => "p2poll",
-        })
     }
 }
 

@@ -117,7 +117,7 @@
 //!
 //! # How it is built
 //!
-//! Folders are layers, and each uses only those before it:
+//! Folders are layers, and each uses only those before it (`tests/house.rs` says which, and sees to it):
 //!
 //! - *values* (`address`, `id`, `time`, `random`, `error`, `event`, `config`, `connect`, `note`, `reach`, `gateway`,
 //!   `identity`, `unl`): ids, limits, typed errors, keys. Time and randomness are values too.
@@ -132,7 +132,7 @@
 //!   question, at most six, as the libraries for that may hang for half a minute. Nothing of the application runs
 //!   there, but that the UPnP library may call its logger.
 //! - `sim` (tests only): drives the same nodes under a virtual clock.
-//! - `net`, `con`: the facade that joins `node` and `io`.
+//! - `net`: the facade that joins `node` and `io`.
 //!
 //! # What nobody can do to you
 //!
@@ -152,7 +152,6 @@
 //! - Where the system has no sockets of both families in one, a node that listens at all addresses listens at IPv4's.
 
 mod address;
-mod con;
 mod config;
 mod connect;
 mod error;
@@ -183,17 +182,16 @@ mod wire;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-pub use con::{Con, Replies, Stats};
 pub use config::{Config, LineEnd, PortMapping, RelayOffer, RendezvousConfig};
 pub use connect::{Connect, Progress, Refusal, RelayLimits, RelayRefusal, Rung, RungFault, Rungs, Tried};
 pub use error::{CloseReason, ConnectError, FailReason, SendError, StartError};
-pub use event::{Event, RendezvousNews, ServerFault, ServerKind, Via};
+pub use event::{Event, RendezvousNews, ServerFault, Via};
 pub use id::{AttemptId, ConId, Except};
 pub use identity::{Key, KeyError, KeyFault, NodeId, NodeIdError, PublicKey};
-pub use net::{Connections, Events, Net, Rendezvous, ServerStats};
+pub use net::{Con, Connections, Events, Net, Rendezvous, Replies, ServerStats, Stats};
 pub use reach::{
     Doubt, LanAddress, Mapping, MappingFault, MappingProtocol, Nat, NatKind, NodeType, Reach, Reachability,
-    ServerSight,
+    ServerKind, ServerSight,
 };
 pub use unl::{Forwarding, Oddity, Place, Unl, UnlAddress, UnlBuilder, UnlError};
 pub use wire::line::Line;

@@ -6,8 +6,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::ServerKind;
-
 /// How others can reach a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -411,4 +409,23 @@ pub struct ServerSight {
     pub rtt: Option<Duration>,
     /// Our address as it sees it, where it can tell.
     pub seen: Option<SocketAddr>,
+}
+
+/// Which rendezvous protocol a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerKind {
+    /// pyp2p's, and nothing more.
+    Pyp2p,
+    /// pyp2p's with p2poll's extensions.
+    P2poll,
+}
+
+impl fmt::Display for ServerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pyp2p => "pyp2p",
+            Self::P2poll => "p2poll",
+        })
+    }
 }

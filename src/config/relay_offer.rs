@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::wire::relay::RelayLimits;
-
 /// Within which limits a node relays for others; see [`Config::relay_for_others`](crate::Config::relay_for_others).
 ///
 /// ```
@@ -94,10 +92,6 @@ impl RelayOffer {
     pub fn idle(mut self, time: Duration) -> Self {
         self.idle = time;
         self
-    }
-
-    pub(crate) fn limits(&self) -> RelayLimits {
-        RelayLimits { bytes: self.bytes, seconds: self.time.as_secs(), rate: self.rate }
     }
 
     pub(super) fn check(&self) -> Result<(), &'static str> {

@@ -399,25 +399,6 @@ impl Sockets {
         }
     }
 
-    /// Two streams have each other's sockets from now on. Both are looked at anew: what the poller has told of the one was
-    /// told under the other's name.
-    pub(crate) fn exchange(&mut self, one: usize, other: usize) -> io::Result<()> {
-        let Ok([first, second]) = self.slots.get_disjoint_mut([one, other]) else { return Ok(()) };
-        std::mem::swap(first, second);
-        for index in [one, other] {
-            let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else { continue };
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            self.poll.registry().reregister(&mut slot.socket, Token(index), interest)?;
-            // Stands in line already, or does so again from here on; to look in vain costs little.
-            slot.listed = false;
-            slot.readable = true;
-            slot.writable |= !slot.connecting;
-            self.writable.push(index);
-            self.offer(index);
-        }
-        Ok(())
-    }
-
     fn put(&mut self, index: usize, socket: TcpStream, connecting: bool) {
         if self.slots.len() <= index {
             self.slots.resize_with(index + 1, || None);

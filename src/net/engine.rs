@@ -9,11 +9,11 @@ use log::Level;
 use mio::Registry;
 
 use crate::error::StartError;
-use crate::id::ConId;
+use crate::id::StreamId;
 use crate::io::{Clock, GatewayDesk, Progress, Read, Report, Sockets, Stream, Worker, Write, kind_of};
 use crate::node::streams::SocketAction;
 use crate::node::{Action, Host, Job};
-use crate::proto::link::End;
+use crate::proto::stream::End;
 use crate::time::Instant;
 
 /// Rounds of "act, then act on the consequences" in one tick. Two or three happen; the limit is there so that no
@@ -177,7 +177,7 @@ impl<H: Host> Engine<H> {
     /// Sends from a queue that has grown long before its walk ends: the memory is still in the processor's cache, and a
     /// program that sends much is not `Full` because of its own haste.
     #[inline]
-    pub(crate) fn write_early(&mut self, id: ConId, queued: usize) {
+    pub(crate) fn write_early(&mut self, id: StreamId, queued: usize) {
         if queued >= EARLY {
             self.write(id.slot());
         }
@@ -249,13 +249,6 @@ impl<H: Host> Engine<H> {
             Action::Socket(SocketAction::Dial { slot, to, from }) => {
                 if let Err(error) = self.sockets.dial(slot, to, from) {
                     self.host.handle_connect_failed(slot, kind_of(&error), now);
-                }
-            }
-            Action::Socket(SocketAction::Exchange { one, other }) => {
-                if let Err(error) = self.sockets.exchange(one, other) {
-                    for slot in [one, other] {
-                        self.host.handle_end(slot, End::Broken(error.kind()), now);
-                    }
                 }
             }
             Action::Socket(SocketAction::ShutdownWrite { slot }) => self.sockets.shutdown_write(slot),

@@ -1,5 +1,6 @@
 //! The facade: a node on real sockets, for a program that owns its loop. No protocol decisions.
 
+mod connection;
 #[cfg(unix)]
 mod embed;
 pub(crate) mod engine;
@@ -18,7 +19,6 @@ use std::time::Duration;
 #[cfg(unix)]
 use mio::Registry;
 
-use crate::con::Con;
 use crate::config::Config;
 use crate::connect::Connect;
 use crate::error::{ConnectError, StartError};
@@ -30,6 +30,7 @@ use crate::note::Notes;
 use crate::random::Random;
 use crate::reach::Reach;
 use crate::unl::Unl;
+pub use connection::{Con, Replies, Stats};
 use engine::Engine;
 pub use server::{Rendezvous, ServerStats};
 pub use walk::{Connections, Events};

@@ -11,7 +11,7 @@ use std::time::Duration;
 use mio::Registry;
 
 use super::engine::Engine;
-use super::{next_tag, tell_log};
+use super::tell_log;
 use crate::config::RendezvousConfig;
 use crate::error::StartError;
 use crate::io::{Clock, seed};
@@ -66,7 +66,7 @@ impl RendezvousConfig {
         let addrs = self.listen_addrs()?;
         let clock = Clock::start();
         let random = Random::from_seed(seed().map_err(StartError::System)?);
-        let node = ServerNode::new(&self, next_tag(), random, clock.wall_at_origin());
+        let node = ServerNode::new(&self, random, clock.wall_at_origin());
         let mut core = Engine::new(node, clock, self.streams.dead_after)?;
         let local = addrs
             .into_iter()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Net;
-use crate::con::Con;
+use super::connection::Con;
 use crate::event::Event;
 
 /// A walk over connections; see [`Net::connections`] and [`Net::ready`].

@@ -14,9 +14,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::gateway;
-use crate::id::ConId;
+use crate::id::StreamId;
 use crate::note::Notes;
-use crate::proto::link::End;
+use crate::proto::stream::End;
 use crate::reach::LanAddress;
 use crate::time::Instant;
 use streams::{SocketAction, Streams};
@@ -55,7 +55,7 @@ pub(crate) trait Host {
     fn has_work(&self) -> bool;
 
     /// A peer opened a connection. `None` refuses it.
-    fn handle_accepted(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<ConId>;
+    fn handle_accepted(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<StreamId>;
 
     /// A stream that was dialled is open.
     fn handle_connected(&mut self, slot: usize, local: SocketAddr, now: Instant);

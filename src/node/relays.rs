@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use log::Level;
 
-use crate::id::ConId;
+use crate::id::StreamId;
 use crate::node::streams::Streams;
 use crate::note::Notes;
 use crate::proto::rendezvous::meter::Meter;
@@ -27,7 +27,7 @@ pub(crate) struct Relays {
 
 #[derive(Debug)]
 struct Relay {
-    ends: [ConId; 2],
+    ends: [StreamId; 2],
     meter: Meter,
     /// The same as in `due`.
     due: Option<Instant>,
@@ -62,7 +62,7 @@ impl Relays {
     pub(crate) fn splice<T>(
         &mut self,
         place: &mut Place<'_, T>,
-        ends: [Option<ConId>; 2],
+        ends: [Option<StreamId>; 2],
         role: impl Fn(RelayEndpoint) -> T,
         now: Instant,
     ) {

@@ -12,13 +12,13 @@ use std::time::Duration;
 use log::Level;
 
 use crate::config::RendezvousConfig;
-use crate::id::ConId;
+use crate::id::StreamId;
 use crate::node::relays::{Place, RelayEndpoint, Relays};
 use crate::node::streams::Streams;
 use crate::node::{Action, Host};
 use crate::note::Notes;
-use crate::proto::link::End;
 use crate::proto::rendezvous::server::{ClientId, CloseWhy, Limits, ProbeId, Server, ServerAction};
+use crate::proto::stream::End;
 use crate::random::Random;
 use crate::time::{Instant, soonest};
 use crate::wire::line::find_line;
@@ -36,7 +36,7 @@ const READ: usize = 4 << 10;
 
 /// What a stream is for.
 #[derive(Debug)]
-pub(crate) enum Role {
+pub(crate) enum ServerRole {
     /// Somebody asks.
     Client(Account),
     /// We ask whether a client's port can be reached. Nobody can ask us anything here.
@@ -48,26 +48,26 @@ pub(crate) enum Role {
 /// A rendezvous server.
 #[derive(Debug)]
 pub(crate) struct ServerNode {
-    streams: Streams<Role>,
+    streams: Streams<ServerRole>,
     server: Server,
     notes: Notes,
     /// Answers on their way to a stream.
     answers: Vec<u8>,
     backlog: Backlog,
     /// Clients whose requests waited until they had read earlier answers, and do so no more.
-    ready: Vec<ConId>,
+    ready: Vec<StreamId>,
     /// Clients that were not read from, and are again.
     resumed: Vec<usize>,
     /// Clients for which something was queued since the last turn, and in the turn before.
-    recent: Vec<ConId>,
-    older: Vec<ConId>,
+    recent: Vec<StreamId>,
+    older: Vec<StreamId>,
     /// The streams of probes.
-    probes: HashMap<ProbeId, ConId>,
+    probes: HashMap<ProbeId, StreamId>,
     relays: Relays,
 }
 
 impl ServerNode {
-    pub(crate) fn new(config: &RendezvousConfig, net: u32, random: Random, wall_at_origin: Duration) -> Self {
+    pub(crate) fn new(config: &RendezvousConfig, random: Random, wall_at_origin: Duration) -> Self {
         let relay_limits = RelayLimits {
             bytes: config.relay_bytes,
             seconds: config.relay_time.as_secs(),
@@ -93,7 +93,7 @@ impl ServerNode {
             ..Limits::default()
         };
         Self {
-            streams: Streams::new(net, config.streams),
+            streams: Streams::new(config.streams),
             server: Server::new(limits, random, wall_at_origin),
             notes: Notes::default(),
             answers: Vec::new(),
@@ -133,7 +133,7 @@ impl ServerNode {
     }
 
     /// Answers what a client asks, as long as it reads the answers; the rest waits.
-    fn answer(&mut self, id: ConId, now: Instant) {
+    fn answer(&mut self, id: StreamId, now: Instant) {
         while self.has_room(id) {
             let mut more = true;
             while self.answers.len() < BATCH && more {
@@ -153,14 +153,14 @@ impl ServerNode {
     }
 
     /// What has arrived and is not answered yet leaves the memory that streams are read into, and no more is read.
-    fn set_aside(&mut self, id: ConId) {
+    fn set_aside(&mut self, id: StreamId) {
         let mut requests = Vec::new();
         while let Some(line) = self.streams.next_line(id) {
             requests.extend_from_slice(line.as_bytes());
             requests.push(b'\n');
         }
         if !requests.is_empty() && self.streams.is_open(id) {
-            if let Some(Role::Client(account)) = self.streams.tag_mut(id) {
+            if let Some(ServerRole::Client(account)) = self.streams.tag_mut(id) {
                 account.set_aside(requests);
             }
             self.count(id);
@@ -169,8 +169,8 @@ impl ServerNode {
     }
 
     /// Answers requests that waited, as far as there is room now.
-    fn answer_set_aside(&mut self, id: ConId, now: Instant) {
-        let Some(Role::Client(account)) = self.streams.tag_mut(id) else { return };
+    fn answer_set_aside(&mut self, id: StreamId, now: Instant) {
+        let Some(ServerRole::Client(account)) = self.streams.tag_mut(id) else { return };
         account.is_resumed = false;
         let Some(requests) = account.take_requests() else { return };
         let mut rest = &requests[..];
@@ -185,14 +185,14 @@ impl ServerNode {
         }
         if rest.is_empty() || !self.streams.is_open(id) {
             self.resumed.push(id.slot());
-        } else if let Some(Role::Client(account)) = self.streams.tag_mut(id) {
+        } else if let Some(ServerRole::Client(account)) = self.streams.tag_mut(id) {
             account.set_aside(rest.to_vec());
         }
         self.count(id);
     }
 
     /// A stream with room takes a batch; one that was closed meanwhile needs no answer.
-    fn queue_answers(&mut self, id: ConId) {
+    fn queue_answers(&mut self, id: StreamId) {
         if !self.answers.is_empty() {
             let _ = self.streams.queue_raw(id, &self.answers);
             self.answers.clear();
@@ -200,9 +200,9 @@ impl ServerNode {
         }
     }
 
-    fn note_queued(&mut self, id: ConId) {
+    fn note_queued(&mut self, id: StreamId) {
         self.count(id);
-        if let Some(Role::Client(account)) = self.streams.tag_mut(id)
+        if let Some(ServerRole::Client(account)) = self.streams.tag_mut(id)
             && !std::mem::replace(&mut account.is_recent, true)
         {
             self.recent.push(id);
@@ -210,17 +210,17 @@ impl ServerNode {
     }
 
     /// Takes note of what is held for a client now.
-    fn count(&mut self, id: ConId) {
+    fn count(&mut self, id: StreamId) {
         let queued = self.streams.queued(id);
-        if let Some(Role::Client(account)) = self.streams.tag_mut(id) {
+        if let Some(ServerRole::Client(account)) = self.streams.tag_mut(id) {
             self.backlog.count(account, queued);
         }
     }
 
     /// Has a client's requests answered that waited, if there is room.
-    fn resume(&mut self, id: ConId) {
+    fn resume(&mut self, id: StreamId) {
         let room = self.has_room(id);
-        if let Some(Role::Client(account)) = self.streams.tag_mut(id)
+        if let Some(ServerRole::Client(account)) = self.streams.tag_mut(id)
             && room
             && account.waits()
             && !std::mem::replace(&mut account.is_resumed, true)
@@ -239,7 +239,7 @@ impl ServerNode {
     fn trim(&mut self) {
         let recent = std::mem::take(&mut self.recent);
         for id in std::mem::replace(&mut self.older, recent) {
-            if let Some(Role::Client(account)) = self.streams.tag_mut(id) {
+            if let Some(ServerRole::Client(account)) = self.streams.tag_mut(id) {
                 account.is_recent = false;
                 self.streams.trim_queue(id);
             }
@@ -247,7 +247,7 @@ impl ServerNode {
     }
 
     /// One line counts, and a short one: what more a foreign service has to say is not even read.
-    fn hear_probe(&mut self, probe: ProbeId, id: ConId) {
+    fn hear_probe(&mut self, probe: ProbeId, id: StreamId) {
         if let Some(line) = self.streams.next_line(id) {
             self.server.handle_probe_line(probe, line.as_bytes());
         } else if self
@@ -267,11 +267,11 @@ impl ServerNode {
     }
 
     /// The probe that has this slot.
-    fn probe_at(&self, slot: usize) -> Option<(ProbeId, ConId)> {
+    fn probe_at(&self, slot: usize) -> Option<(ProbeId, StreamId)> {
         let id = self.streams.id_at(slot)?;
         match self.streams.tag(id)? {
-            Role::Probe(probe) => Some((*probe, id)),
-            Role::Client(_) | Role::Relay(_) => None,
+            ServerRole::Probe(probe) => Some((*probe, id)),
+            ServerRole::Client(_) | ServerRole::Relay(_) => None,
         }
     }
 
@@ -281,7 +281,7 @@ impl ServerNode {
         }
     }
 
-    fn has_room(&self, id: ConId) -> bool {
+    fn has_room(&self, id: StreamId) -> bool {
         self.streams.is_open(id) && self.backlog.has_room(self.streams.queued(id))
     }
 
@@ -308,7 +308,7 @@ impl ServerNode {
                 self.streams.close(id, now);
             }
             ServerAction::Dial { probe, to, from } => {
-                let id = self.streams.dial(to, Some(SocketAddr::new(from, 0)), Role::Probe(probe), now);
+                let id = self.streams.dial(to, Some(SocketAddr::new(from, 0)), ServerRole::Probe(probe), now);
                 self.probes.insert(probe, id);
             }
             ServerAction::Abandon { probe } => self.abandon(probe),
@@ -320,23 +320,23 @@ impl ServerNode {
     fn splice(&mut self, a: ClientId, b: ClientId, now: Instant) {
         let ends = [self.id_of(a), self.id_of(b)];
         for id in ends.into_iter().flatten() {
-            if let Some(Role::Client(account)) = self.streams.tag_mut(id) {
+            if let Some(ServerRole::Client(account)) = self.streams.tag_mut(id) {
                 self.backlog.close(std::mem::take(account));
             }
             self.resumed.push(id.slot());
         }
         let (relays, mut place) = self.running();
-        relays.splice(&mut place, ends, Role::Relay, now);
+        relays.splice(&mut place, ends, ServerRole::Relay, now);
     }
 
-    fn running(&mut self) -> (&mut Relays, Place<'_, Role>) {
+    fn running(&mut self) -> (&mut Relays, Place<'_, ServerRole>) {
         (&mut self.relays, Place { streams: &mut self.streams, notes: &mut self.notes })
     }
 
-    fn id_of(&self, client: ClientId) -> Option<ConId> {
+    fn id_of(&self, client: ClientId) -> Option<StreamId> {
         let id = self.streams.id_at(usize::try_from(client.0).ok()?)?;
         // What is for a client must never be said to a probed port.
-        matches!(self.streams.tag(id), Some(Role::Client(_))).then_some(id)
+        matches!(self.streams.tag(id), Some(ServerRole::Client(_))).then_some(id)
     }
 }
 
@@ -348,14 +348,14 @@ fn features(config: &RendezvousConfig) -> Features {
 }
 
 /// A client is known by its stream's slot: the machine forgets a client before its slot is used again.
-fn client(id: ConId) -> ClientId {
+fn client(id: StreamId) -> ClientId {
     ClientId(id.slot() as u64)
 }
 
 impl Host for ServerNode {
-    type Tag = Role;
+    type Tag = ServerRole;
 
-    fn streams(&mut self) -> &mut Streams<Role> {
+    fn streams(&mut self) -> &mut Streams<ServerRole> {
         &mut self.streams
     }
 
@@ -370,9 +370,9 @@ impl Host for ServerNode {
     fn space(&mut self, slot: usize) -> Option<&mut [u8]> {
         let id = self.streams.id_at(slot)?;
         let most = match self.streams.tag(id)? {
-            Role::Client(account) if account.waits() && self.streams.is_open(id) => return None,
-            Role::Client(_) | Role::Probe(_) => READ,
-            Role::Relay(_) => usize::MAX,
+            ServerRole::Client(account) if account.waits() && self.streams.is_open(id) => return None,
+            ServerRole::Client(_) | ServerRole::Probe(_) => READ,
+            ServerRole::Relay(_) => usize::MAX,
         };
         self.streams.space(slot).map(|space| {
             let len = space.len().min(most);
@@ -392,12 +392,12 @@ impl Host for ServerNode {
         }
     }
 
-    fn handle_accepted(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<ConId> {
+    fn handle_accepted(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<StreamId> {
         if let Some(why) = self.server.refusal(peer.ip()) {
             self.notes.push(Level::Debug, || format!("refused {peer}: {why:?}"));
             return None;
         }
-        let id = self.streams.accept(peer, local, Role::Client(Account::default()), now);
+        let id = self.streams.accept(peer, local, ServerRole::Client(Account::default()), now);
         self.server.handle_connected(client(id), peer, local, now);
         Some(id)
     }
@@ -437,7 +437,7 @@ impl Host for ServerNode {
     fn handle_received(&mut self, slot: usize, len: usize, now: Instant) {
         if self.streams.pass_on(slot, len) {
             let id = self.streams.id_at(slot);
-            if let Some(&Role::Relay(end)) = id.and_then(|id| self.streams.tag(id)) {
+            if let Some(&ServerRole::Relay(end)) = id.and_then(|id| self.streams.tag(id)) {
                 let (relays, mut place) = self.running();
                 relays.handle_passed(&mut place, end, len, now);
             }
@@ -447,7 +447,7 @@ impl Host for ServerNode {
         if let Some((probe, id)) = self.probe_at(slot) {
             self.hear_probe(probe, id);
         } else if let Some(id) = self.streams.id_at(slot)
-            && matches!(self.streams.tag(id), Some(Role::Client(_)))
+            && matches!(self.streams.tag(id), Some(ServerRole::Client(_)))
         {
             self.answer(id, now);
         }
@@ -472,12 +472,12 @@ impl Host for ServerNode {
         self.streams.handle_timeout(now);
         while let Some(dropped) = self.streams.poll_dropped() {
             match dropped.tag {
-                Role::Client(account) => {
+                ServerRole::Client(account) => {
                     self.backlog.close(account);
                     self.server.handle_closed(client(dropped.id), now);
                 }
-                Role::Probe(probe) => drop(self.probes.remove(&probe)),
-                Role::Relay(end) => {
+                ServerRole::Probe(probe) => drop(self.probes.remove(&probe)),
+                ServerRole::Relay(end) => {
                     self.relays.handle_dropped(end);
                     self.server.handle_closed(client(dropped.id), now);
                 }

@@ -4,18 +4,19 @@
 //! for another stream only after the driver was told to close the old one, in one queue of actions, so the two never
 //! disagree about whose slot it is.
 
-mod exchange;
 mod splice;
 mod table;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
+use bytes::Bytes;
+
 use crate::config::StreamLimits;
 use crate::error::{CloseReason, SendError};
-use crate::id::ConId;
-use crate::proto::link::chunks::Chunks;
-use crate::proto::link::{Counters, End, Link, SpareBuffers, Step};
+use crate::id::StreamId;
+use crate::proto::stream::chunks::Chunks;
+use crate::proto::stream::{Counters, End, LineStream, SpareBuffers, Step};
 use crate::time::Instant;
 use crate::wire::line::Found;
 use splice::Splice;
@@ -30,11 +31,6 @@ pub(crate) enum SocketAction {
         to: SocketAddr,
         from: Option<SocketAddr>,
     },
-    /// The two streams have each other's sockets from now on.
-    Exchange {
-        one: usize,
-        other: usize,
-    },
     ShutdownWrite {
         slot: usize,
     },
@@ -46,11 +42,13 @@ pub(crate) enum SocketAction {
 /// A stream that is over.
 #[derive(Debug)]
 pub(crate) struct Dropped<T> {
-    pub(crate) id: ConId,
+    pub(crate) id: StreamId,
     pub(crate) tag: T,
     pub(crate) why: CloseReason,
     /// Before all that was queued had gone out.
     pub(crate) unsaid: bool,
+    /// What went through it.
+    pub(crate) counters: Counters,
 }
 
 /// What is known of a stream from outside.
@@ -64,7 +62,7 @@ pub(crate) struct StreamFacts {
 
 #[derive(Debug)]
 struct Entry<T> {
-    link: Link,
+    stream: LineStream,
     tag: T,
     peer: SocketAddr,
     local: Option<SocketAddr>,
@@ -77,8 +75,6 @@ struct Entry<T> {
     ready: bool,
     /// The driver was refused room to receive into and waits to be told.
     parked: bool,
-    /// It is to have another's socket: what is read until then would be the other's.
-    exchanging: bool,
     /// Stands in `touched`.
     touched: bool,
     /// Something was refused because too much was queued.
@@ -102,7 +98,7 @@ pub(crate) struct Streams<T> {
     /// Streams on which something was queued since they were last offered to the driver.
     unsent: Vec<usize>,
     /// Streams that had something to read when they were put here.
-    ready: Vec<ConId>,
+    ready: Vec<StreamId>,
     /// Parked streams that have room again.
     resumed: Vec<usize>,
     /// Streams whose state may ask for a step.
@@ -116,10 +112,10 @@ pub(crate) struct Streams<T> {
 }
 
 impl<T> Streams<T> {
-    pub(crate) fn new(net: u32, limits: StreamLimits) -> Self {
+    pub(crate) fn new(limits: StreamLimits) -> Self {
         Self {
             limits,
-            table: Table::new(net),
+            table: Table::new(),
             chunks: Chunks::default(),
             spare: SpareBuffers::default(),
             raw: Vec::new(),
@@ -140,20 +136,8 @@ impl<T> Streams<T> {
         &self.limits
     }
 
-    /// Takes in a stream that a peer opened, and names it.
-    pub(crate) fn accept(&mut self, peer: SocketAddr, local: SocketAddr, tag: T, now: Instant) -> ConId {
-        let id = self.accept_unnamed(peer, local, tag, now);
-        self.name(id).unwrap_or(id)
-    }
-
-    /// Takes in a stream that a peer opened, and that the application may never see.
-    pub(crate) fn accept_unnamed(
-        &mut self,
-        peer: SocketAddr,
-        local: SocketAddr,
-        tag: T,
-        now: Instant,
-    ) -> ConId {
+    /// Takes in a stream that a peer opened.
+    pub(crate) fn accept(&mut self, peer: SocketAddr, local: SocketAddr, tag: T, now: Instant) -> StreamId {
         let id = self.insert(peer, tag, now);
         if let Some(entry) = self.table.get_mut(id) {
             entry.connected = true;
@@ -164,33 +148,34 @@ impl<T> Streams<T> {
 
     /// Begins to open a stream; [`handle_connected`](Self::handle_connected) or
     /// [`abandon`](Self::abandon) follows.
-    pub(crate) fn dial(&mut self, to: SocketAddr, from: Option<SocketAddr>, tag: T, now: Instant) -> ConId {
+    pub(crate) fn dial(
+        &mut self,
+        to: SocketAddr,
+        from: Option<SocketAddr>,
+        tag: T,
+        now: Instant,
+    ) -> StreamId {
         let id = self.insert(to, tag, now);
         self.actions.push_back(SocketAction::Dial { slot: id.slot(), to, from });
         id
     }
 
     /// The stream that was dialled is open from now on.
-    pub(crate) fn handle_connected(&mut self, slot: usize, local: SocketAddr, now: Instant) -> Option<ConId> {
+    pub(crate) fn handle_connected(
+        &mut self,
+        slot: usize,
+        local: SocketAddr,
+        now: Instant,
+    ) -> Option<StreamId> {
         let entry = self.table.at_mut(slot).filter(|entry| !entry.connected)?;
         entry.connected = true;
         entry.local = Some(local);
-        entry.link = Link::new(now);
+        entry.stream = LineStream::new(now);
         self.table.id_at(slot)
     }
 
-    /// Gives a stream the id by which the application knows it; the one that it had until now names nothing any more.
-    /// Streams that the application never sees do not use up numbers that it does see.
-    pub(crate) fn name(&mut self, id: ConId) -> Option<ConId> {
-        let named = self.table.name(id)?;
-        if self.table.get(named).is_some_and(|entry| entry.ready) {
-            self.ready.iter_mut().filter(|ready| **ready == id).for_each(|ready| *ready = named);
-        }
-        Some(named)
-    }
-
     /// Forgets a stream without ceremony: a dial that failed, or lost a race.
-    pub(crate) fn abandon(&mut self, id: ConId) -> Option<T> {
+    pub(crate) fn abandon(&mut self, id: StreamId) -> Option<T> {
         self.table.get(id)?;
         self.remove(id.slot()).map(|entry| entry.tag)
     }
@@ -200,8 +185,8 @@ impl<T> Streams<T> {
         if self.table.at(slot)?.splice.is_some() {
             return self.spliced_space(slot);
         }
-        let entry = self.table.at_mut(slot).filter(|entry| !entry.exchanging)?;
-        let space = entry.link.space(&self.limits, &mut self.chunks);
+        let entry = self.table.at_mut(slot)?;
+        let space = entry.stream.space(&self.limits, &mut self.chunks);
         entry.parked = space.is_none();
         space
     }
@@ -209,8 +194,18 @@ impl<T> Streams<T> {
     /// Takes over what was read into [`space`](Self::space).
     pub(crate) fn handle_received(&mut self, slot: usize, len: usize) {
         let Some(entry) = self.table.at_mut(slot) else { return };
-        entry.link.handle_received(&mut self.chunks, len, &self.limits);
-        if entry.link.unread() > 0 {
+        entry.stream.handle_received(&mut self.chunks, len, &self.limits);
+        if entry.stream.is_framed() {
+            entry.stream.work_on_credit(&mut self.spare);
+            if !entry.stream.unsent().is_empty() {
+                mark_unsent(entry, slot, &mut self.unsent);
+            }
+            if entry.stream.wants_step() {
+                self.touch(slot);
+            }
+        }
+        let Some(entry) = self.table.at_mut(slot) else { return };
+        if entry.stream.unread() > 0 {
             if !entry.ready {
                 entry.ready = true;
                 self.ready.extend(self.table.id_at(slot));
@@ -227,7 +222,7 @@ impl<T> Streams<T> {
             if entry.splice.is_some() {
                 return self.handle_spliced_end(slot, end, now);
             }
-            entry.link.handle_end(end, walks, now);
+            entry.stream.handle_end(end, walks, now);
             self.touch(slot);
         }
     }
@@ -237,7 +232,7 @@ impl<T> Streams<T> {
         let walks = self.walks;
         // What is spliced waits for no application.
         if let Some(entry) = self.table.at_mut(slot).filter(|entry| entry.splice.is_none()) {
-            entry.link.handle_hangup(walks, now);
+            entry.stream.handle_hangup(walks, now);
             self.touch(slot);
         }
     }
@@ -245,7 +240,7 @@ impl<T> Streams<T> {
     /// What is to be sent on the stream next.
     pub(crate) fn unsent(&self, slot: usize) -> &[u8] {
         match self.table.at(slot) {
-            Some(entry) if entry.connected => entry.link.unsent(),
+            Some(entry) if entry.connected => entry.stream.unsent(),
             _ => &[],
         }
     }
@@ -253,15 +248,15 @@ impl<T> Streams<T> {
     /// The network took `len` bytes of [`unsent`](Self::unsent).
     pub(crate) fn handle_sent(&mut self, slot: usize, len: usize) {
         let Some(entry) = self.table.at_mut(slot) else { return };
-        entry.link.handle_sent(len, &mut self.spare);
+        entry.stream.handle_sent(len, &mut self.spare);
         // Half of it, so that a sender that fills the queue is not woken for every few bytes.
-        if entry.refused && entry.link.is_ours() && entry.link.queued() <= self.limits.max_queued / 2 {
+        if entry.refused && entry.stream.is_ours() && entry.stream.queued() <= self.limits.max_queued / 2 {
             entry.refused = false;
             self.relieved = true;
         }
         if entry.splice.is_some() {
             self.handle_spliced_sent(slot);
-        } else if !entry.link.is_open() {
+        } else if !entry.stream.is_open() {
             self.touch(slot);
         }
     }
@@ -283,10 +278,8 @@ impl<T> Streams<T> {
     /// The next thing for the driver to do, at once: with `Close` the slot is free for another stream.
     pub(crate) fn poll_action(&mut self) -> Option<SocketAction> {
         let action = self.actions.pop_front()?;
-        match action {
-            SocketAction::Close { slot } => self.table.release(slot),
-            SocketAction::Exchange { one, other } => self.end_exchange([one, other]),
-            SocketAction::Dial { .. } | SocketAction::ShutdownWrite { .. } => {}
+        if let SocketAction::Close { slot } = action {
+            self.table.release(slot);
         }
         Some(action)
     }
@@ -336,8 +329,12 @@ impl<T> Streams<T> {
     pub(crate) fn settle_ready(&mut self) {
         let mut ready = std::mem::take(&mut self.ready);
         ready.retain(|&id| match self.table.get_mut(id) {
-            Some(entry) if entry.link.unread() > 0 => {
-                entry.link.settle();
+            Some(entry) if entry.stream.unread() > 0 => {
+                entry.stream.settle();
+                if entry.stream.owes_grant() {
+                    entry.stream.work_on_credit(&mut self.spare);
+                    mark_unsent(entry, id.slot(), &mut self.unsent);
+                }
                 true
             }
             Some(entry) => {
@@ -350,7 +347,7 @@ impl<T> Streams<T> {
     }
 
     /// Streams with whole lines to read, as of the last time that something was received.
-    pub(crate) fn ready(&self) -> &[ConId] {
+    pub(crate) fn ready(&self) -> &[StreamId] {
         &self.ready
     }
 
@@ -366,65 +363,109 @@ impl<T> Streams<T> {
 
     /// Returns how much is queued now.
     #[inline]
-    pub(crate) fn queue_line(&mut self, id: ConId, line: &[u8]) -> Result<usize, SendError> {
+    pub(crate) fn queue_line(&mut self, id: StreamId, line: &[u8]) -> Result<usize, SendError> {
         let entry = self.table.get_mut(id).ok_or(SendError::Closed)?;
-        if let Err(why) = entry.link.queue_line(line, &self.limits, &mut self.spare) {
+        if let Err(why) = entry.stream.queue_line(line, &self.limits, &mut self.spare) {
             entry.refused |= why == SendError::Full;
             return Err(why);
         }
         mark_unsent(entry, id.slot(), &mut self.unsent);
-        Ok(entry.link.queued())
+        Ok(entry.stream.queued())
     }
 
     /// Returns how much is queued now.
-    pub(crate) fn queue_raw(&mut self, id: ConId, bytes: &[u8]) -> Result<usize, SendError> {
+    pub(crate) fn queue_raw(&mut self, id: StreamId, bytes: &[u8]) -> Result<usize, SendError> {
         let entry = self.table.get_mut(id).ok_or(SendError::Closed)?;
-        let queued = entry.link.queue_raw(bytes, &self.limits, &mut self.spare);
+        let queued = entry.stream.queue_raw(bytes, &self.limits, &mut self.spare);
         entry.refused |= queued == Err(SendError::Full);
         queued?;
         mark_unsent(entry, id.slot(), &mut self.unsent);
-        Ok(entry.link.queued())
+        Ok(entry.stream.queued())
     }
 
     /// Queues lines of the protocol, with their ends.
-    pub(crate) fn queue_protocol(&mut self, id: ConId, lines: &[u8]) -> Result<(), SendError> {
+    pub(crate) fn queue_protocol(&mut self, id: StreamId, lines: &[u8]) -> Result<(), SendError> {
         let entry = self.table.get_mut(id).ok_or(SendError::Closed)?;
-        entry.link.queue_protocol(lines, &self.limits, &mut self.spare)?;
+        entry.stream.queue_protocol(lines, &self.limits, &mut self.spare)?;
         mark_unsent(entry, id.slot(), &mut self.unsent);
         Ok(())
     }
 
-    /// Queues the few bytes that end what is said on an open stream, however much waits before them; whether it is open.
-    pub(crate) fn queue_last(&mut self, id: ConId, line: &[u8]) -> bool {
-        let Some(entry) = self.table.get_mut(id).filter(|entry| entry.link.is_open()) else { return false };
-        entry.link.append(line, &mut self.spare);
-        mark_unsent(entry, id.slot(), &mut self.unsent);
-        true
-    }
-
-    /// From now on it is a node link.
-    pub(crate) fn frame(&mut self, id: ConId) {
+    /// From now on what is sent is a node link's. `takes`: how many bytes of the application's lines this side takes, as its
+    /// hello says; `may_send`: how many the peer does.
+    pub(crate) fn frame_sending(&mut self, id: StreamId, takes: u64, may_send: u64) {
         if let Some(entry) = self.table.get_mut(id) {
-            entry.link.frame();
+            entry.stream.frame_sending(takes, may_send);
         }
     }
 
-    /// Whether the next line that was received whole is the protocol's, where it is a node link.
-    pub(crate) fn has_protocol_line(&self, id: ConId) -> bool {
-        self.table.get(id).is_some_and(|entry| entry.link.has_protocol_line())
+    /// From now on so is what arrives, and what has arrived and was not read.
+    pub(crate) fn frame_receiving(&mut self, id: StreamId) {
+        if let Some(entry) = self.table.get_mut(id) {
+            entry.stream.frame_receiving(&self.limits);
+            self.settle_framed(id);
+        }
+    }
+
+    /// The next protocol line of a node link that has arrived, without its end.
+    pub(crate) fn next_protocol(&mut self, id: StreamId) -> Option<Bytes> {
+        self.table.get_mut(id)?.stream.next_protocol()
+    }
+
+    /// Puts whole lines in front of what was not read.
+    pub(crate) fn put_back(&mut self, id: StreamId, lines: Bytes) {
+        if let Some(entry) = self.table.get_mut(id) {
+            entry.stream.put_back(lines);
+            self.offer_unread(id);
+        }
+    }
+
+    /// A link goes on over `next`: nothing more is sent on `old` but these last words. Whether both are there for that.
+    pub(crate) fn hand_over_sending(&mut self, old: StreamId, next: StreamId, last_words: &[u8]) -> bool {
+        let Some([from, to]) = self.table.pair_mut(old, next) else { return false };
+        if !from.stream.is_open() || !to.stream.is_open() {
+            return false;
+        }
+        from.stream.hand_over_sending(&mut to.stream, last_words, &mut self.spare);
+        // Whoever waits for room has it there.
+        self.relieved |= std::mem::take(&mut from.refused);
+        mark_unsent(from, old.slot(), &mut self.unsent);
+        mark_unsent(to, next.slot(), &mut self.unsent);
+        true
+    }
+
+    /// All that comes on `old` has come, so that `next` is read from here on.
+    pub(crate) fn hand_over_receiving(&mut self, old: StreamId, next: StreamId) {
+        if let Some([from, to]) = self.table.pair_mut(old, next) {
+            from.stream.hand_over_receiving(&mut to.stream);
+        }
+        self.hold(next, false);
+        self.settle_framed(next);
+    }
+
+    /// After something came on a node link, or of it was read: the peer is told that it may send more, and what it takes goes.
+    fn settle_framed(&mut self, id: StreamId) {
+        let Some(entry) = self.table.get_mut(id) else { return };
+        entry.stream.work_on_credit(&mut self.spare);
+        if !entry.stream.unsent().is_empty() {
+            mark_unsent(entry, id.slot(), &mut self.unsent);
+        }
+        if entry.stream.wants_step() {
+            self.touch(id.slot());
+        }
     }
 
     /// Takes off the first bytes of what has arrived.
-    pub(crate) fn skip(&mut self, id: ConId, len: usize) {
+    pub(crate) fn skip(&mut self, id: StreamId, len: usize) {
         if let Some(entry) = self.table.get_mut(id) {
-            entry.link.skip(len);
+            entry.stream.skip(len);
         }
     }
 
     /// Has the application look at a stream again that may have something to read.
-    pub(crate) fn offer_unread(&mut self, id: ConId) {
+    pub(crate) fn offer_unread(&mut self, id: StreamId) {
         if let Some(entry) = self.table.get_mut(id)
-            && entry.link.unread() > 0
+            && entry.stream.unread() > 0
             && !entry.ready
         {
             entry.ready = true;
@@ -434,38 +475,38 @@ impl<T> Streams<T> {
 
     /// The next whole line that arrived on a stream.
     #[inline(always)]
-    pub(crate) fn next_line(&mut self, id: ConId) -> Option<Found<'_>> {
+    pub(crate) fn next_line(&mut self, id: StreamId) -> Option<Found<'_>> {
         let entry = self.table.get_mut(id)?;
-        let span = entry.link.next_line(&self.limits);
-        if entry.parked && entry.link.unread() < self.limits.max_unread {
+        let span = entry.stream.next_line(&self.limits);
+        if entry.parked && entry.stream.unread() < self.limits.max_unread {
             entry.parked = false;
             self.resumed.push(id.slot());
         }
-        if entry.link.unread() == 0 && !entry.touched && entry.link.wants_step() {
+        if entry.stream.unread() == 0 && !entry.touched && entry.stream.wants_step() {
             entry.touched = true;
             self.touched.push(id.slot());
         }
-        entry.link.found(span?)
+        entry.stream.found(span?)
     }
 
     /// Whether a whole line waits to be read.
-    pub(crate) fn has_lines(&self, id: ConId) -> bool {
-        self.table.get(id).is_some_and(|entry| entry.link.unread() > 0)
+    pub(crate) fn has_lines(&self, id: StreamId) -> bool {
+        self.table.get(id).is_some_and(|entry| entry.stream.unread() > 0)
     }
 
     /// What has arrived and was not read: whole lines, as far as they arrived together, or the beginning of one.
-    pub(crate) fn arrived(&mut self, id: ConId) -> &[u8] {
-        self.table.get_mut(id).map_or(&[], |entry| entry.link.arrived())
+    pub(crate) fn arrived(&mut self, id: StreamId) -> &[u8] {
+        self.table.get_mut(id).map_or(&[], |entry| entry.stream.arrived())
     }
 
     /// Closes a stream from this side: what is queued still goes out.
-    pub(crate) fn close(&mut self, id: ConId, now: Instant) -> bool {
+    pub(crate) fn close(&mut self, id: StreamId, now: Instant) -> bool {
         self.close_for(id, CloseReason::Local, now)
     }
 
     /// The same, for this reason.
-    pub(crate) fn close_for(&mut self, id: ConId, why: CloseReason, now: Instant) -> bool {
-        let is_ours = self.table.get(id).is_some_and(|entry| entry.link.is_ours());
+    pub(crate) fn close_for(&mut self, id: StreamId, why: CloseReason, now: Instant) -> bool {
+        let is_ours = self.table.get(id).is_some_and(|entry| entry.stream.is_ours());
         if is_ours {
             self.close_slot(id.slot(), why, now);
         }
@@ -473,45 +514,45 @@ impl<T> Streams<T> {
     }
 
     /// Whether the id names a stream that this side has not closed.
-    pub(crate) fn is_open(&self, id: ConId) -> bool {
-        self.table.get(id).is_some_and(|entry| entry.connected && entry.link.is_ours())
+    pub(crate) fn is_open(&self, id: StreamId) -> bool {
+        self.table.get(id).is_some_and(|entry| entry.connected && entry.stream.is_ours())
     }
 
-    pub(crate) fn queued(&self, id: ConId) -> usize {
-        self.table.get(id).map_or(0, |entry| entry.link.queued())
+    pub(crate) fn queued(&self, id: StreamId) -> usize {
+        self.table.get(id).map_or(0, |entry| entry.stream.queued())
     }
 
     /// Gives back what the memory of a stream's queue has beyond what it holds.
-    pub(crate) fn trim_queue(&mut self, id: ConId) {
+    pub(crate) fn trim_queue(&mut self, id: StreamId) {
         if let Some(entry) = self.table.get_mut(id) {
-            entry.link.trim_queue();
+            entry.stream.trim_queue();
         }
     }
 
-    pub(crate) fn facts(&self, id: ConId) -> Option<StreamFacts> {
+    pub(crate) fn facts(&self, id: StreamId) -> Option<StreamFacts> {
         self.table.get(id).map(|entry| StreamFacts {
-            counters: entry.link.counters(),
-            opened: entry.link.opened(),
+            counters: entry.stream.counters(),
+            opened: entry.stream.opened(),
             peer: entry.peer,
             local: entry.local,
         })
     }
 
-    pub(crate) fn tag(&self, id: ConId) -> Option<&T> {
+    pub(crate) fn tag(&self, id: StreamId) -> Option<&T> {
         self.table.get(id).map(|entry| &entry.tag)
     }
 
-    pub(crate) fn tag_mut(&mut self, id: ConId) -> Option<&mut T> {
+    pub(crate) fn tag_mut(&mut self, id: StreamId) -> Option<&mut T> {
         self.table.get_mut(id).map(|entry| &mut entry.tag)
     }
 
     /// The stream that has this slot now.
-    pub(crate) fn id_at(&self, slot: usize) -> Option<ConId> {
+    pub(crate) fn id_at(&self, slot: usize) -> Option<StreamId> {
         self.table.id_at(slot)
     }
 
     /// Every stream, in no order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConId, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (StreamId, &T)> {
         self.table.iter().map(|(id, entry)| (id, &entry.tag))
     }
 
@@ -520,9 +561,44 @@ impl<T> Streams<T> {
         self.table.len()
     }
 
-    fn insert(&mut self, peer: SocketAddr, tag: T, now: Instant) -> ConId {
+    /// Leaves alone what arrives: it is neither received nor shown. Or no more.
+    pub(crate) fn hold(&mut self, id: StreamId, held: bool) {
+        let Some(entry) = self.table.get_mut(id) else { return };
+        entry.stream.hold(held);
+        if !held {
+            if std::mem::take(&mut entry.parked) {
+                self.resumed.push(id.slot());
+            }
+            self.offer_unread(id);
+            self.touch(id.slot());
+        }
+    }
+
+    /// The peer may need all the time there is to come to the end of this stream, as there is another one.
+    pub(crate) fn expect_late_end(&mut self, id: StreamId) {
+        if let Some(entry) = self.table.get_mut(id) {
+            entry.stream.expect_late_end();
+        }
+    }
+
+    /// This stream does not end before another one has.
+    pub(crate) fn await_other(&mut self, id: StreamId) {
+        if let Some(entry) = self.table.get_mut(id) {
+            entry.stream.await_other();
+        }
+    }
+
+    /// It has; `unsaid`: before everything had gone out on it.
+    pub(crate) fn end_await(&mut self, id: StreamId, unsaid: bool) {
+        if let Some(entry) = self.table.get_mut(id) {
+            entry.stream.end_await(unsaid);
+            self.touch(id.slot());
+        }
+    }
+
+    fn insert(&mut self, peer: SocketAddr, tag: T, now: Instant) -> StreamId {
         self.table.insert(Entry {
-            link: Link::new(now),
+            stream: LineStream::new(now),
             tag,
             peer,
             local: None,
@@ -531,7 +607,6 @@ impl<T> Streams<T> {
             dirty: false,
             ready: false,
             parked: false,
-            exchanging: false,
             touched: false,
             refused: false,
             splice: None,
@@ -550,7 +625,7 @@ impl<T> Streams<T> {
     fn close_slot(&mut self, slot: usize, why: CloseReason, now: Instant) {
         let limits = self.limits;
         let Some(entry) = self.table.at_mut(slot) else { return };
-        entry.link.close(why, &limits, now);
+        entry.stream.close(why, &limits, now);
         if std::mem::take(&mut entry.parked) {
             self.resumed.push(slot);
         }
@@ -559,8 +634,8 @@ impl<T> Streams<T> {
 
     fn drop_slot(&mut self, slot: usize, why: CloseReason) {
         if let (Some(id), Some(entry)) = (self.id_at(slot), self.remove(slot)) {
-            let unsaid = entry.link.queued() > 0;
-            self.dropped.push_back(Dropped { id, tag: entry.tag, why, unsaid });
+            let (unsaid, counters) = (entry.stream.queued() > 0, entry.stream.counters());
+            self.dropped.push_back(Dropped { id, tag: entry.tag, why, unsaid, counters });
         }
     }
 
@@ -578,11 +653,15 @@ impl<T> Streams<T> {
         let (limits, walks) = (self.limits, self.walks);
         let Some(entry) = self.table.at_mut(slot) else { return };
         entry.touched = false;
-        let step = entry.link.poll_step(&limits, walks, now);
+        if entry.stream.owes_grant() {
+            entry.stream.work_on_credit(&mut self.spare);
+            mark_unsent(entry, slot, &mut self.unsent);
+        }
+        let step = entry.stream.poll_step(&limits, walks, now);
         // What a stream that is closing still receives is read and thrown away.
-        let resumed = entry.parked && !entry.link.is_ours();
+        let resumed = entry.parked && !entry.stream.is_ours();
         entry.parked &= !resumed;
-        let before = std::mem::replace(&mut entry.deadline, entry.link.poll_timeout());
+        let before = std::mem::replace(&mut entry.deadline, entry.stream.poll_timeout());
         let after = entry.deadline;
         if before != after {
             self.deadlines.extend(after.map(|deadline| (deadline, slot)));
@@ -610,7 +689,7 @@ mod tests {
     use super::*;
 
     fn streams() -> Streams<u8> {
-        Streams::new(7, StreamLimits::default())
+        Streams::new(StreamLimits::default())
     }
 
     fn addr() -> SocketAddr {
@@ -634,17 +713,8 @@ mod tests {
     }
 
     #[test]
-    fn an_id_of_another_net_names_nothing() {
-        let mut streams = streams();
-        let ours = streams.accept(addr(), addr(), 1, Instant::ZERO);
-        let foreign = ConId::new(8, ours.slot() as u32, ours.number());
-        assert_eq!(streams.tag(foreign), None);
-        assert!(!streams.is_open(foreign) && streams.is_open(ours));
-    }
-
-    #[test]
     fn a_stream_that_was_full_tells_once_when_it_has_room_again() {
-        let mut streams = Streams::new(7, StreamLimits { max_queued: 10, ..StreamLimits::default() });
+        let mut streams = Streams::new(StreamLimits { max_queued: 10, ..StreamLimits::default() });
         let id = streams.accept(addr(), addr(), 1, Instant::ZERO);
         streams.queue_line(id, b"12345678").expect("it fits");
         streams.handle_sent(id.slot(), 2);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::network::{EndId, Network, ProgramId, Read, Report, Write};
 use crate::node::streams::SocketAction;
 use crate::node::{Action, Host, Job};
-use crate::proto::link::End;
+use crate::proto::stream::End;
 use crate::reach::MappingFault;
 use crate::time::Instant;
 
@@ -193,7 +193,6 @@ impl<H: Host> Driver<H> {
                     Err(kind) => self.host.handle_connect_failed(slot, kind, now),
                 }
             }
-            Action::Socket(SocketAction::Exchange { one, other }) => self.exchange(one, other),
             Action::Socket(SocketAction::ShutdownWrite { slot }) => {
                 if let Some(end) = self.slots.get(slot).copied().flatten() {
                     network.shutdown_write(end);
@@ -254,20 +253,6 @@ impl<H: Host> Driver<H> {
         network.report_at(begin + takes, self.program, report);
     }
 
-    /// As `io::Sockets::exchange`.
-    fn exchange(&mut self, a: usize, b: usize) {
-        let most = a.max(b);
-        if self.slots.len() <= most {
-            self.slots.resize(most + 1, None);
-        }
-        self.slots.swap(a, b);
-        for slot in [a, b] {
-            self.by_end.extend(self.slots[slot].map(|end| (end, slot)));
-            self.readable.push_back(slot);
-            self.writable.push(slot);
-        }
-    }
-
     fn put(&mut self, slot: usize, end: EndId) {
         if self.slots.len() <= slot {
             self.slots.resize(slot + 1, None);
@@ -276,35 +261,5 @@ impl<H: Host> Driver<H> {
         self.slots[slot] = Some(end);
         self.by_end.insert(end, slot);
         self.readable.push_back(slot);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::RendezvousConfig;
-    use crate::node::server::ServerNode;
-    use crate::random::Random;
-
-    #[test]
-    fn two_slots_exchange_their_sockets_also_with_an_empty_one() {
-        let mut network = Network::new(Random::from_number(1));
-        let computer = network.computer(&["192.0.2.1".parse().unwrap()]);
-        let program = network.program(computer, Duration::from_secs(60), Duration::from_millis(1));
-        let mut dial = |port| {
-            network.dial(program, SocketAddr::from(([192, 0, 2, 2], port)), None).expect("there is a way")
-        };
-        let (first, second) = (dial(1), dial(2));
-        let config = RendezvousConfig::new();
-        let host = ServerNode::new(&config, 0, Random::from_number(2), Duration::from_secs(1));
-        let mut driver = Driver::new(host, program);
-        driver.put(0, first);
-        driver.put(1, second);
-        driver.exchange(0, 1);
-        assert_eq!(driver.slots, [Some(second), Some(first)]);
-        assert_eq!(driver.by_end, BTreeMap::from([(second, 0), (first, 1)]));
-        driver.exchange(4, 0);
-        assert_eq!(driver.slots, [None, Some(first), None, None, Some(second)]);
-        assert_eq!(driver.by_end, BTreeMap::from([(second, 4), (first, 1)]));
     }
 }

@@ -240,7 +240,7 @@ impl World {
         let program = self.network.program(on, config.streams.dead_after, self.frame);
         let random = self.network.random.fork();
         let local = self.network.listen(program, None, port).expect("a free port");
-        let mut node = ServerNode::new(&config, program.0 as u32, random, WALL_AT_ORIGIN);
+        let mut node = ServerNode::new(&config, random, WALL_AT_ORIGIN);
         node.handle_listening(&[local]);
         self.programs.push(Program::Server(Box::new(Driver::new(node, program))));
         program

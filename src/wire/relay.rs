@@ -1,5 +1,7 @@
 //! What a server says of a relay: how much it carries, why there is none, and, among the relayed bytes, why it ends.
 
+use crate::config::RelayOffer;
+
 /// What one relay carries at most; 0: as much as one likes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RelayLimits {
@@ -8,6 +10,12 @@ pub(crate) struct RelayLimits {
     pub(crate) seconds: u64,
     /// Bytes a second, in each direction.
     pub(crate) rate: u64,
+}
+
+impl From<&RelayOffer> for RelayLimits {
+    fn from(offer: &RelayOffer) -> Self {
+        Self { bytes: offer.bytes, seconds: offer.time.as_secs(), rate: offer.rate }
+    }
 }
 
 /// Why a server does not relay.

@@ -11,9 +11,9 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use super::hello::CallId;
-use super::json::{Fields, hex, number, object, print_hex, print_signature, signature};
+use super::json::{Fields, call_id, number, object, print_hex, print_signature, signature};
 use crate::address::canonical;
+use crate::id::CallId;
 use crate::identity::{Key, NodeId, PublicKey, Signature};
 use crate::reach::NatKind;
 use crate::unl::Unl;
@@ -103,7 +103,7 @@ pub(crate) enum RefuseWhy {
 /// Printed without spaces.
 pub(crate) fn print(signal: &Signal) -> String {
     // Here and below: indexing an object, which it is, adds the field.
-    let mut fields = json!({"k": kind_word(&signal.body), "call": print_hex(&signal.call)});
+    let mut fields = json!({"k": kind_word(&signal.body), "call": print_hex(signal.call.as_bytes())});
     match &signal.body {
         Body::Call { unl, reverse, punch, relay, upgrade } => {
             fields["unl"] = unl.as_str().into();
@@ -140,7 +140,7 @@ pub(crate) fn parse(text: &str) -> Option<Signal> {
     }
     let fields = Fields::parse(text.as_bytes())?;
     let kind = fields.required("k", |kind| kind.as_str().map(str::to_owned))?;
-    Some(Signal { call: fields.required("call", hex)?, body: parse_body(&kind, &fields)? })
+    Some(Signal { call: fields.required("call", call_id)?, body: parse_body(&kind, &fields)? })
 }
 
 /// The sender's signature for this recipient.

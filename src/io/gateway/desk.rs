@@ -11,8 +11,9 @@ use std::time::Duration;
 use mio::Waker;
 
 use super::proxy::Environment;
+use super::said::said;
 use super::{nat_pmp, proxy, upnp};
-use crate::gateway::{Order, Refusal, Report};
+use crate::gateway::{NotAdded, Order, Report};
 use crate::reach::{MappingFault, MappingProtocol};
 
 /// Threads at a time, those included that hang and were left behind.
@@ -167,7 +168,7 @@ impl Errand {
                     (NatPmp, _, Some(router)) => {
                         nat_pmp::add(router, external, internal, lease, self.patience)
                     }
-                    _ => Err(Refusal::Fault(MappingFault::NoRouter)),
+                    _ => Err(NotAdded::Fault(MappingFault::NoRouter)),
                 };
                 (Report::Added(added), None)
             }
@@ -196,33 +197,5 @@ fn found<R>(
 fn remember<R>(known: &mut Option<Known<R>>, request: u64, router: R) {
     if known.as_ref().is_none_or(|known| known.request <= request) {
         *known = Some(Known { request, router });
-    }
-}
-
-/// What a router or a library says, fit to be printed: whatever came from the network may hold anything.
-pub(super) fn said(text: &str) -> MappingFault {
-    let printable = text.chars().map(|character| if is_printable(character) { character } else { '?' });
-    MappingFault::Other(printable.take(LONGEST).collect::<String>().into())
-}
-
-/// Characters of what is said that are kept.
-const LONGEST: usize = 200;
-
-/// Neither a control character nor one that turns the direction of what follows it.
-fn is_printable(character: char) -> bool {
-    !character.is_control()
-        && !matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_said_is_cut_and_printable() {
-        let long = format!("\u{1b}[31m\u{202e}{}", "ä".repeat(500));
-        let MappingFault::Other(text) = said(&long) else { panic!("not said") };
-        assert!(text.starts_with("?[31m?ä"));
-        assert_eq!(text.chars().count(), LONGEST);
     }
 }

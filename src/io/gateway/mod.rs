@@ -17,6 +17,8 @@ mod place;
 #[cfg(feature = "gateway")]
 mod proxy;
 #[cfg(feature = "gateway")]
+mod said;
+#[cfg(feature = "gateway")]
 mod upnp;
 
 // The router in process needs 127.0.0.0/8 as a whole.

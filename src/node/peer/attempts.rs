@@ -8,10 +8,10 @@ use std::time::Duration;
 use log::Level;
 
 use super::calls::time_of;
-use super::{Ends, Node, PeerRole, Role, Slot};
+use super::{Ends, Node, Role, Slot};
 use crate::error::{ConnectError, FailReason};
 use crate::event::{Event, Via};
-use crate::id::{AttemptId, ConId};
+use crate::id::{AttemptId, ConId, ServerId, StreamId};
 use crate::node::Job;
 use crate::proto::dial::{Dial, DialAction, DialFailure, DialOutcome, DialSlot};
 use crate::time::{Instant, soonest};
@@ -29,8 +29,8 @@ pub(super) enum Purpose {
     StaticPeer(usize),
     /// A relay of the configuration, by its place there: only its name is looked up.
     OwnRelay(usize),
-    /// A rendezvous server, by its place in the configuration.
-    Server(usize),
+    /// A rendezvous server.
+    Server(ServerId),
 }
 
 #[derive(Debug)]
@@ -42,7 +42,7 @@ enum Phase {
     },
     Dialling {
         dial: Dial,
-        streams: Vec<(DialSlot, ConId)>,
+        streams: Vec<(DialSlot, StreamId)>,
     },
 }
 
@@ -112,11 +112,11 @@ impl Attempts {
 impl Node {
     /// Begins an attempt of the application's.
     pub(crate) fn connect(&mut self, text: &str, now: Instant) -> Result<AttemptId, ConnectError> {
-        if self.is_leaving() {
+        if self.core.is_leaving() {
             return Err(ConnectError::Stopping);
         }
         let target = HostPort::parse(text).map_err(ConnectError::BadAddress)?;
-        if self.attempts.to_peers() >= self.config.max_attempts {
+        if self.attempts.to_peers() >= self.core.config.max_attempts {
             return Err(ConnectError::TooMany);
         }
         let counted = match target {
@@ -140,7 +140,7 @@ impl Node {
 
     /// Whether another attempt may begin by itself: some places are left to the application.
     pub(super) fn has_place(&self) -> bool {
-        self.attempts.to_peers() < self.config.max_attempts - self.config.max_attempts / 4
+        self.attempts.to_peers() < self.core.config.max_attempts - self.core.config.max_attempts / 4
     }
 
     pub(super) fn is_under_way(&self, serial: u64) -> bool {
@@ -166,7 +166,7 @@ impl Node {
             HostPort::Name { host, port } => {
                 let name = (host, port);
                 self.look_up(&name);
-                Phase::Resolving { name, deadline: now + self.config.connect_timeout }
+                Phase::Resolving { name, deadline: now + self.core.config.connect_timeout }
             }
         };
         self.attempts.open.insert(serial, Attempt { purpose, phase, began: now });
@@ -180,7 +180,7 @@ impl Node {
             self.attempts.queries += 1;
             let query = self.attempts.queries;
             self.attempts.lookups.insert(query, name.clone());
-            self.jobs.push_back(Job::Resolve { query, host: name.0.clone(), port: name.1 });
+            self.core.jobs.push_back(Job::Resolve { query, host: name.0.clone(), port: name.1 });
         }
     }
 
@@ -244,11 +244,11 @@ impl Node {
         &mut self,
         serial: u64,
         slot: DialSlot,
-        id: ConId,
+        id: StreamId,
         local: SocketAddr,
         now: Instant,
     ) {
-        let dialled = self.streams.facts(id).map(|facts| facts.peer);
+        let dialled = self.core.streams.facts(id).map(|facts| facts.peer);
         let ends = dialled.map(|dialled| Ends { dialler: local, dialled });
         if let Some(other_side) = ends.and_then(|ends| self.ends.inbound(ends)) {
             self.close(other_side, now);
@@ -284,9 +284,9 @@ impl Node {
 
     /// An outbound connection turned out to end at this node itself.
     pub(super) fn handle_oneself(&mut self, id: ConId, now: Instant) {
-        if let Some(facts) = self.streams.facts(id) {
-            self.notes.push(Level::Info, || format!("{} is this node itself", facts.peer));
-            self.learn_own(facts.peer);
+        if let Some(facts) = self.facts(id) {
+            self.core.notes.push(Level::Info, || format!("{} is this node itself", facts.peer));
+            self.core.learn_own(facts.peer);
             self.tell_own();
         }
         self.close(id, now);
@@ -337,7 +337,7 @@ impl Node {
         let attempt = self.attempts.open.remove(&serial)?;
         if let Phase::Dialling { streams, .. } = attempt.phase {
             for (_, id) in streams {
-                self.streams.abandon(id);
+                self.core.streams.abandon(id);
             }
         }
         Some(attempt.purpose)
@@ -345,17 +345,17 @@ impl Node {
 
     /// A server that is only named by a UNL gets no more SYNs than anything else that is.
     fn timeout_of(&self, purpose: &Purpose) -> Duration {
-        let timeout = self.config.connect_timeout;
+        let timeout = self.core.config.connect_timeout;
         match purpose {
             Purpose::Server(place) if !self.servers.is_own(*place) => {
-                timeout.min(time_of(self.config.links.max_claimed_syns))
+                timeout.min(time_of(self.core.config.links.max_claimed_syns))
             }
             _ => timeout,
         }
     }
 
     fn dialling(&self, addresses: Vec<SocketAddr>, timeout: Duration, now: Instant) -> Phase {
-        let dial = Dial::new(addresses, &self.network.own, timeout, now);
+        let dial = Dial::new(addresses, &self.core.own, timeout, now);
         Phase::Dialling { dial, streams: Vec::new() }
     }
 
@@ -366,16 +366,16 @@ impl Node {
         else {
             return;
         };
-        let from = self.config.bind.map(|ip| SocketAddr::new(ip, 0));
+        let from = self.core.any_port();
         while let Some(action) = dial.poll_action() {
             match action {
                 DialAction::Connect { slot, to } => {
                     let role = Role::Dialling { attempt: serial, slot };
-                    streams.push((slot, self.streams.dial(to, from, role, now)));
+                    streams.push((slot, self.core.streams.dial(to, from, role, now)));
                 }
                 DialAction::Abandon { slot } => {
                     if let Some(at) = streams.iter().position(|&(other, _)| other == slot) {
-                        self.streams.abandon(streams.swap_remove(at).1);
+                        self.core.streams.abandon(streams.swap_remove(at).1);
                     }
                 }
             }
@@ -392,30 +392,26 @@ impl Node {
         }
     }
 
-    fn win_attempt(&mut self, serial: u64, id: ConId, now: Instant) {
+    fn win_attempt(&mut self, serial: u64, id: StreamId, now: Instant) {
         let Some(attempt) = self.attempts.open.remove(&serial) else { return };
-        let Some(facts) = self.streams.facts(id) else { return };
+        let Some(facts) = self.core.streams.facts(id) else { return };
         if let Purpose::Server(server) = attempt.purpose {
-            if let Some(tag) = self.streams.tag_mut(id) {
+            if let Some(tag) = self.core.streams.tag_mut(id) {
                 *tag = Role::Server(server);
             }
             self.handle_server_connected(server, id, facts, now);
             return;
         }
-        let Some(id) = self.streams.name(id) else { return };
         // A connection has a local end; were it unknown, it could only not be told from one to oneself.
         let ends = Ends { dialler: facts.local.unwrap_or(facts.peer), dialled: facts.peer };
-        let role = PeerRole::new(Via::Direct, facts.peer, ends, Slot::Outbound);
-        if let Some(tag) = self.streams.tag_mut(id) {
-            *tag = Role::Peer(role);
-        }
-        self.ends.insert_outbound(ends, id);
         if attempt.purpose == (Purpose::Application { counted: None }) {
             self.network.peers.handle_dialling(facts.peer, now);
         }
         self.network.peers.handle_opened(facts.peer, now);
         let id_of_attempt = (serial < UNASKED).then(|| self.attempts.id(serial));
-        self.show(id, role, id_of_attempt, now - attempt.began);
+        let connection = self.connection(id, Via::Direct, facts.peer, ends, Slot::Outbound);
+        let con = self.show(connection, id_of_attempt, now - attempt.began);
+        self.ends.insert_outbound(ends, con);
     }
 
     fn fail_attempt(&mut self, serial: u64, why: FailReason, now: Instant) {
@@ -426,14 +422,14 @@ impl Node {
                     self.network.peers.handle_dial_failed(addr, now);
                 }
                 let attempt = self.attempts.id(serial);
-                self.notes.push(Level::Info, || format!("attempt {attempt} failed: {why}"));
+                self.core.notes.push(Level::Info, || format!("attempt {attempt} failed: {why}"));
                 self.events.push(Event::Failed { attempt, why });
             }
             Purpose::Network(address) => {
                 // What the user asked for and does not get, the user should hear of; the rest is daily business.
                 let asked = self.network.peers.is_static(address);
                 let level = if asked { Level::Warn } else { Level::Debug };
-                self.notes.push(level, || format!("peer {address}: {why}"));
+                self.core.notes.push(level, || format!("peer {address}: {why}"));
                 self.network.peers.handle_dial_failed(address, now);
             }
             Purpose::StaticPeer(peer) => self.handle_static_failed(peer, &why, now),
@@ -443,10 +439,10 @@ impl Node {
     }
 
     /// Before it was shown to anybody: fails the attempt whose stream it is.
-    fn abandon_oneself(&mut self, id: ConId, now: Instant) {
-        let Some(&Role::Dialling { attempt, .. }) = self.streams.tag(id) else { return };
-        if let Some(facts) = self.streams.facts(id) {
-            self.learn_own(facts.peer);
+    fn abandon_oneself(&mut self, id: StreamId, now: Instant) {
+        let Some(&Role::Dialling { attempt, .. }) = self.core.streams.tag(id) else { return };
+        if let Some(facts) = self.core.streams.facts(id) {
+            self.core.learn_own(facts.peer);
             self.tell_own();
         }
         self.fail_attempt(attempt, FailReason::Oneself, now);

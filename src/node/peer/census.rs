@@ -8,7 +8,7 @@ pub(crate) struct Census {
     pub(crate) calls: usize,
     pub(crate) remembered: usize,
     pub(crate) greetings: usize,
-    /// Streams that belong to calls, greetings, or links that have moved.
+    /// Streams that belong to calls, greetings, or links that have migrated.
     pub(crate) streams: usize,
     pub(crate) guests: usize,
     pub(crate) links: usize,
@@ -31,7 +31,7 @@ impl Node {
                     | Role::Punching(_)
                     | Role::Observing(_)
                     | Role::Relaying(_)
-                    | Role::Draining(_)
+                    | Role::OldPath(_)
             )
         };
         let (calls, remembered) = self.calls.counts();
@@ -39,7 +39,7 @@ impl Node {
             calls,
             remembered,
             greetings: self.links.greetings.len(),
-            streams: self.streams.iter().filter(|(_, role)| of_calls(role)).count(),
+            streams: self.core.streams.iter().filter(|(_, role)| of_calls(role)).count(),
             guests: self.servers.guests(),
             links: self.links.count(),
         }

@@ -5,30 +5,36 @@ use std::time::Duration;
 
 use log::Level;
 
+use super::connections::Connection;
 use super::{Node, Role};
 use crate::error::{CloseReason, SendError};
 use crate::event::Via;
-use crate::id::{ConId, Except};
+use crate::id::{ConId, Except, StreamId};
 use crate::node::streams::StreamFacts;
 use crate::proto::household::household;
+use crate::proto::stream::Counters;
 use crate::time::Instant;
 use crate::wire::line::{Found, Line};
 
 impl Node {
+    /// Returns how much is queued now, and where.
     #[inline]
-    pub(crate) fn send_line(&mut self, id: ConId, line: &[u8]) -> Result<usize, SendError> {
-        self.streams.queue_line(id, line)
+    pub(crate) fn send_line(&mut self, id: ConId, line: &[u8]) -> Result<(StreamId, usize), SendError> {
+        let stream = self.connections.get(id).ok_or(SendError::Closed)?.writing;
+        Ok((stream, self.core.streams.queue_line(stream, line)?))
     }
 
-    pub(crate) fn send_raw(&mut self, id: ConId, bytes: &[u8]) -> Result<usize, SendError> {
-        self.streams.queue_raw(id, bytes)
+    pub(crate) fn send_raw(&mut self, id: ConId, bytes: &[u8]) -> Result<(StreamId, usize), SendError> {
+        let stream = self.connections.get(id).ok_or(SendError::Closed)?.writing;
+        Ok((stream, self.core.streams.queue_raw(stream, bytes)?))
     }
 
     /// The next line of a connection; `clock` is read only where duplicates are dropped.
     #[inline(always)]
     pub(crate) fn next_line(&mut self, id: ConId, clock: impl Fn() -> Instant) -> Option<Line> {
-        if self.duplicates.is_none() && !self.links.concern_reading() {
-            return self.streams.next_line(id).map(Found::to_line);
+        let connection = self.connections.get(id)?;
+        if self.duplicates.is_none() && !connection.is_watched {
+            return self.core.streams.next_line(connection.reading).map(Found::to_line);
         }
         self.next_checked_line(id, clock())
     }
@@ -36,7 +42,7 @@ impl Node {
     #[cold]
     fn next_checked_line(&mut self, id: ConId, now: Instant) -> Option<Line> {
         loop {
-            let line = self.next_link_line(id, now)?;
+            let line = self.next_watched_line(id, now)?;
             let duplicates = self.duplicates.as_mut();
             if !duplicates.is_some_and(|duplicates| duplicates.is_duplicate(line.as_bytes(), now)) {
                 return Some(line);
@@ -49,9 +55,10 @@ impl Node {
             duplicates.mark(line, now);
         }
         let mut reached = 0;
-        for &id in &self.shown {
+        for place in 0..self.connections.places() {
+            let Some((id, connection)) = self.connections.at(place) else { continue };
             if except.0 != Some(id) {
-                reached += usize::from(self.streams.queue_line(id, line).is_ok());
+                reached += usize::from(self.core.streams.queue_line(connection.writing, line).is_ok());
             }
         }
         reached
@@ -61,94 +68,97 @@ impl Node {
         self.close_for(id, CloseReason::Local, now);
     }
 
+    /// What is known of the stream that a connection writes to, and what went through all of its streams.
     pub(crate) fn facts(&self, id: ConId) -> Option<StreamFacts> {
-        self.streams.facts(id)
+        let connection = self.connections.get(id)?;
+        let facts = self.core.streams.facts(connection.writing)?;
+        Some(StreamFacts { counters: self.counters(id, connection), opened: connection.opened, ..facts })
+    }
+
+    fn counters(&self, id: ConId, connection: &Connection) -> Counters {
+        let streams = self.old_paths(id).into_iter().flatten().chain([connection.writing]);
+        let of_streams = streams.filter_map(|stream| self.core.streams.facts(stream));
+        of_streams.fold(connection.earlier, |sum, facts| sum + facts.counters)
     }
 
     pub(crate) fn via(&self, id: ConId) -> Option<Via> {
-        match self.streams.tag(id) {
-            Some(Role::Peer(role)) => Some(role.via),
-            _ => None,
-        }
+        self.connections.get(id).map(|connection| connection.via)
     }
 
-    /// What was said before a link moved counts as long as it waits on the old way.
+    /// What was said before a link migrated counts as long as it waits on the old path.
     pub(crate) fn queued(&self, id: ConId) -> usize {
-        let before = self.links.link(id).into_iter().flat_map(|link| link.old_ways());
-        self.streams.queued(id) + before.map(|old| self.streams.queued(old)).sum::<usize>()
+        let Some(connection) = self.connections.get(id) else { return 0 };
+        let streams = self.old_paths(id).into_iter().flatten().chain([connection.writing]);
+        streams.map(|stream| self.core.streams.queued(stream)).sum()
     }
 
     /// Whether the id names a connection that the application sees and has not closed.
     pub(crate) fn is_shown(&self, id: ConId) -> bool {
-        self.streams.is_open(id) && self.via(id).is_some()
+        self.connections.get(id).is_some_and(|connection| self.core.streams.is_open(connection.writing))
     }
 
     /// Forgets connections that have ended, before a walk begins.
     pub(crate) fn settle_shown(&mut self) {
-        if std::mem::take(&mut self.stale) > 0 {
-            let streams = &self.streams;
-            self.shown.retain(|&id| streams.tag(id).is_some());
-        }
+        self.connections.settle();
     }
 
     /// Places in the list of connections, some of which may be empty.
     pub(crate) fn shown_places(&self) -> usize {
-        self.shown.len()
+        self.connections.places()
     }
 
     pub(crate) fn shown_at(&self, place: usize) -> Option<ConId> {
-        self.shown.get(place).copied().filter(|&id| self.streams.is_open(id))
+        let (id, connection) = self.connections.at(place)?;
+        self.core.streams.is_open(connection.writing).then_some(id)
     }
 
     /// Places in the list of connections with something to read.
     pub(crate) fn ready_places(&self) -> usize {
-        self.streams.ready().len() + self.links.befores()
+        self.core.streams.ready().len()
     }
 
     pub(crate) fn ready_at(&self, place: usize) -> Option<ConId> {
-        let ready = self.streams.ready();
-        let id = match ready.get(place).copied() {
-            Some(id) => match self.streams.tag(id) {
-                Some(&Role::Draining(con)) => con,
-                _ => id,
-            },
-            None => self.links.before_at(place - ready.len())?,
-        };
+        let id = self.reader_of(*self.core.streams.ready().get(place)?)?;
         Some(id).filter(|&id| self.is_shown(id))
     }
 
     pub(crate) fn has_unread(&self) -> bool {
         // What has come on others is not the application's to read.
-        let is_readable = |&id: &ConId| {
-            let tag = self.streams.tag(id);
-            matches!(tag, Some(Role::Peer(_) | Role::Draining(_))) && self.streams.has_lines(id)
-        };
-        self.streams.ready().iter().any(is_readable) || self.links.has_before()
+        let is_readable =
+            |&stream: &StreamId| self.reader_of(stream).is_some() && self.core.streams.has_lines(stream);
+        self.core.streams.ready().iter().any(is_readable)
+    }
+
+    /// The connection that reads this stream.
+    fn reader_of(&self, stream: StreamId) -> Option<ConId> {
+        match self.core.streams.tag(stream) {
+            Some(&(Role::Peer(con) | Role::OldPath(con))) => Some(con),
+            _ => None,
+        }
     }
 
     /// Whether a connection that was full has room again, told once.
     pub(crate) fn take_relieved(&mut self) -> bool {
-        self.streams.take_relieved()
+        self.core.streams.take_relieved()
     }
 
     /// The application has finished a walk over its connections.
     pub(crate) fn handle_walk(&mut self) {
-        self.streams.handle_walk();
+        self.core.streams.handle_walk();
         // It had its turn to send.
-        self.streams.take_relieved();
+        self.core.streams.take_relieved();
     }
 
     /// How many connections the application sees.
     pub(crate) fn count(&self) -> usize {
-        (0..self.shown.len()).filter(|&place| self.shown_at(place).is_some()).count()
+        (0..self.connections.places()).filter(|&place| self.shown_at(place).is_some()).count()
     }
 
     pub(crate) fn ban(&mut self, address: IpAddr, span: Option<Duration>, now: Instant) {
         if let Some(freed) = self.admission.ban(address, span.map(|span| now + span), now) {
-            self.notes.push(Level::Warn, || format!("the table of bans is full: {freed} is free again"));
+            self.core.notes.push(Level::Warn, || format!("the table of bans is full: {freed} is free again"));
         }
-        let of_address: Vec<ConId> =
-            self.shown.iter().copied().filter(|&id| self.is_from(id, address)).collect();
+        let of_address: Vec<ConId> = self.connections.ids().filter(|&id| self.is_from(id, address)).collect();
         for id in of_address {
             self.close(id, now);
         }

@@ -9,7 +9,9 @@ mod attempts;
 mod calls;
 #[cfg(test)]
 pub(crate) mod census;
+mod connections;
 mod cons;
+mod core;
 mod ends;
 mod links;
 mod network;
@@ -20,7 +22,6 @@ mod servers;
 mod strangers;
 mod unl;
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -31,21 +32,22 @@ use crate::config::{Config, PortMapping};
 use crate::error::{CloseReason, StartError};
 use crate::event::{Event, EventQueue, Via};
 use crate::gateway;
-use crate::id::{AttemptId, ConId};
+use crate::id::{AttemptId, CallId, ConId, ServerId, StreamId};
 use crate::node::relays::RelayEndpoint;
 use crate::node::streams::{Dropped, Streams};
-use crate::node::{Action, Host, Job};
+use crate::node::{Action, Host};
 use crate::note::Notes;
 use crate::proto::admission::{Admission, AdmissionLimits};
 use crate::proto::dial::DialSlot;
 use crate::proto::duplicates::Duplicates;
-use crate::proto::link::End;
+use crate::proto::stream::End;
 use crate::random::Random;
 use crate::reach::LanAddress;
 use crate::time::{Instant, soonest};
-use crate::wire::hello::CallId;
 use attempts::Attempts;
 use calls::Calls;
+use connections::{Connection, Connections, Slot};
+use core::{Core, Leaving};
 use ends::{AllEnds, Ends};
 use links::Links;
 use network::Network;
@@ -59,11 +61,11 @@ use strangers::Strangers;
 #[derive(Debug)]
 pub(crate) enum Role {
     /// A connection that the application sees.
-    Peer(PeerRole),
+    Peer(ConId),
     /// One address of an attempt, until it is decided.
     Dialling { attempt: u64, slot: DialSlot },
-    /// The stream to a rendezvous server, by its place in the configuration.
-    Server(usize),
+    /// The stream to a rendezvous server.
+    Server(ServerId),
     /// One sample of the survey of the NAT.
     Survey(Sample),
     /// It may be a server's probe, or want to be relayed.
@@ -78,69 +80,21 @@ pub(crate) enum Role {
     Observing(CallId),
     /// It leads a call to a relay.
     Relaying(CallId),
-    /// The old way of a link that goes another way now: what it still brings comes first.
-    Draining(ConId),
+    /// The old path of a connection that has another one now: what it still brings comes first.
+    OldPath(ConId),
     /// Somebody else's way to a relay through this node.
     RelayClient,
     /// What it says is for the other end of such a relay.
     Relayed(RelayEndpoint),
 }
 
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PeerRole {
-    via: Via,
-    /// The peer's end; for outbound connections the address that was dialled.
-    peer: SocketAddr,
-    ends: Ends,
-    slot: Slot,
-    /// Nothing has come yet: its first line may be a hello.
-    fresh: bool,
-    /// The application closed it.
-    closed_by_us: bool,
-}
-
-/// Whose slot a connection takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Slot {
-    /// One of those that others may take.
-    Inbound,
-    /// One of the p2p network's.
-    Outbound,
-    /// The application asked for it.
-    None,
-}
-
-impl PeerRole {
-    fn new(via: Via, peer: SocketAddr, ends: Ends, slot: Slot) -> Self {
-        Self { via, peer, ends, slot, fresh: slot == Slot::Inbound, closed_by_us: false }
-    }
-
-    fn peer(&self) -> SocketAddr {
-        self.peer
-    }
-}
-
-/// How far the node is on its way out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Leaving {
-    No,
-    /// Goodbyes are being said, until this moment at most.
-    Until(Instant),
-    Done,
-}
-
 /// A node of the p2p network.
 #[derive(Debug)]
 pub(crate) struct Node {
-    config: Config,
-    streams: Streams<Role>,
-    /// The connections that the application sees, in the order in which they came.
-    shown: Vec<ConId>,
-    /// How many of `shown` have ended meanwhile.
-    stale: usize,
+    core: Core,
+    /// The connections that the application sees.
+    connections: Connections,
     events: EventQueue,
-    notes: Notes,
-    jobs: VecDeque<Job>,
     admission: Admission,
     duplicates: Option<Duplicates>,
     attempts: Attempts,
@@ -154,8 +108,6 @@ pub(crate) struct Node {
     own_relays: OwnRelays,
     /// Where it relays for others.
     relay_desk: Option<Box<RelayDesk>>,
-    listening: Option<SocketAddr>,
-    leaving: Leaving,
 }
 
 impl Node {
@@ -176,14 +128,11 @@ impl Node {
             secret[8..].copy_from_slice(&random.next_u64().to_le_bytes());
             Duplicates::new(duplicates.capacity, duplicates.window, secret)
         });
-        let links = Links::new(&config, &mut random);
+        let core = Core::new(config, &mut random);
+        let config = &core.config;
         let mut node = Self {
-            streams: Streams::new(net, config.streams),
-            shown: Vec::new(),
-            stale: 0,
+            connections: Connections::new(net),
             events: EventQueue::new(config.max_events),
-            notes: Notes::default(),
-            jobs: VecDeque::new(),
             admission: Admission::new(AdmissionLimits {
                 max_inbound: config.max_inbound,
                 max_inbound_per_address: config.max_inbound_per_address,
@@ -191,18 +140,16 @@ impl Node {
             }),
             duplicates,
             attempts: Attempts::new(net),
-            servers: Servers::new(&config, links.key.as_ref(), &mut random, now)?,
-            network: Network::new(&config, &mut random, now)?,
+            servers: Servers::new(config, core.identity.key.as_ref(), &mut random, now)?,
+            network: Network::new(config, &mut random, now)?,
             ends: AllEnds::default(),
-            reaching: Reaching::new(&config, &mut random, now),
+            reaching: Reaching::new(config, &mut random, now),
             strangers: Strangers::default(),
-            links,
-            calls: Calls::new(&config, wall_at_origin, &mut random),
-            own_relays: OwnRelays::new(&config)?,
-            relay_desk: RelayDesk::new(&config, &mut random),
-            listening: None,
-            leaving: Leaving::No,
-            config,
+            links: Links::default(),
+            calls: Calls::new(config, wall_at_origin, &mut random),
+            own_relays: OwnRelays::new(config)?,
+            relay_desk: RelayDesk::new(config, &mut random),
+            core,
         };
         node.begin_network();
         node.look_up_relays(now);
@@ -212,9 +159,9 @@ impl Node {
 
     /// The node listens here from now on.
     pub(crate) fn handle_listening(&mut self, local: SocketAddr, now: Instant) {
-        self.listening = Some(local);
-        self.notes.push(Level::Info, || format!("listening at {local}"));
-        self.learn_own(local);
+        self.core.listening = Some(local);
+        self.core.notes.push(Level::Info, || format!("listening at {local}"));
+        self.core.learn_own(local);
         self.tell_own();
         self.reaching.finder_mut().handle_listening(local, now);
         self.set_adverts(now);
@@ -224,28 +171,29 @@ impl Node {
 
     /// Begins to leave: everything is closed in order, for a limited time.
     pub(crate) fn stop(&mut self, now: Instant) {
-        if self.leaving != Leaving::No {
+        if self.core.is_leaving() {
             return;
         }
         // The streams keep their own deadline; the last of them end a lingering moment after it.
-        self.leaving = Leaving::Until(now + self.config.streams.close_deadline + Duration::from_secs(2));
+        self.core.leaving =
+            Leaving::Until(now + self.core.config.streams.close_deadline + Duration::from_secs(2));
         self.cancel_all(now);
         self.leave_calls(now);
         self.leave_relays(now);
         self.leave_servers(now);
         self.leave_reach(now);
         self.save_known();
-        for id in self.shown.clone() {
+        for id in self.connections.ids().collect::<Vec<_>>() {
             self.close(id, now);
         }
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
-        self.leaving == Leaving::Done
+        self.core.leaving == Leaving::Done
     }
 
     pub(crate) fn listening(&self) -> Option<SocketAddr> {
-        self.listening
+        self.core.listening
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
@@ -257,27 +205,40 @@ impl Node {
         self.events.pushed()
     }
 
-    fn is_leaving(&self) -> bool {
-        self.leaving != Leaving::No
+    /// Shows a connection to the application.
+    fn show(&mut self, connection: Connection, attempt: Option<AttemptId>, took: Duration) -> ConId {
+        let (via, peer) = (connection.via, connection.peer);
+        let id = self.name(connection);
+        self.core.notes.push(Level::Info, || format!("{id} connected: {via} {peer}"));
+        self.events.push(Event::Connected { con: id, via, peer, attempt, took });
+        id
     }
 
-    /// Shows a connection to the application.
-    fn show(&mut self, id: ConId, role: PeerRole, attempt: Option<AttemptId>, took: Duration) {
-        self.shown.push(id);
-        self.notes.push(Level::Info, || format!("{id} connected: {} {}", role.via, role.peer()));
-        self.events.push(Event::Connected { con: id, via: role.via, peer: role.peer(), attempt, took });
+    /// Gives a connection a name, by which its stream is known from now on.
+    fn name(&mut self, connection: Connection) -> ConId {
+        let id = self.connections.insert(connection);
+        if let Some(tag) = self.core.streams.tag_mut(connection.writing) {
+            *tag = Role::Peer(id);
+        }
+        id
+    }
+
+    /// What is to be known of a stream that becomes a connection.
+    fn connection(&self, stream: StreamId, via: Via, peer: SocketAddr, ends: Ends, slot: Slot) -> Connection {
+        let opened = self.core.streams.facts(stream).map(|facts| facts.opened).unwrap_or(Instant::ZERO);
+        Connection::new(stream, via, peer, ends, slot, opened)
     }
 
     fn handle_dropped(&mut self, dropped: Dropped<Role>, now: Instant) {
         match dropped.tag {
-            Role::Peer(role) => self.handle_peer_gone(dropped.id, role, dropped.why, now),
+            Role::Peer(con) => self.handle_peer_gone(con, dropped.why, now),
             Role::Server(server) => self.handle_server_gone(server, dropped.id, dropped.why, now),
             Role::Survey(sample) => self.handle_sample_gone(sample, now),
             Role::Held(_) => self.handle_held_gone(dropped.id),
             Role::Greeting => self.handle_greeting_gone(dropped.id, dropped.why, now),
             Role::Observing(call) => self.handle_observation_gone(call, dropped.id, now),
             Role::Relaying(call) => self.handle_relay_gone(call, dropped.id, now),
-            Role::Draining(con) => self.handle_drained(con, &dropped, now),
+            Role::OldPath(con) => self.handle_old_path_gone(con, &dropped, now),
             Role::RelayClient => self.handle_relay_client_gone(dropped.id, now),
             Role::Relayed(end) => self.handle_relayed_gone(end, dropped.id, now),
             // Such a stream is abandoned, as a rule; one that punched and lost may end before.
@@ -285,45 +246,44 @@ impl Node {
         }
     }
 
-    fn handle_peer_gone(&mut self, id: ConId, role: PeerRole, why: CloseReason, now: Instant) {
-        self.stale += 1;
-        self.notes.push(Level::Info, || format!("{id} {} {}: {why}", role.via, role.peer()));
-        self.events.push(Event::Closed { con: id, why });
-        self.ends.remove(role.ends, id);
+    fn handle_peer_gone(&mut self, id: ConId, why: CloseReason, now: Instant) {
         self.forget_link(id, now);
-        match role.slot {
+        let Some(connection) = self.connections.remove(id) else { return };
+        let peer = connection.peer;
+        self.core.notes.push(Level::Info, || format!("{id} {} {peer}: {why}", connection.via));
+        self.events.push(Event::Closed { con: id, why });
+        self.ends.remove(connection.ends, id);
+        match connection.slot {
             Slot::Inbound => {
-                self.admission.handle_closed(role.peer().ip());
-                self.network.peers.handle_inbound_closed(role.peer(), now);
+                self.admission.handle_closed(peer.ip());
+                self.network.peers.handle_inbound_closed(peer, now);
             }
-            Slot::Outbound => self.network.handle_lost(role.peer(), role.closed_by_us, now),
+            Slot::Outbound => self.network.handle_lost(peer, connection.closed_by_us, now),
             Slot::None => {}
         }
     }
 
     /// Whether there is a slot for a peer that came to us.
     fn may_enter(&mut self, peer: SocketAddr, now: Instant) -> bool {
-        let may = !self.is_leaving() && self.admission.check(peer.ip(), now).is_ok();
+        let may = !self.core.is_leaving() && self.admission.check(peer.ip(), now).is_ok();
         self.note_refusals();
         may
     }
 
     /// A peer that came to us takes its slot.
-    fn enter(&mut self, id: ConId, ends: Ends, now: Instant) {
+    fn enter(&mut self, stream: StreamId, ends: Ends, now: Instant) -> ConId {
         let peer = ends.dialler;
-        let role = PeerRole::new(Via::Accepted, peer, ends, Slot::Inbound);
-        if let Some(tag) = self.streams.tag_mut(id) {
-            *tag = Role::Peer(role);
-        }
+        let connection = self.connection(stream, Via::Accepted, peer, ends, Slot::Inbound);
         self.admission.handle_opened(peer.ip());
         self.network.peers.handle_inbound_opened(peer, now);
+        let id = self.show(Connection { fresh: true, ..connection }, None, Duration::ZERO);
         self.ends.insert_inbound(ends, id);
-        self.show(id, role, None, Duration::ZERO);
+        id
     }
 
     fn note_refusals(&mut self) {
         while let Some(refused) = self.admission.poll_note() {
-            self.notes.push(Level::Warn, || {
+            self.core.notes.push(Level::Warn, || {
                 format!(
                     "refused {}: {:?} (since the last note: {} for want of slots, {} over their address's share, {} banned)",
                     refused.peer, refused.why, refused.full, refused.too_many_from_address, refused.banned
@@ -333,18 +293,18 @@ impl Node {
     }
 
     fn finish_leaving(&mut self, now: Instant) {
-        let Leaving::Until(deadline) = self.leaving else { return };
+        let Leaving::Until(deadline) = self.core.leaving else { return };
         if now >= deadline {
-            let left: Vec<ConId> = self.streams.iter().map(|(id, _)| id).collect();
+            let left: Vec<StreamId> = self.core.streams.iter().map(|(id, _)| id).collect();
             for id in left {
-                if let Some(Role::Peer(role)) = self.streams.abandon(id) {
-                    self.handle_peer_gone(id, role, CloseReason::LocalTimeout, now);
+                if let Some(Role::Peer(con)) = self.core.streams.abandon(id) {
+                    self.handle_peer_gone(con, CloseReason::LocalTimeout, now);
                 }
             }
         }
         let has_left = self.servers.have_left() && self.reaching.mapper().has_left();
-        if now >= deadline || self.streams.len() == 0 && has_left && !self.network.is_saving() {
-            self.leaving = Leaving::Done;
+        if now >= deadline || self.core.streams.len() == 0 && has_left && !self.network.is_saving() {
+            self.core.leaving = Leaving::Done;
             self.events.push(Event::Stopped);
         }
     }
@@ -354,19 +314,19 @@ impl Host for Node {
     type Tag = Role;
 
     fn streams(&mut self) -> &mut Streams<Role> {
-        &mut self.streams
+        &mut self.core.streams
     }
 
     fn notes(&mut self) -> &mut Notes {
-        &mut self.notes
+        &mut self.core.notes
     }
 
     fn has_work(&self) -> bool {
-        self.has_unread() || self.streams.is_relieved() || self.strangers.has_peers()
+        self.has_unread() || self.core.streams.is_relieved() || self.strangers.has_peers()
     }
 
-    fn handle_accepted(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<ConId> {
-        if self.is_leaving() {
+    fn handle_accepted(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<StreamId> {
+        if self.core.is_leaving() {
             return None;
         }
         let ends = Ends { dialler: peer, dialled: local };
@@ -383,14 +343,14 @@ impl Host for Node {
         if self.greets_all() {
             return Some(self.greet_accepted(ends, now));
         }
-        let id = self.streams.accept(peer, local, Role::Held(ends), now);
+        let id = self.core.streams.accept(peer, local, Role::Held(ends), now);
         self.enter(id, ends, now);
         Some(id)
     }
 
     fn handle_connected(&mut self, slot: usize, local: SocketAddr, now: Instant) {
-        let Some(id) = self.streams.handle_connected(slot, local, now) else { return };
-        match self.streams.tag(id) {
+        let Some(id) = self.core.streams.handle_connected(slot, local, now) else { return };
+        match self.core.streams.tag(id) {
             Some(&Role::Dialling { attempt, slot }) => {
                 self.handle_dial_connected(attempt, slot, id, local, now);
             }
@@ -404,24 +364,24 @@ impl Host for Node {
     }
 
     fn handle_connect_failed(&mut self, slot: usize, kind: io::ErrorKind, now: Instant) {
-        let Some(id) = self.streams.id_at(slot) else { return };
-        match self.streams.tag(id) {
+        let Some(id) = self.core.streams.id_at(slot) else { return };
+        match self.core.streams.tag(id) {
             Some(&Role::Dialling { attempt, slot }) => {
-                self.streams.abandon(id);
+                self.core.streams.abandon(id);
                 self.handle_dial_failed(attempt, slot, kind, now);
             }
             Some(&Role::Survey(sample)) => {
-                self.streams.abandon(id);
+                self.core.streams.abandon(id);
                 self.handle_sample_gone(sample, now);
             }
             Some(&Role::Climbing(call)) => self.handle_rung_dial_failed(call, id, kind, now),
             Some(&Role::Punching(call)) => self.handle_punch_dial_failed(call, id, kind, now),
             Some(&Role::Observing(call)) => {
-                self.streams.abandon(id);
+                self.core.streams.abandon(id);
                 self.handle_observation_gone(call, id, now);
             }
             Some(&Role::Relaying(call)) => {
-                self.streams.abandon(id);
+                self.core.streams.abandon(id);
                 self.handle_relay_gone(call, id, now);
             }
             _ => {}
@@ -432,30 +392,29 @@ impl Host for Node {
         if self.relay_desk.is_some() && self.pass_on_relayed(slot, len, now) {
             return;
         }
-        self.streams.handle_received(slot, len);
-        let Some(id) = self.streams.id_at(slot) else { return };
-        match self.streams.tag(id) {
+        self.core.streams.handle_received(slot, len);
+        let Some(id) = self.core.streams.id_at(slot) else { return };
+        match self.core.streams.tag(id) {
             Some(&Role::Server(server)) => self.handle_server_lines(server, id, now),
             Some(&Role::Survey(sample)) => self.handle_sample_lines(sample, id, now),
             Some(Role::Held(_)) => self.handle_held_received(id, now),
-            Some(Role::Peer(role)) if role.fresh => self.handle_first_received(id, now),
-            Some(Role::Peer(_)) => self.handle_link_received(id, now),
+            Some(&Role::Peer(con)) => self.handle_peer_received(con, now),
             Some(Role::Greeting) => self.handle_greeting_received(id, now),
             Some(&Role::Observing(call)) => self.handle_observed_lines(call, id, now),
             Some(&Role::Relaying(call)) => self.handle_relay_lines(call, id, now),
-            Some(&Role::Draining(con)) => self.handle_old_way_received(con, id, now),
+            Some(&Role::OldPath(con)) => self.handle_old_path_received(con, id, now),
             Some(Role::RelayClient) => self.handle_relay_client_lines(id, now),
             _ => {}
         }
     }
 
     fn handle_deaf(&mut self, slot: usize, now: Instant) {
-        let id = self.streams.id_at(slot);
+        let id = self.core.streams.id_at(slot);
         // What the other end of a relay can not hear any more need not be read.
-        if let Some(Role::RelayClient | Role::Relayed(_)) = id.and_then(|id| self.streams.tag(id)) {
-            return self.streams.handle_end(slot, End::Broken(io::ErrorKind::BrokenPipe), now);
+        if let Some(Role::RelayClient | Role::Relayed(_)) = id.and_then(|id| self.core.streams.tag(id)) {
+            return self.core.streams.handle_end(slot, End::Broken(io::ErrorKind::BrokenPipe), now);
         }
-        self.streams.handle_hangup(slot, now);
+        self.core.streams.handle_hangup(slot, now);
     }
 
     fn handle_resolved(&mut self, query: u64, outcome: Result<Vec<SocketAddr>, String>, now: Instant) {
@@ -479,8 +438,8 @@ impl Host for Node {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        self.streams.handle_timeout(now);
-        while let Some(dropped) = self.streams.poll_dropped() {
+        self.core.streams.handle_timeout(now);
+        while let Some(dropped) = self.core.streams.poll_dropped() {
             self.handle_dropped(dropped, now);
         }
         self.admission.handle_timeout(now);
@@ -497,14 +456,14 @@ impl Host for Node {
     }
 
     fn poll_timeout(&mut self) -> Option<Instant> {
-        let leaving = match self.leaving {
+        let leaving = match self.core.leaving {
             Leaving::Until(deadline) => Some(deadline),
             Leaving::No | Leaving::Done => None,
         };
         // Who leaves dials nobody any more: what the network waits for would be due for ever.
-        let network = if self.is_leaving() { None } else { self.network.poll_timeout(self.has_place()) };
+        let network = if self.core.is_leaving() { None } else { self.network.poll_timeout(self.has_place()) };
         [
-            self.streams.poll_timeout(),
+            self.core.streams.poll_timeout(),
             self.admission.poll_timeout(),
             self.attempts.poll_timeout(),
             self.servers.poll_timeout(),
@@ -521,7 +480,7 @@ impl Host for Node {
     }
 
     fn poll_action(&mut self) -> Option<Action> {
-        let socket = self.streams.poll_action().map(Action::Socket);
-        socket.or_else(|| self.jobs.pop_front().map(Action::Job))
+        let socket = self.core.streams.poll_action().map(Action::Socket);
+        socket.or_else(|| self.core.jobs.pop_front().map(Action::Job))
     }
 }

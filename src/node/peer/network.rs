@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use log::Level;
@@ -26,9 +26,6 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(60);
 const RESOLVE_FIRST: Duration = Duration::from_secs(5);
 const RESOLVE_MOST: Duration = Duration::from_secs(10 * 60);
 
-/// Own addresses that are remembered: a machine's interfaces, and what servers say that they see.
-const OWN_LIMIT: usize = 64;
-
 /// A static peer that was given by name.
 #[derive(Debug)]
 struct NamedPeer {
@@ -42,8 +39,6 @@ struct NamedPeer {
 #[derive(Debug)]
 pub(super) struct Network {
     pub(super) peers: Peers,
-    /// Addresses of this node itself, never to be dialled.
-    pub(super) own: Vec<SocketAddr>,
     named: Vec<NamedPeer>,
     random: Random,
     /// When the file of known peers may be written again.
@@ -63,7 +58,6 @@ impl Network {
         };
         let mut network = Self {
             peers: Peers::new(peers_config, random.fork()),
-            own: Vec::new(),
             named: Vec::new(),
             random: random.fork(),
             save_at: now + SAVE_INTERVAL,
@@ -110,25 +104,8 @@ pub(super) fn parse(text: &str) -> Result<HostPort, StartError> {
 impl Node {
     /// Asks for the file of known peers.
     pub(super) fn begin_network(&mut self) {
-        if let Some(path) = self.config.known_peers.clone() {
-            self.jobs.push_back(Job::Load { path });
-        }
-    }
-
-    /// This address is the node itself. An unspecified one stands for loopback too, the only one of the machine's
-    /// addresses that is known without asking the operating system.
-    pub(super) fn learn_own(&mut self, addr: SocketAddr) {
-        let port = addr.port();
-        let loopback = |ip: IpAddr| SocketAddr::new(ip, port);
-        let all: Vec<SocketAddr> = if addr.ip().is_unspecified() {
-            vec![loopback(Ipv4Addr::LOCALHOST.into()), loopback(Ipv6Addr::LOCALHOST.into())]
-        } else {
-            vec![addr]
-        };
-        for addr in all {
-            if self.network.own.len() < OWN_LIMIT && !self.network.own.contains(&addr) {
-                self.network.own.push(addr);
-            }
+        if let Some(path) = self.core.config.known_peers.clone() {
+            self.core.jobs.push_back(Job::Load { path });
         }
     }
 
@@ -138,7 +115,7 @@ impl Node {
         if let Mapping::Mapped { external, .. } = self.reach().mapping {
             claimed.push(external);
         }
-        self.network.peers.set_own(&self.network.own, &claimed);
+        self.network.peers.set_own(&self.core.own, &claimed);
     }
 
     pub(super) fn handle_known_loaded(&mut self, outcome: io::Result<String>, now: Instant) {
@@ -150,7 +127,7 @@ impl Node {
                     self.leave_file_alone();
                     return;
                 }
-                for addr in known.into_iter().take(self.config.max_known) {
+                for addr in known.into_iter().take(self.core.config.max_known) {
                     self.network.peers.handle_learned(addr, Source::File, now);
                 }
                 self.network.peers.take_changed();
@@ -171,9 +148,9 @@ impl Node {
 
     /// It is somebody else's file.
     fn leave_file_alone(&mut self) {
-        let file = self.config.known_peers.take().unwrap_or_default();
+        let file = self.core.config.known_peers.take().unwrap_or_default();
         self.network.has_file = false;
-        self.notes.push(Level::Warn, || {
+        self.core.notes.push(Level::Warn, || {
             format!(
                 "{} holds text and no known peer: it is left alone, and none will be saved",
                 file.display()
@@ -182,24 +159,26 @@ impl Node {
     }
 
     fn warn_of_file(&mut self, done: &str, error: &io::Error) {
-        let file = self.config.known_peers.as_deref().unwrap_or("".as_ref()).display();
-        self.notes.push(Level::Warn, || format!("the known peers in {file} could not be {done}: {error}"));
+        let file = self.core.config.known_peers.as_deref().unwrap_or("".as_ref()).display();
+        self.core
+            .notes
+            .push(Level::Warn, || format!("the known peers in {file} could not be {done}: {error}"));
     }
 
     /// Writes the file of known peers, if it would be another one.
     pub(super) fn save_known(&mut self) {
         self.network.changed |= self.network.peers.take_changed();
-        let Some(path) = self.config.known_peers.clone() else { return };
+        let Some(path) = self.core.config.known_peers.clone() else { return };
         if self.network.changed && !self.network.saving {
             self.network.changed = false;
             self.network.saving = true;
             let text = self.network.peers.known().map(|addr| format!("{addr}\n")).collect();
-            self.jobs.push_back(Job::Save { path, text });
+            self.core.jobs.push_back(Job::Save { path, text });
         }
     }
 
     pub(super) fn advance_network(&mut self, now: Instant) {
-        if self.is_leaving() {
+        if self.core.is_leaving() {
             return;
         }
         self.network.peers.handle_timeout(now);
@@ -241,7 +220,7 @@ impl Node {
             let wait = peer.backoff.next(&mut network.random);
             peer.due = Some(now + wait);
             let target = &peer.target;
-            self.notes.push(Level::Warn, || {
+            self.core.notes.push(Level::Warn, || {
                 format!("peer {target}: {why}; trying again in {:.0} s", wait.as_secs_f64().ceil())
             });
         }

@@ -67,7 +67,7 @@ impl Node {
     /// A relay of ours: the one at this address, if there is one, or else the first.
     pub(super) fn own_relay(&mut self, wished: Option<SocketAddr>, now: Instant) -> Option<SocketAddr> {
         self.look_up_relays(now);
-        let fits = |addr: &SocketAddr| self.is_of_our_family(*addr) && !is_own(&self.network.own, *addr);
+        let fits = |addr: &SocketAddr| self.core.is_of_our_family(*addr) && !is_own(&self.core.own, *addr);
         let known = || self.own_relays.0.iter().filter_map(|relay| relay.addr).filter(fits);
         known().find(|addr| Some(*addr) == wished).or_else(|| known().next())
     }
@@ -87,7 +87,7 @@ impl Node {
     /// Both ends have to be able to dial it, and more nodes have IPv4.
     pub(super) fn handle_relay_resolved(&mut self, place: usize, addresses: &[SocketAddr]) {
         let usable = addresses.iter().copied().map(canonical);
-        let usable = usable.filter(|&addr| is_dialable(addr) && self.is_of_our_family(addr));
+        let usable = usable.filter(|&addr| is_dialable(addr) && self.core.is_of_our_family(addr));
         let addr = usable.min_by_key(SocketAddr::is_ipv6);
         if let Some(relay) = self.own_relays.0.get_mut(place) {
             relay.addr = addr.or(relay.addr);
@@ -96,11 +96,7 @@ impl Node {
 
     pub(super) fn handle_relay_unresolved(&mut self, place: usize, why: &FailReason) {
         if let Some(relay) = self.own_relays.0.get(place) {
-            self.notes.push(Level::Warn, || format!("relay {}: {why}", relay.target));
+            self.core.notes.push(Level::Warn, || format!("relay {}: {why}", relay.target));
         }
-    }
-
-    fn is_of_our_family(&self, addr: SocketAddr) -> bool {
-        self.config.bind.is_none_or(|bound| bound.is_ipv4() == addr.is_ipv4())
     }
 }

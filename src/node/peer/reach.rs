@@ -1,7 +1,7 @@
 //! How others can reach this node: the machines that find out, the streams that they need, and what follows from it.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use log::Level;
@@ -10,7 +10,7 @@ use super::{Node, Role};
 use crate::config::Config;
 use crate::event::Event;
 use crate::gateway;
-use crate::id::ConId;
+use crate::id::{ServerId, StreamId};
 use crate::node::Job;
 use crate::proto::mapping::{Mapper, MapperConfig};
 use crate::proto::nat::survey::{self, Survey, SurveyAction};
@@ -38,7 +38,7 @@ pub(super) struct Reaching {
 #[derive(Debug)]
 struct SurveyRun {
     survey: Survey,
-    streams: Vec<Option<ConId>>,
+    streams: Vec<Option<StreamId>>,
 }
 
 /// Which stream of which survey it is.
@@ -107,7 +107,7 @@ impl Node {
 
     pub(super) fn handle_listed_interfaces(&mut self, outcome: io::Result<Vec<LanAddress>>, now: Instant) {
         let addresses = outcome.unwrap_or_else(|error| {
-            self.notes.push(Level::Warn, || format!("the interfaces could not be listed: {error}"));
+            self.core.notes.push(Level::Warn, || format!("the interfaces could not be listed: {error}"));
             self.reach().lan.clone()
         });
         self.reaching.finder.handle_interfaces(addresses, now);
@@ -115,7 +115,7 @@ impl Node {
     }
 
     pub(super) fn handle_gateway_report(&mut self, request: u64, report: gateway::Report, now: Instant) {
-        self.notes.push(Level::Debug, || format!("router: {report:?}"));
+        self.core.notes.push(Level::Debug, || format!("router: {report:?}"));
         self.reaching.mapper.handle_report(request, report, now);
         self.advance_reach(now);
     }
@@ -143,11 +143,11 @@ impl Node {
         }
         self.order_mappings();
         if self.reaching.finder.is_dirty() {
-            // Also when the picture is the same: what is advertised at a server depends on that server's own verdict.
+            // Also when the picture is the same: what a server lists depends on its own probe.
             self.set_adverts(now);
         }
         if let Some(picture) = self.reaching.finder.poll_change() {
-            self.notes.push(Level::Info, || format!("reach: {picture}"));
+            self.core.notes.push(Level::Info, || format!("reach: {picture}"));
             self.events.push(Event::Reach(picture));
             self.refresh_unl();
         }
@@ -156,20 +156,20 @@ impl Node {
 
     fn act_for_finder(&mut self, action: FinderAction, now: Instant) {
         match action {
-            FinderAction::Interfaces => self.jobs.push_back(Job::Interfaces),
+            FinderAction::Interfaces => self.core.jobs.push_back(Job::Interfaces),
             FinderAction::Survey { observers } => self.begin_survey(&observers, now),
-            FinderAction::Probe { server, port } => self.ask_for_probe(server, port, now),
+            FinderAction::Probe { server, port } => self.ask_for_probe(ServerId(server as u64), port, now),
             FinderAction::Map(target) => self.reaching.mapper.set_target(target, now),
             FinderAction::Renew => self.reaching.mapper.renew(now),
             FinderAction::Refresh => self.reaching.mapper.refresh(now),
-            FinderAction::Reconnect { server } => self.reconnect_server(server, now),
+            FinderAction::Reconnect { server } => self.reconnect_server(ServerId(server as u64), now),
         }
     }
 
     fn order_mappings(&mut self) {
         while let Some((request, order)) = self.reaching.mapper.poll_order() {
-            self.notes.push(Level::Debug, || format!("to the router: {order:?}"));
-            self.jobs.push_back(Job::Gateway { request, order });
+            self.core.notes.push(Level::Debug, || format!("to the router: {order:?}"));
+            self.core.jobs.push_back(Job::Gateway { request, order });
         }
     }
 }
@@ -189,7 +189,7 @@ impl Node {
     fn end_survey(&mut self) {
         let run = self.reaching.survey.take();
         for id in run.into_iter().flat_map(|run| run.streams).flatten() {
-            self.streams.abandon(id);
+            self.core.streams.abandon(id);
         }
     }
 
@@ -212,8 +212,8 @@ impl Node {
         match action {
             SurveyAction::Dial { sample, to, local_port } => {
                 let role = Role::Survey(Sample { run: self.reaching.runs, place: sample });
-                let from = SocketAddr::new(self.config.bind.unwrap_or(unspecified(to)), local_port);
-                let id = self.streams.dial(to, Some(from), role, now);
+                let from = self.core.end_at_port(local_port, to);
+                let id = self.core.streams.dial(to, Some(from), role, now);
                 if run.streams.len() <= sample {
                     run.streams.resize(sample + 1, None);
                 }
@@ -222,12 +222,12 @@ impl Node {
             SurveyAction::Send { sample, bytes } => {
                 if let Some(id) = run.streams.get(sample).copied().flatten() {
                     // A fresh stream takes a line; one that broke meanwhile says so by itself.
-                    let _ = self.streams.queue_raw(id, &bytes);
+                    let _ = self.core.streams.queue_raw(id, &bytes);
                 }
             }
             SurveyAction::Hangup { sample } => {
                 if let Some(id) = run.streams.get_mut(sample).and_then(Option::take) {
-                    self.streams.close(id, now);
+                    self.core.streams.close(id, now);
                 }
             }
         }
@@ -238,8 +238,8 @@ impl Node {
         self.advance_survey(now);
     }
 
-    pub(super) fn handle_sample_lines(&mut self, sample: Sample, id: ConId, now: Instant) {
-        while let Some(line) = self.streams.next_line(id) {
+    pub(super) fn handle_sample_lines(&mut self, sample: Sample, id: StreamId, now: Instant) {
+        while let Some(line) = self.core.streams.next_line(id) {
             let run = self.reaching.survey.as_mut().filter(|_| sample.run == self.reaching.runs);
             if let Some(run) = run {
                 run.survey.handle_line(sample.place, line.as_bytes(), now);
@@ -265,9 +265,4 @@ impl Node {
             act(&mut run.survey);
         }
     }
-}
-
-/// Any address of the family.
-fn unspecified(of: SocketAddr) -> IpAddr {
-    if of.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
 }

@@ -15,7 +15,7 @@ use log::Level;
 
 use super::{Ends, Node, Role};
 use crate::config::{Config, RelayOffer};
-use crate::id::ConId;
+use crate::id::StreamId;
 use crate::node::relays::{Place, RelayEndpoint, Relays};
 use crate::proto::rendezvous::server::{ClientId, CloseWhy, Limits, Server, ServerAction};
 use crate::random::Random;
@@ -50,7 +50,7 @@ impl RelayDesk {
         let offer = config.links.relay_offer.as_ref()?;
         // What time it is matters to meetings only, and there are none.
         let server = Server::new(limits(offer), random.fork(), Duration::ZERO);
-        let running = Relays::new(offer.limits(), offer.idle);
+        let running = Relays::new(offer.into(), offer.idle);
         Some(Box::new(Self { server, running, answers: Vec::new() }))
     }
 
@@ -63,7 +63,7 @@ impl RelayDesk {
 impl Node {
     /// Whether accepted connections may be for a relay.
     pub(super) fn relays_for_others(&self) -> bool {
-        self.relay_desk.is_some() && !self.is_leaving()
+        self.relay_desk.is_some() && !self.core.is_leaving()
     }
 
     /// How many are relayed.
@@ -73,45 +73,45 @@ impl Node {
     }
 
     /// A connection that was held back has begun like a client: it is one, or nothing.
-    pub(super) fn let_in_relay_client(&mut self, id: ConId, ends: Ends, now: Instant) {
+    pub(super) fn let_in_relay_client(&mut self, id: StreamId, ends: Ends, now: Instant) {
         let Some(desk) = &mut self.relay_desk else { return };
         let peer = ends.dialler;
         let refused = desk.server.refusal(peer.ip()).map(|why| format!("{why:?}"));
         let banned = self.admission.is_banned(peer.ip(), now).then(|| "it is banned".to_owned());
         if let Some(why) = banned.or(refused) {
-            self.notes.push(Level::Debug, || format!("{peer} is not relayed: {why}"));
-            self.streams.abandon(id);
+            self.core.notes.push(Level::Debug, || format!("{peer} is not relayed: {why}"));
+            self.core.streams.abandon(id);
             return;
         }
-        if let Some(tag) = self.streams.tag_mut(id) {
+        if let Some(tag) = self.core.streams.tag_mut(id) {
             *tag = Role::RelayClient;
         }
         desk.server.handle_connected(client(id), peer, ends.dialled, now);
         self.handle_relay_client_lines(id, now);
     }
 
-    pub(super) fn handle_relay_client_lines(&mut self, id: ConId, now: Instant) {
+    pub(super) fn handle_relay_client_lines(&mut self, id: StreamId, now: Instant) {
         let Some(desk) = &mut self.relay_desk else { return };
-        while let Some(line) = self.streams.next_line(id) {
+        while let Some(line) = self.core.streams.next_line(id) {
             desk.server.handle_line(client(id), line.as_bytes(), now, &mut desk.answers);
         }
         // What so few bytes can ask for fits; one that was closed meanwhile needs no answer.
-        let _ = self.streams.queue_raw(id, &desk.answers);
+        let _ = self.core.streams.queue_raw(id, &desk.answers);
         desk.answers.clear();
-        let said = self.streams.facts(id).map_or(0, |facts| facts.counters.bytes_received);
+        let said = self.core.streams.facts(id).map_or(0, |facts| facts.counters.bytes_received);
         if said > MOST_SAID {
             desk.server.handle_closed(client(id), now);
-            self.streams.abandon(id);
+            self.core.streams.abandon(id);
         }
     }
 
-    pub(super) fn handle_relay_client_gone(&mut self, id: ConId, now: Instant) {
+    pub(super) fn handle_relay_client_gone(&mut self, id: StreamId, now: Instant) {
         if let Some(desk) = &mut self.relay_desk {
             desk.server.handle_closed(client(id), now);
         }
     }
 
-    pub(super) fn handle_relayed_gone(&mut self, end: RelayEndpoint, id: ConId, now: Instant) {
+    pub(super) fn handle_relayed_gone(&mut self, end: RelayEndpoint, id: StreamId, now: Instant) {
         if let Some(desk) = &mut self.relay_desk {
             desk.running.handle_dropped(end);
         }
@@ -124,12 +124,12 @@ impl Node {
     /// Takes over what was read where it is another stream's; whether it is.
     pub(super) fn pass_on_relayed(&mut self, slot: usize, len: usize, now: Instant) -> bool {
         let Some(desk) = &mut self.relay_desk else { return false };
-        if !self.streams.pass_on(slot, len) {
+        if !self.core.streams.pass_on(slot, len) {
             return false;
         }
-        let id = self.streams.id_at(slot);
-        if let Some(&Role::Relayed(end)) = id.and_then(|id| self.streams.tag(id)) {
-            let mut place = Place { streams: &mut self.streams, notes: &mut self.notes };
+        let id = self.core.streams.id_at(slot);
+        if let Some(&Role::Relayed(end)) = id.and_then(|id| self.core.streams.tag(id)) {
+            let mut place = Place { streams: &mut self.core.streams, notes: &mut self.core.notes };
             desk.running.handle_passed(&mut place, end, len, now);
         }
         true
@@ -138,7 +138,7 @@ impl Node {
     pub(super) fn advance_relays(&mut self, now: Instant) {
         let Some(desk) = &mut self.relay_desk else { return };
         desk.server.handle_timeout(now);
-        let mut place = Place { streams: &mut self.streams, notes: &mut self.notes };
+        let mut place = Place { streams: &mut self.core.streams, notes: &mut self.core.notes };
         while let Some(action) = desk.server.poll_action() {
             act(&mut desk.running, &mut place, action, now);
         }
@@ -148,13 +148,13 @@ impl Node {
     /// The node leaves, and with it the way that others had through it.
     pub(super) fn leave_relays(&mut self, now: Instant) {
         let Some(desk) = &mut self.relay_desk else { return };
-        let mut place = Place { streams: &mut self.streams, notes: &mut self.notes };
+        let mut place = Place { streams: &mut self.core.streams, notes: &mut self.core.notes };
         desk.running.end_all(&mut place, now);
         let is_client = |role: &Role| matches!(role, Role::RelayClient);
-        let clients: Vec<ConId> =
-            self.streams.iter().filter(|(_, role)| is_client(role)).map(|(id, _)| id).collect();
+        let clients: Vec<StreamId> =
+            self.core.streams.iter().filter(|(_, role)| is_client(role)).map(|(id, _)| id).collect();
         for id in clients {
-            self.streams.close(id, now);
+            self.core.streams.close(id, now);
         }
     }
 
@@ -195,11 +195,11 @@ fn act(running: &mut Relays, place: &mut Place<'_, Role>, action: ServerAction, 
 }
 
 /// A client is known by its stream's slot: the machine forgets a client before its slot is used again.
-fn client(id: ConId) -> ClientId {
+fn client(id: StreamId) -> ClientId {
     ClientId(id.slot() as u64)
 }
 
-fn id_of(place: &Place<'_, Role>, client: ClientId) -> Option<ConId> {
+fn id_of(place: &Place<'_, Role>, client: ClientId) -> Option<StreamId> {
     let id = place.streams.id_at(usize::try_from(client.0).ok()?)?;
     matches!(place.streams.tag(id), Some(Role::RelayClient)).then_some(id)
 }
@@ -219,7 +219,7 @@ fn limits(offer: &RelayOffer) -> Limits {
         relays: offer.max_relays,
         relays_per_node: offer.max_relays_per_node,
         relays_per_address: offer.max_relays_per_address,
-        relay: offer.limits(),
+        relay: offer.into(),
         relays_only: true,
         features: Features::ID.or(Features::RELAY),
         idle: IDLE,

@@ -3,6 +3,7 @@
 
 mod signalling;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -13,8 +14,8 @@ use super::attempts::Purpose;
 use super::network::parse;
 use crate::config::Config;
 use crate::error::{CloseReason, FailReason, StartError};
-use crate::event::{Event, RendezvousNews, ServerFault, ServerKind};
-use crate::id::ConId;
+use crate::event::{Event, RendezvousNews, ServerFault};
+use crate::id::{ServerId, StreamId};
 use crate::identity::Key;
 use crate::node::streams::StreamFacts;
 use crate::proto::peers::Source;
@@ -38,7 +39,7 @@ struct Server {
     client: Client,
     /// The attempt to connect that is under way.
     attempt: Option<u64>,
-    stream: Option<ConId>,
+    stream: Option<StreamId>,
     /// Its address, while or since it was connected.
     ip: Option<IpAddr>,
     /// The address at which it sees us, as it says, with our listening port.
@@ -71,7 +72,9 @@ impl Server {
 /// The servers in the order of the configuration, and behind them the guests.
 #[derive(Debug)]
 pub(super) struct Servers {
-    all: Vec<Server>,
+    all: BTreeMap<ServerId, Server>,
+    /// The number of the next guest.
+    next: u64,
     /// How the clients of guests are made.
     config: ClientConfig,
     max_guests: usize,
@@ -93,11 +96,15 @@ impl Servers {
             key: key.cloned().map(Arc::new),
             ..defaults
         };
-        let mut servers =
-            Self { all: Vec::new(), config: client_config, max_guests: config.links.max_guest_servers };
+        let mut servers = Self {
+            all: BTreeMap::new(),
+            next: 0,
+            config: client_config,
+            max_guests: config.links.max_guest_servers,
+        };
         for name in &config.rendezvous {
             let server = servers.server(name, parse(name)?, random, now);
-            servers.all.push(server);
+            servers.insert(server);
         }
         Ok(servers)
     }
@@ -123,74 +130,124 @@ impl Servers {
         }
     }
 
+    fn insert(&mut self, server: Server) -> ServerId {
+        let id = ServerId(self.next);
+        self.next += 1;
+        self.all.insert(id, server);
+        id
+    }
+
+    /// Its place in the configuration, if it is of our own choice.
+    pub(super) fn place_of(&self, id: ServerId) -> Option<usize> {
+        self.is_own(id).then(|| usize::try_from(id.0).ok()).flatten()
+    }
+
+    fn ids(&self) -> Vec<ServerId> {
+        self.all.keys().copied().collect()
+    }
+
+    fn ends_of(&self, id: ServerId) -> Option<(SocketAddr, SocketAddr)> {
+        self.all.get(&id)?.ends
+    }
+
+    fn name_of(&self, id: ServerId) -> Arc<str> {
+        self.all.get(&id).map_or_else(|| Arc::from(""), |server| Arc::clone(&server.name))
+    }
+
+    fn fault(&self, id: ServerId, why: client::DownWhy) -> ServerFault {
+        let server = self.all.get(&id);
+        match why {
+            client::DownWhy::Unreachable if server.is_some_and(|server| server.nameless) => {
+                ServerFault::NoAddress
+            }
+            client::DownWhy::Unreachable => ServerFault::Unreachable,
+            client::DownWhy::Closed if server.is_some_and(|server| server.endless) => ServerFault::Nonsense,
+            client::DownWhy::Closed => ServerFault::HungUp,
+            client::DownWhy::Slow => ServerFault::Slow,
+            client::DownWhy::Nonsense => ServerFault::Nonsense,
+        }
+    }
+
+    /// It was said goodbye to. A guest is forgotten.
+    fn handle_left(&mut self, id: ServerId) {
+        let guest = self.all.get_mut(&id).is_some_and(|server| {
+            server.has_left = true;
+            server.is_guest
+        });
+        if guest {
+            self.all.remove(&id);
+        }
+    }
+
     pub(super) fn have_left(&self) -> bool {
-        self.all.iter().all(|server| server.has_left || server.is_guest)
+        self.all.values().all(|server| server.has_left || server.is_guest)
     }
 
     /// The addresses at which servers say that they see us: one for each at most.
     pub(super) fn seen(&self) -> Vec<SocketAddr> {
-        self.all.iter().filter(|server| !server.is_guest).filter_map(|server| server.seen).collect()
+        self.all.values().filter(|server| !server.is_guest).filter_map(|server| server.seen).collect()
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.all.iter().fold(None, |earliest, server| soonest(earliest, server.client.poll_timeout()))
+        self.all.values().fold(None, |earliest, server| soonest(earliest, server.client.poll_timeout()))
     }
 }
 
 impl Node {
     /// Asks all servers for nodes now.
     pub(crate) fn bootstrap(&mut self, now: Instant) {
-        for server in self.servers.all.iter_mut().filter(|server| !server.is_guest) {
+        for server in self.servers.all.values_mut().filter(|server| !server.is_guest) {
             server.client.bootstrap(now);
         }
     }
 
     /// Registers with all servers now.
     pub(crate) fn advertise(&mut self, now: Instant) {
-        for place in 0..self.servers.all.len() {
-            let advert = self.advert(place);
-            let client = &mut self.servers.all[place].client;
-            client.set_advert(advert, now);
-            client.advertise(now);
+        for id in self.servers.ids() {
+            let advert = self.advert(id);
+            let Some(server) = self.servers.all.get_mut(&id) else { continue };
+            server.client.set_advert(advert, now);
+            server.client.advertise(now);
         }
     }
 
     /// Says to all servers what there is to register by itself.
     pub(super) fn set_adverts(&mut self, now: Instant) {
-        for place in 0..self.servers.all.len() {
+        for id in self.servers.ids() {
             let always = |advert: &Advert| advert.kind == AdvertKind::Simultaneous;
-            let advert = self.advert(place).filter(|advert| self.config.advertise || always(advert));
-            self.servers.all[place].client.set_advert(advert, now);
+            let advert = self.advert(id).filter(|advert| self.core.config.advertise || always(advert));
+            if let Some(server) = self.servers.all.get_mut(&id) {
+                server.client.set_advert(advert, now);
+            }
         }
     }
 
     /// Takes back all registrations.
     pub(super) fn leave_servers(&mut self, now: Instant) {
-        for server in &mut self.servers.all {
+        for server in self.servers.all.values_mut() {
             server.client.leave(now);
         }
     }
 
     pub(super) fn advance_servers(&mut self, now: Instant) {
-        let wanted_by_us = if self.config.bootstrap { self.network.peers.wanted() } else { 0 };
-        for place in 0..self.servers.all.len() {
-            let server = &mut self.servers.all[place];
+        let wanted_by_us = if self.core.config.bootstrap { self.network.peers.wanted() } else { 0 };
+        for id in self.servers.ids() {
+            let Some(server) = self.servers.all.get_mut(&id) else { continue };
             let wanted = if server.is_guest { 0 } else { wanted_by_us };
-            let client = &mut server.client;
-            client.set_wanted(wanted, now);
-            client.handle_timeout(now);
-            self.advance_server(place, now);
+            server.client.set_wanted(wanted, now);
+            server.client.handle_timeout(now);
+            self.advance_server(id, now);
         }
     }
 
     pub(super) fn handle_server_connected(
         &mut self,
-        place: usize,
-        id: ConId,
+        place: ServerId,
+        id: StreamId,
         facts: StreamFacts,
         now: Instant,
     ) {
-        let Some(server) = self.servers.all.get_mut(place) else { return };
+        let Some(server) = self.servers.all.get_mut(&place) else { return };
         server.attempt = None;
         server.stream = Some(id);
         server.ip = Some(facts.peer.ip());
@@ -201,28 +258,35 @@ impl Node {
         self.advance_server(place, now);
     }
 
-    pub(super) fn handle_server_unreached(&mut self, place: usize, why: &FailReason, now: Instant) {
-        let Some(server) = self.servers.all.get_mut(place) else { return };
+    pub(super) fn handle_server_unreached(&mut self, place: ServerId, why: &FailReason, now: Instant) {
+        let Some(server) = self.servers.all.get_mut(&place) else { return };
         server.attempt = None;
         server.nameless = matches!(why, FailReason::NoAddress(_));
         let name = &server.name;
-        self.notes.push(Level::Debug, || format!("rendezvous server {name}: {why}"));
+        self.core.notes.push(Level::Debug, || format!("rendezvous server {name}: {why}"));
         server.client.handle_disconnected(now);
         self.advance_server(place, now);
     }
 
-    pub(super) fn handle_server_lines(&mut self, place: usize, id: ConId, now: Instant) {
-        while let Some(line) = self.streams.next_line(id) {
+    pub(super) fn handle_server_lines(&mut self, place: ServerId, id: StreamId, now: Instant) {
+        while let Some(line) = self.core.streams.next_line(id) {
             // A server that was hung up on has nothing to say any more.
-            if let Some(server) = self.servers.all.get_mut(place).filter(|server| server.stream == Some(id)) {
+            if let Some(server) = self.servers.all.get_mut(&place).filter(|server| server.stream == Some(id))
+            {
                 server.client.handle_line(line.as_bytes(), now);
                 self.advance_server(place, now);
             }
         }
     }
 
-    pub(super) fn handle_server_gone(&mut self, place: usize, id: ConId, why: CloseReason, now: Instant) {
-        let Some(server) = self.servers.all.get_mut(place) else { return };
+    pub(super) fn handle_server_gone(
+        &mut self,
+        place: ServerId,
+        id: StreamId,
+        why: CloseReason,
+        now: Instant,
+    ) {
+        let Some(server) = self.servers.all.get_mut(&place) else { return };
         if server.stream == Some(id) {
             server.stream = None;
             server.endless = why == CloseReason::LineTooLong;
@@ -232,38 +296,43 @@ impl Node {
     }
 
     /// Carries out what a client wants and passes on what it tells.
-    fn advance_server(&mut self, place: usize, now: Instant) {
-        while let Some(action) = self.servers.all[place].client.poll_action() {
+    fn advance_server(&mut self, place: ServerId, now: Instant) {
+        while let Some(action) =
+            self.servers.all.get_mut(&place).and_then(|server| server.client.poll_action())
+        {
             self.act_for_server(place, action, now);
         }
-        while let Some(event) = self.servers.all[place].client.poll_event() {
+        while let Some(event) = self.servers.all.get_mut(&place).and_then(|server| server.client.poll_event())
+        {
             self.handle_server_event(place, event, now);
         }
     }
 
-    fn act_for_server(&mut self, place: usize, action: ClientAction, now: Instant) {
-        let server = &mut self.servers.all[place];
+    fn act_for_server(&mut self, place: ServerId, action: ClientAction, now: Instant) {
+        let Some(server) = self.servers.all.get_mut(&place) else { return };
         match action {
             ClientAction::Dial => {
                 let target = server.target.clone();
                 let serial = self.begin_attempt(Purpose::Server(place), &target, now);
                 // It may have failed on the spot; then the client knows already.
-                if self.is_under_way(serial) {
-                    self.servers.all[place].attempt = Some(serial);
+                if self.is_under_way(serial)
+                    && let Some(server) = self.servers.all.get_mut(&place)
+                {
+                    server.attempt = Some(serial);
                 }
             }
             ClientAction::Send(bytes) => {
                 if let Some(id) = server.stream
-                    && let Err(why) = self.streams.queue_raw(id, &bytes)
+                    && let Err(why) = self.core.streams.queue_raw(id, &bytes)
                 {
                     let name = &server.name;
-                    self.notes.push(Level::Warn, || format!("rendezvous server {name}: {why}"));
+                    self.core.notes.push(Level::Warn, || format!("rendezvous server {name}: {why}"));
                 }
             }
             ClientAction::Hangup => {
                 let attempt = server.attempt.take();
                 if let Some(id) = server.stream.take() {
-                    self.streams.close(id, now);
+                    self.core.streams.close(id, now);
                 }
                 if let Some(serial) = attempt {
                     self.drop_attempt(serial);
@@ -272,35 +341,31 @@ impl Node {
         }
     }
 
-    fn handle_server_event(&mut self, place: usize, event: ClientEvent, now: Instant) {
+    fn handle_server_event(&mut self, place: ServerId, event: ClientEvent, now: Instant) {
         let news = match event {
             ClientEvent::Up { kind, seen, rtt, features } => {
                 self.learn_seen(place, seen);
                 self.handle_visited(place);
-                let kind = match kind {
-                    client::ServerKind::P2poll => ServerKind::P2poll,
-                    client::ServerKind::Pyp2p => ServerKind::Pyp2p,
-                };
-                if let Some((addr, local)) = self.servers.all[place].ends
-                    && self.servers.is_own(place)
+                if let Some((addr, local)) = self.servers.ends_of(place)
+                    && let Some(own) = self.servers.place_of(place)
                 {
                     let (can_probe, observes) =
                         (features.has(Features::PROBE), features.has(Features::OBSERVERS));
                     let up = ServerUp { addr, local, kind, rtt, seen, can_probe, observes };
-                    self.reaching.finder_mut().handle_server_up(place, up, now);
+                    self.reaching.finder_mut().handle_server_up(own, up, now);
                 }
                 self.handle_server_met(now);
                 RendezvousNews::Up { kind, seen }
             }
             ClientEvent::Rtt(rtt) => {
-                if self.servers.is_own(place) {
-                    self.reaching.finder_mut().handle_rtt(place, rtt);
+                if let Some(own) = self.servers.place_of(place) {
+                    self.reaching.finder_mut().handle_rtt(own, rtt);
                 }
                 return;
             }
             ClientEvent::Observers(observers) => {
-                if self.servers.is_own(place) {
-                    self.reaching.finder_mut().handle_observers(place, observers, now);
+                if let Some(own) = self.servers.place_of(place) {
+                    self.reaching.finder_mut().handle_observers(own, observers, now);
                 }
                 return;
             }
@@ -312,8 +377,8 @@ impl Node {
                 return;
             }
             ClientEvent::Denied(why) => {
-                let name = &self.servers.all[place].name;
-                self.notes.push(Level::Warn, || {
+                let name = self.servers.name_of(place);
+                self.core.notes.push(Level::Warn, || {
                     format!("rendezvous server {name} does not take our proof: {why:?}")
                 });
                 self.handle_server_useless(place, now);
@@ -331,18 +396,20 @@ impl Node {
                 return;
             }
             ClientEvent::Signal(incoming) => {
-                if self.servers.all[place].takes_signal(now) {
+                if self.servers.all.get_mut(&place).is_some_and(|server| server.takes_signal(now)) {
                     self.handle_signal(place, &incoming, now);
                 }
                 return;
             }
             ClientEvent::Probed { port, verdict } => {
                 let was_met = self.conclude_probe(place, port, now);
-                let verdict = match reach_verdict(verdict) {
-                    reach::Verdict::No if was_met => reach::Verdict::TooFar,
-                    verdict => verdict,
+                let outcome = match probe_outcome(verdict) {
+                    reach::ProbeOutcome::No if was_met => reach::ProbeOutcome::TooFar,
+                    outcome => outcome,
                 };
-                self.reaching.finder_mut().handle_probed(place, port, verdict, now);
+                if let Some(own) = self.servers.place_of(place) {
+                    self.reaching.finder_mut().handle_probed(own, port, outcome, now);
+                }
                 return;
             }
             ClientEvent::Nodes(nodes) => RendezvousNews::Nodes(self.learn_nodes(place, &nodes, now)),
@@ -350,15 +417,15 @@ impl Node {
             ClientEvent::Refused => RendezvousNews::Refused,
             ClientEvent::Down { why, retry_in } => {
                 self.expect_no_probe(place, now);
-                if self.servers.is_own(place) {
-                    self.reaching.finder_mut().handle_server_down(place, now);
+                if let Some(own) = self.servers.place_of(place) {
+                    self.reaching.finder_mut().handle_server_down(own, now);
                 }
                 self.handle_server_lost(place, now);
                 self.refresh_unl();
-                RendezvousNews::Down { why: fault(why, &self.servers.all[place]), retry_in }
+                RendezvousNews::Down { why: self.servers.fault(place, why), retry_in }
             }
             ClientEvent::Left => {
-                self.servers.all[place].has_left = true;
+                self.servers.handle_left(place);
                 return;
             }
             ClientEvent::PredictionSet => {
@@ -380,24 +447,26 @@ impl Node {
             // Ports are shown on connections of their own.
             ClientEvent::Remote { .. } => return,
         };
-        let server = Arc::clone(&self.servers.all[place].name);
+        let server = self.servers.name_of(place);
         if !self.servers.is_own(place) {
-            self.notes.push(Level::Debug, || format!("rendezvous server {server}, a guest, {news}"));
+            self.core.notes.push(Level::Debug, || format!("rendezvous server {server}, a guest, {news}"));
             return;
         }
-        self.notes.push(Level::Info, || format!("rendezvous server {server} {news}"));
+        self.core.notes.push(Level::Info, || format!("rendezvous server {server} {news}"));
         self.events.push(Event::Rendezvous { server, news });
     }
 
     /// The server sees us at this address: with our listening port it is ours, and no peer's.
-    fn learn_seen(&mut self, place: usize, seen: Option<SocketAddr>) {
-        let port = self.listening.map(|listening| listening.port());
-        self.servers.all[place].seen = seen.zip(port).map(|(seen, port)| SocketAddr::new(seen.ip(), port));
+    fn learn_seen(&mut self, place: ServerId, seen: Option<SocketAddr>) {
+        let port = self.core.listening.map(|listening| listening.port());
+        if let Some(server) = self.servers.all.get_mut(&place) {
+            server.seen = seen.zip(port).map(|(seen, port)| SocketAddr::new(seen.ip(), port));
+        }
         self.tell_own();
     }
 
-    fn learn_nodes(&mut self, place: usize, nodes: &[Listed], now: Instant) -> usize {
-        let Some(server) = self.servers.all[place].ip else { return 0 };
+    fn learn_nodes(&mut self, place: ServerId, nodes: &[Listed], now: Instant) -> usize {
+        let Some(server) = self.servers.all.get(&place).and_then(|server| server.ip) else { return 0 };
         for node in nodes {
             let source = Source::Rendezvous { newer: node.newer, server };
             self.network.peers.handle_learned(node.addr, source, now);
@@ -408,12 +477,12 @@ impl Node {
     /// Asks a server to connect to us; from where it will come, unless it can not be asked.
     pub(super) fn ask_server_for_probe(
         &mut self,
-        place: usize,
+        place: ServerId,
         port: u16,
         nonce: Token,
         now: Instant,
     ) -> Option<IpAddr> {
-        let server = self.servers.all.get_mut(place)?;
+        let server = self.servers.all.get_mut(&place)?;
         let asked = server.client.probe(port, nonce, now);
         let ip = server.ip.filter(|_| asked);
         self.advance_server(place, now);
@@ -421,45 +490,32 @@ impl Node {
     }
 
     /// Its connection has a local end that is no more, which neither end would notice for long.
-    pub(super) fn reconnect_server(&mut self, place: usize, now: Instant) {
-        let Some(server) = self.servers.all.get_mut(place) else { return };
+    pub(super) fn reconnect_server(&mut self, place: ServerId, now: Instant) {
+        let Some(server) = self.servers.all.get_mut(&place) else { return };
         if let Some(id) = server.stream.take() {
-            self.streams.abandon(id);
+            self.core.streams.abandon(id);
             server.client.handle_disconnected(now);
             self.advance_server(place, now);
         }
     }
 
-    fn advert(&self, place: usize) -> Option<Advert> {
-        if !self.servers.is_own(place) {
-            return None;
-        }
-        let max_inbound = u32::try_from(self.config.max_inbound).unwrap_or(u32::MAX);
+    fn advert(&self, place: ServerId) -> Option<Advert> {
+        let own = self.servers.place_of(place)?;
+        let max_inbound = u32::try_from(self.core.config.max_inbound).unwrap_or(u32::MAX);
         if self.waits_for_candidates() {
             // pyp2p says no port here.
             return Some(Advert { kind: AdvertKind::Simultaneous, port: 0, max_inbound });
         }
-        let port = self.reaching.finder().advertised_port(place)?;
+        let port = self.reaching.finder().advertised_port(own)?;
         Some(Advert { kind: AdvertKind::Passive, port, max_inbound })
     }
 }
 
-fn reach_verdict(verdict: Option<Verdict>) -> reach::Verdict {
+fn probe_outcome(verdict: Option<Verdict>) -> reach::ProbeOutcome {
     match verdict {
-        Some(Verdict::Yes) => reach::Verdict::Yes,
-        Some(Verdict::No) => reach::Verdict::No,
-        Some(Verdict::Later) => reach::Verdict::Busy,
-        None => reach::Verdict::Unanswered,
-    }
-}
-
-fn fault(why: client::DownWhy, server: &Server) -> ServerFault {
-    match why {
-        client::DownWhy::Unreachable if server.nameless => ServerFault::NoAddress,
-        client::DownWhy::Unreachable => ServerFault::Unreachable,
-        client::DownWhy::Closed if server.endless => ServerFault::Nonsense,
-        client::DownWhy::Closed => ServerFault::HungUp,
-        client::DownWhy::Slow => ServerFault::Slow,
-        client::DownWhy::Nonsense => ServerFault::Nonsense,
+        Some(Verdict::Yes) => reach::ProbeOutcome::Yes,
+        Some(Verdict::No) => reach::ProbeOutcome::No,
+        Some(Verdict::Later) => reach::ProbeOutcome::Busy,
+        None => reach::ProbeOutcome::Unanswered,
     }
 }

@@ -14,9 +14,9 @@ use log::Level;
 use super::ends::Ends;
 use super::relays::is_relay_client;
 use super::{Node, Role};
-use crate::id::ConId;
+use crate::id::{ServerId, StreamId};
 use crate::proto::household::household;
-use crate::proto::reach::Verdict;
+use crate::proto::reach::ProbeOutcome;
 use crate::time::{Instant, soonest};
 use crate::wire::probe::{self, Prompt};
 use crate::wire::rendezvous::Token;
@@ -43,13 +43,13 @@ pub(super) struct Strangers {
     awaited: Vec<Awaited>,
     held: Vec<Held>,
     /// Those that turned out to be peers and wait to be screened.
-    peers: VecDeque<ConId>,
+    peers: VecDeque<StreamId>,
 }
 
 /// A probe that a server was asked for.
 #[derive(Debug)]
 struct Awaited {
-    server: usize,
+    server: ServerId,
     port: u16,
     ip: IpAddr,
     nonce: Token,
@@ -61,7 +61,7 @@ struct Awaited {
 
 #[derive(Debug)]
 struct Held {
-    id: ConId,
+    id: StreamId,
     until: Instant,
     /// It is here only because it may want a relay; then that is whose.
     home: Option<IpAddr>,
@@ -90,7 +90,7 @@ impl Strangers {
     }
 
     /// Forgets one that is held back; whether it was.
-    fn forget(&mut self, id: ConId) -> bool {
+    fn forget(&mut self, id: StreamId) -> bool {
         let before = self.held.len();
         self.held.retain(|held| held.id != id);
         self.held.len() < before
@@ -104,7 +104,7 @@ impl Node {
     }
 
     /// Asks a server to connect to us.
-    pub(super) fn ask_for_probe(&mut self, server: usize, port: u16, now: Instant) {
+    pub(super) fn ask_for_probe(&mut self, server: ServerId, port: u16, now: Instant) {
         let nonce = Token::nonce(&mut self.reaching.random);
         match self.ask_server_for_probe(server, port, nonce, now) {
             Some(ip) => {
@@ -121,13 +121,17 @@ impl Node {
                     until: None,
                 });
             }
-            None => self.reaching.finder_mut().handle_probed(server, port, Verdict::Unanswered, now),
+            None => {
+                if let Some(own) = self.servers.place_of(server) {
+                    self.reaching.finder_mut().handle_probed(own, port, ProbeOutcome::Unanswered, now);
+                }
+            }
         }
     }
 
     /// The server has said what came of it, or not in time: about this port, as another may be awaited by now. Whether it
     /// was met and answered all the same, so that a "no" says only that this program was not quick enough.
-    pub(super) fn conclude_probe(&mut self, server: usize, port: u16, now: Instant) -> bool {
+    pub(super) fn conclude_probe(&mut self, server: ServerId, port: u16, now: Instant) -> bool {
         let is_it = |awaited: &Awaited| (awaited.server, awaited.port) == (server, port);
         let was_met = self.strangers.awaited.iter().any(|awaited| is_it(awaited) && awaited.answered);
         self.strangers.awaited.retain(|awaited| !(is_it(awaited) && awaited.answered));
@@ -140,32 +144,32 @@ impl Node {
 
     /// The connection to the server has ended. Its probe ends with it, or a moment later: it is no peer that comes and
     /// goes.
-    pub(super) fn expect_no_probe(&mut self, server: usize, now: Instant) {
+    pub(super) fn expect_no_probe(&mut self, server: ServerId, now: Instant) {
         for awaited in self.strangers.awaited.iter_mut().filter(|awaited| awaited.server == server) {
             awaited.until.get_or_insert(now + HOLD);
         }
     }
 
-    pub(super) fn hold(&mut self, ends: Ends, now: Instant) -> Option<ConId> {
+    pub(super) fn hold(&mut self, ends: Ends, now: Instant) -> Option<StreamId> {
         if !self.strangers.awaits(ends.dialler.ip()) {
             return Some(self.hold_for_relay(ends, now));
         }
         if self.strangers.held.len() + self.strangers.peers.len() >= MAX_HELD {
             return None;
         }
-        let id = self.streams.accept_unnamed(ends.dialler, ends.dialled, Role::Held(ends), now);
+        let id = self.core.streams.accept(ends.dialler, ends.dialled, Role::Held(ends), now);
         self.strangers.held.push(Held { id, until: now + HOLD, home: None });
         Some(id)
     }
 
     /// Whether a connection with these ends is held back.
     pub(super) fn holds(&self, ends: Ends) -> bool {
-        let is_it = |id| matches!(self.streams.tag(id), Some(&Role::Held(other)) if other == ends);
+        let is_it = |id| matches!(self.core.streams.tag(id), Some(&Role::Held(other)) if other == ends);
         self.strangers.held.iter().any(|held| is_it(held.id))
     }
 
-    fn hold_for_relay(&mut self, ends: Ends, now: Instant) -> ConId {
-        let id = self.streams.accept_unnamed(ends.dialler, ends.dialled, Role::Held(ends), now);
+    fn hold_for_relay(&mut self, ends: Ends, now: Instant) -> StreamId {
+        let id = self.core.streams.accept(ends.dialler, ends.dialled, Role::Held(ends), now);
         let home = household(ends.dialler.ip());
         if self.strangers.has_relay_room(home) {
             self.strangers.held.push(Held { id, until: now + RELAY_HOLD, home: Some(home) });
@@ -176,9 +180,9 @@ impl Node {
         id
     }
 
-    pub(super) fn handle_held_received(&mut self, id: ConId, now: Instant) {
+    pub(super) fn handle_held_received(&mut self, id: StreamId, now: Instant) {
         let relays = self.relays_for_others();
-        let arrived = self.streams.arrived(id);
+        let arrived = self.core.streams.arrived(id);
         let wants_relay = if relays { is_relay_client(arrived) } else { Some(false) };
         match (probe::read_prompt(arrived), wants_relay) {
             (Prompt::Whole, _) => self.answer_probe(id, now),
@@ -188,15 +192,15 @@ impl Node {
         }
     }
 
-    fn release_to_relay(&mut self, id: ConId, now: Instant) {
-        let Some(&Role::Held(ends)) = self.streams.tag(id) else { return };
+    fn release_to_relay(&mut self, id: StreamId, now: Instant) {
+        let Some(&Role::Held(ends)) = self.core.streams.tag(id) else { return };
         if self.strangers.forget(id) {
             self.let_in_relay_client(id, ends, now);
         }
     }
 
     /// It ended before it showed who it was.
-    pub(super) fn handle_held_gone(&mut self, id: ConId) {
+    pub(super) fn handle_held_gone(&mut self, id: StreamId) {
         self.strangers.held.retain(|held| held.id != id);
         self.strangers.peers.retain(|&peer| peer != id);
     }
@@ -208,52 +212,53 @@ impl Node {
             self.release_unsuspected();
         }
         let held = self.strangers.held.iter();
-        let over: Vec<ConId> = held.filter(|held| held.until <= now).map(|held| held.id).collect();
+        let over: Vec<StreamId> = held.filter(|held| held.until <= now).map(|held| held.id).collect();
         for id in over {
             self.release(id);
         }
     }
 
     /// The next one that turned out to be a peer, to be screened and then admitted or refused.
-    pub(crate) fn poll_stranger(&mut self) -> Option<(ConId, SocketAddr)> {
+    pub(crate) fn poll_stranger(&mut self) -> Option<(StreamId, SocketAddr)> {
         let id = self.strangers.peers.pop_front()?;
-        let peer = self.streams.facts(id)?.peer;
+        let peer = self.core.streams.facts(id)?.peer;
         Some((id, peer))
     }
 
-    pub(crate) fn admit_stranger(&mut self, id: ConId, wanted: bool, now: Instant) {
-        let Some(&Role::Held(ends)) = self.streams.tag(id) else { return };
+    pub(crate) fn admit_stranger(&mut self, id: StreamId, wanted: bool, now: Instant) {
+        let Some(&Role::Held(ends)) = self.core.streams.tag(id) else { return };
         if !wanted || !self.may_enter(ends.dialler, now) {
-            self.streams.abandon(id);
+            self.core.streams.abandon(id);
             return;
         }
         if self.greets_all() {
             self.greet_stranger(id, ends, now);
-        } else if let Some(id) = self.streams.name(id) {
-            self.enter(id, ends, now);
-            self.handle_first_received(id, now);
+        } else {
+            let con = self.enter(id, ends, now);
+            self.core.streams.offer_unread(id);
+            self.handle_first_received(con, now);
         }
     }
 
     /// Whoever knows the nonce is us, so it goes to nobody but the server.
-    fn answer_probe(&mut self, id: ConId, now: Instant) {
-        let peer = self.streams.facts(id).map(|facts| facts.peer.ip());
+    fn answer_probe(&mut self, id: StreamId, now: Instant) {
+        let peer = self.core.streams.facts(id).map(|facts| facts.peer.ip());
         let is_it = |awaited: &Awaited| Some(awaited.ip) == peer && !awaited.answered;
         let place = self.strangers.awaited.iter().position(is_it);
         let Some(place) = place else { return self.release(id) };
         let awaited = &mut self.strangers.awaited[place];
         awaited.answered = true;
         let (server, nonce, is_late) = (awaited.server, awaited.nonce, awaited.until.is_some());
-        if is_late {
+        if is_late && let Some(server) = self.servers.place_of(server) {
             self.reaching.finder_mut().handle_late_probe(server, now);
         }
         // Nobody else is to read what was consumed here.
-        while self.streams.next_line(id).is_some() {}
+        while self.core.streams.next_line(id).is_some() {}
         // A fresh stream takes one line.
-        let _ = self.streams.queue_raw(id, &probe::answer(&nonce));
+        let _ = self.core.streams.queue_raw(id, &probe::answer(&nonce));
         self.strangers.held.retain(|held| held.id != id);
-        self.streams.close(id, now);
-        self.notes.push(Level::Debug, || format!("answered the probe of server {server}"));
+        self.core.streams.close(id, now);
+        self.core.notes.push(Level::Debug, || format!("answered the probe of {server}"));
         self.release_unsuspected();
     }
 
@@ -262,16 +267,16 @@ impl Node {
         if self.relays_for_others() {
             return;
         }
-        let ids: Vec<ConId> = self.strangers.held.iter().map(|held| held.id).collect();
+        let ids: Vec<StreamId> = self.strangers.held.iter().map(|held| held.id).collect();
         for id in ids {
-            let ip = self.streams.facts(id).map(|facts| facts.peer.ip());
+            let ip = self.core.streams.facts(id).map(|facts| facts.peer.ip());
             if !ip.is_some_and(|ip| self.strangers.awaits(ip)) {
                 self.release(id);
             }
         }
     }
 
-    fn release(&mut self, id: ConId) {
+    fn release(&mut self, id: StreamId) {
         if self.strangers.forget(id) {
             self.strangers.peers.push_back(id);
         }

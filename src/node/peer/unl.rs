@@ -11,33 +11,33 @@ use crate::unl::{Forwarding, Unl, UnlBuilder};
 
 impl Node {
     pub(crate) fn unl(&self) -> Option<Unl> {
-        self.links.unl.clone()
+        self.core.identity.unl.clone()
     }
 
     pub(crate) fn unl_version2(&self) -> Option<Unl> {
-        self.links.key.as_ref()?;
-        self.describe().version2(self.links.id()).ok()
+        self.core.identity.key.as_ref()?;
+        self.describe().version2(self.core.identity.id()).ok()
     }
 
     /// After whatever may have changed it: tells the application when it did.
     pub(super) fn refresh_unl(&mut self) {
         self.tell_relay_places();
         if self.renew_unl()
-            && let Some(unl) = self.links.unl.clone()
+            && let Some(unl) = self.core.identity.unl.clone()
         {
-            self.notes.push(Level::Debug, || format!("unl: {unl}"));
+            self.core.notes.push(Level::Debug, || format!("unl: {unl}"));
             self.events.push(Event::Unl(unl));
         }
     }
 
     /// Whether it is another one now.
     pub(super) fn renew_unl(&mut self) -> bool {
-        let Some(key) = &self.links.key else { return false };
+        let Some(key) = &self.core.identity.key else { return false };
         let named: Vec<String> = self.servers.signalling().take(Unl::MAX_SERVERS).collect();
         let unl = named.into_iter().fold(self.describe(), UnlBuilder::server).sign(key);
         let Ok(unl) = unl else { return false };
-        let is_new = self.links.unl.as_ref() != Some(&unl);
-        self.links.unl = Some(unl);
+        let is_new = self.core.identity.unl.as_ref() != Some(&unl);
+        self.core.identity.unl = Some(unl);
         is_new
     }
 
@@ -62,10 +62,10 @@ impl Node {
 
     /// Passive is said by who is certain of it, or can not know better: others do not call it first.
     pub(super) fn told_type(&self, reach: &Reach) -> NodeType {
-        if let Some(configured) = self.config.node_type {
+        if let Some(configured) = self.core.config.node_type {
             return configured;
         }
-        let alone = self.config.rendezvous.is_empty();
+        let alone = self.core.config.rendezvous.is_empty();
         match (reach.reachable, reach.nat) {
             (Reachability::Yes, _) => NodeType::Passive,
             _ if alone => NodeType::Passive,
@@ -76,7 +76,7 @@ impl Node {
 
     /// The addresses of its interfaces at which it listens.
     pub(super) fn own_lan(&self, reach: &Reach) -> Vec<SocketAddr> {
-        let Some(listening) = self.listening else { return Vec::new() };
+        let Some(listening) = self.core.listening else { return Vec::new() };
         let port = listening.port();
         if !listening.ip().is_unspecified() {
             return vec![listening];

@@ -27,7 +27,7 @@ struct Rig {
 
 impl Rig {
     fn new(config: &RendezvousConfig) -> Self {
-        let node = ServerNode::new(config, 7, Random::from_number(1), Duration::from_secs(1_750_000_000));
+        let node = ServerNode::new(config, Random::from_number(1), Duration::from_secs(1_750_000_000));
         Self {
             node,
             now: Instant::ZERO,
@@ -40,7 +40,7 @@ impl Rig {
         }
     }
 
-    fn accept(&mut self) -> ConId {
+    fn accept(&mut self) -> StreamId {
         self.accepted += 1;
         let peer = SocketAddr::from(([127, 0, 0, 1], self.accepted));
         let id = self.node.handle_accepted(peer, SERVER.parse().unwrap(), self.now).expect("there is room");
@@ -79,7 +79,7 @@ impl Rig {
     }
 
     /// The network has so much for a stream; how much of it the node reads.
-    fn feed(&mut self, id: ConId, mut bytes: &[u8]) -> usize {
+    fn feed(&mut self, id: StreamId, mut bytes: &[u8]) -> usize {
         let whole = bytes.len();
         while !bytes.is_empty() {
             let Some(space) = self.node.space(id.slot()) else { break };
@@ -94,7 +94,7 @@ impl Rig {
         whole - bytes.len()
     }
 
-    fn pass_through(&mut self, id: ConId, len: usize) {
+    fn pass_through(&mut self, id: StreamId, len: usize) {
         if let Some((_, bytes)) = self.node.streams.passing(id.slot(), len) {
             let sent = &bytes[..len.min(self.takes)];
             self.taken.extend_from_slice(sent);
@@ -104,7 +104,7 @@ impl Rig {
     }
 
     /// The network takes so much of what is queued on a stream at most.
-    fn take(&mut self, id: ConId, most: usize) -> Vec<u8> {
+    fn take(&mut self, id: StreamId, most: usize) -> Vec<u8> {
         let mut taken = Vec::new();
         while taken.len() < most {
             let unsent = self.node.streams().unsent(id.slot());
@@ -119,13 +119,13 @@ impl Rig {
         taken
     }
 
-    fn end(&mut self, id: ConId, end: End) {
+    fn end(&mut self, id: StreamId, end: End) {
         self.node.handle_end(id.slot(), end, self.now);
         self.flush();
     }
 
     /// One half of a relay, as far as it gets.
-    fn half(&mut self, number: u8, session: u8) -> ConId {
+    fn half(&mut self, number: u8, session: u8) -> StreamId {
         let key = |number| Arc::new(Key::from_seed(&[number; 32]));
         let server = SERVER.parse().unwrap();
         let (caller, callee) = (key(1).public(), key(2).public());
@@ -146,7 +146,7 @@ impl Rig {
     }
 
     /// A relay, and what both ends were told of it.
-    fn relay(&mut self, session: u8) -> [ConId; 2] {
+    fn relay(&mut self, session: u8) -> [StreamId; 2] {
         let first = self.half(1, session);
         let second = self.half(2, session);
         let told = String::from_utf8(self.take(first, usize::MAX)).unwrap();
@@ -154,7 +154,7 @@ impl Rig {
         [first, second]
     }
 
-    fn is_over(&self, id: ConId) -> bool {
+    fn is_over(&self, id: StreamId) -> bool {
         self.closed.contains(&id.slot())
     }
 }
@@ -393,9 +393,9 @@ fn a_half_that_left_before_the_other_came_takes_nobody_along() {
 }
 
 /// Clients that ask for much and read nothing.
-fn laggards(rig: &mut Rig, many: usize) -> Vec<ConId> {
+fn laggards(rig: &mut Rig, many: usize) -> Vec<StreamId> {
     let question = b"BOOTSTRAP 100\r\n".repeat(2000);
-    let clients: Vec<ConId> = (0..many).map(|_| rig.accept()).collect();
+    let clients: Vec<StreamId> = (0..many).map(|_| rig.accept()).collect();
     for &id in &clients {
         rig.feed(id, &question);
     }

@@ -1,23 +1,17 @@
 //! Slots, and the ids that name what is in them: an id names one thing for ever, a slot one after the other.
 
-use crate::id::ConId;
-
-/// What has no name has numbers above this. (A million a second use it up in 300,000 years.)
-const UNNAMED: u64 = 1 << 63;
+use crate::id::StreamId;
 
 /// Things `E` in slots, of one node.
 #[derive(Debug)]
 pub(super) struct Table<E> {
-    net: u32,
     slots: Vec<Option<Slot<E>>>,
     /// Slots that may be used again.
     free: Vec<usize>,
     /// How many slots are taken.
     live: usize,
-    /// The last number given to a thing that has no name.
+    /// The last number given out.
     serials: u64,
-    /// The last number given as a name.
-    names: u64,
 }
 
 #[derive(Debug)]
@@ -27,12 +21,12 @@ struct Slot<E> {
 }
 
 impl<E> Table<E> {
-    pub(super) fn new(net: u32) -> Self {
-        Self { net, slots: Vec::new(), free: Vec::new(), live: 0, serials: UNNAMED, names: 0 }
+    pub(super) fn new() -> Self {
+        Self { slots: Vec::new(), free: Vec::new(), live: 0, serials: 0 }
     }
 
     /// Puts it into a free slot.
-    pub(super) fn insert(&mut self, entry: E) -> ConId {
+    pub(super) fn insert(&mut self, entry: E) -> StreamId {
         self.serials += 1;
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
@@ -40,7 +34,7 @@ impl<E> Table<E> {
         });
         self.slots[slot] = Some(Slot { serial: self.serials, entry });
         self.live += 1;
-        ConId::new(self.net, slot as u32, self.serials)
+        StreamId::new(slot as u32, self.serials)
     }
 
     /// Takes it out of its slot, which is not free before [`release`](Self::release).
@@ -55,29 +49,20 @@ impl<E> Table<E> {
         self.free.push(slot);
     }
 
-    /// Gives it an id of the named ones; the one that it had until now names nothing any more.
-    pub(super) fn name(&mut self, id: ConId) -> Option<ConId> {
-        self.get(id)?;
-        self.names += 1;
-        let serial = self.names;
-        self.slots.get_mut(id.slot())?.as_mut()?.serial = serial;
-        Some(ConId::new(self.net, id.slot() as u32, serial))
-    }
-
     #[inline]
-    pub(super) fn get(&self, id: ConId) -> Option<&E> {
+    pub(super) fn get(&self, id: StreamId) -> Option<&E> {
         let slot = self.slots.get(id.slot())?.as_ref()?;
-        (slot.serial == id.number() && self.net == id.net()).then_some(&slot.entry)
+        (slot.serial == id.serial()).then_some(&slot.entry)
     }
 
     #[inline]
-    pub(super) fn get_mut(&mut self, id: ConId) -> Option<&mut E> {
+    pub(super) fn get_mut(&mut self, id: StreamId) -> Option<&mut E> {
         let slot = self.slots.get_mut(id.slot())?.as_mut()?;
-        (slot.serial == id.number() && self.net == id.net()).then_some(&mut slot.entry)
+        (slot.serial == id.serial()).then_some(&mut slot.entry)
     }
 
     /// Two different things at once.
-    pub(super) fn pair_mut(&mut self, one: ConId, other: ConId) -> Option<[&mut E; 2]> {
+    pub(super) fn pair_mut(&mut self, one: StreamId, other: StreamId) -> Option<[&mut E; 2]> {
         self.get(one)?;
         self.get(other)?;
         let [one, other] = self.slots.get_disjoint_mut([one.slot(), other.slot()]).ok()?;
@@ -96,16 +81,16 @@ impl<E> Table<E> {
 
     /// The id of what is in the slot now.
     #[inline]
-    pub(super) fn id_at(&self, slot: usize) -> Option<ConId> {
+    pub(super) fn id_at(&self, slot: usize) -> Option<StreamId> {
         let serial = self.slots.get(slot)?.as_ref()?.serial;
-        Some(ConId::new(self.net, slot as u32, serial))
+        Some(StreamId::new(slot as u32, serial))
     }
 
     /// All, in the order of their slots.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (ConId, &E)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (StreamId, &E)> {
         self.slots.iter().enumerate().filter_map(|(place, slot)| {
             let slot = slot.as_ref()?;
-            Some((ConId::new(self.net, place as u32, slot.serial), &slot.entry))
+            Some((StreamId::new(place as u32, slot.serial), &slot.entry))
         })
     }
 

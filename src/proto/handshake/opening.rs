@@ -45,11 +45,12 @@ fn classify_hello(arrived: &[u8]) -> Opening {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::LinkNonce;
     use crate::identity::Key;
 
     fn hello() -> Vec<u8> {
         let key = Key::from_seed(&[1; 32]).public();
-        Hello { key, nonce: [2; 16], call: None, upgrade: false }.print()
+        Hello { key, nonce: LinkNonce::from_bytes([2; 16]), credit: 7, call: None, upgrade: false }.print()
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::id::ServerId;
 use crate::time::{Instant, soonest};
 
 /// Between two meetings that are accepted, as in pyp2p: each costs a port, and some hundred SYNs.
@@ -19,7 +20,7 @@ const WAITING: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Challenge {
     /// Which of our servers says so.
-    pub(crate) place: usize,
+    pub(crate) place: ServerId,
     /// Where that server sees the candidate.
     pub(crate) ip: IpAddr,
     /// Where the candidate believes that it will come from.
@@ -96,7 +97,7 @@ mod tests {
     }
 
     fn challenge(host: u8) -> Challenge {
-        Challenge { place: 0, ip: IpAddr::from([203, 0, 113, host]), port: 4000 + u16::from(host) }
+        Challenge { place: ServerId(0), ip: IpAddr::from([203, 0, 113, host]), port: 4000 + u16::from(host) }
     }
 
     #[test]
@@ -119,7 +120,7 @@ mod tests {
         let mut hosting = Hosting::default();
         hosting.handle_challenge(challenge(1), at(0));
         assert!(hosting.poll_challenge(at(0)).is_some());
-        hosting.handle_challenge(Challenge { place: 1, ..challenge(1) }, at(10));
+        hosting.handle_challenge(Challenge { place: ServerId(1), ..challenge(1) }, at(10));
         assert_eq!((hosting.poll_challenge(at(5000)), hosting.poll_timeout()), (None, None));
         // With another port it is another try.
         hosting.handle_challenge(Challenge { port: 9, ..challenge(1) }, at(5000));

@@ -6,11 +6,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::client::{
-    Advert, AdvertKind, Client, ClientAction, ClientConfig, ClientEvent, DownWhy, ServerKind,
-};
+use super::client::{Advert, AdvertKind, Client, ClientAction, ClientConfig, ClientEvent, DownWhy};
 use super::server::{ClientId, Limits, ProbeId, Server, ServerAction};
 use crate::random::Random;
+use crate::reach::ServerKind;
 use crate::time::{Instant, soonest};
 use crate::wire::probe;
 use crate::wire::rendezvous::{Features, Listed, Ntp, Ports, Token, Verdict};

@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::*;
-use crate::event::{ServerFault, ServerKind};
+use crate::event::ServerFault;
+use crate::reach::ServerKind;
 use crate::sim::network::EndId;
 use crate::sim::script::{Behaviour, Input, Wire};
 

@@ -11,14 +11,14 @@ use std::time::Duration;
 use log::Level;
 
 use super::signals::HeardCall;
-use super::{Call, Callee, Part, REMEMBERED, caller::short};
+use super::{Call, Callee, Part, REMEMBERED};
 use crate::connect::Rung;
+use crate::id::{CallId, ServerId};
 use crate::node::peer::Node;
 use crate::proto::punch::{Side, is_hopeless};
 use crate::reach::NodeType;
 use crate::time::Instant;
 use crate::unl::Unl;
-use crate::wire::hello::CallId;
 use crate::wire::signal::{Body, RefuseWhy};
 
 /// How long the caller is given to do something with it.
@@ -36,7 +36,7 @@ impl Node {
         }
         let node = call.from.id();
         let Some(unl) = call.unl.parse::<Unl>().ok().filter(|unl| unl.public_key() == Some(call.from)) else {
-            self.notes.push(Level::Info, || format!("call {}: no UNL of {node}", short(&id)));
+            self.core.notes.push(Level::Info, || format!("call {id}: no UNL of {node}"));
             return;
         };
         // A direct dial was faster than its call: the hello has named it already.
@@ -44,11 +44,11 @@ impl Node {
         if is_over.is_some_and(|link| link.calls.contains(&id)) {
             return;
         }
-        if Some(node) == self.links.id() || self.goes_before(node, &call, now) {
+        if Some(node) == self.core.identity.id() || self.goes_before(node, &call, now) {
             return;
         }
         if let Some(why) = self.reason_to_refuse(&call, now) {
-            self.notes.push(Level::Info, || format!("call {} of {node} is refused: {why:?}", short(&id)));
+            self.core.notes.push(Level::Info, || format!("call {id} of {node} is refused: {why:?}"));
             self.refuse_call(id, &call, why, now);
             return;
         }
@@ -94,7 +94,7 @@ impl Node {
         if is_upgrade != call.upgrade {
             return false;
         }
-        let larger = self.links.id() > Some(node);
+        let larger = self.core.identity.id() > Some(node);
         if let Some(caller) = self.calls.caller(own) {
             if larger {
                 // If it has not been called yet, it is high time.
@@ -115,7 +115,7 @@ impl Node {
         if call.upgrade && !link.is_some_and(|con| self.links.is_relayed(con)) {
             return Some(RefuseWhy::UnknownCall);
         }
-        if self.calls.count(false) >= self.config.links.max_calls || !self.calls.rate.take(node, now) {
+        if self.calls.count(false) >= self.core.config.links.max_calls || !self.calls.rate.take(node, now) {
             return Some(RefuseWhy::Busy);
         }
         let full = link.is_none() && self.admission.check(call.seen.ip(), now).is_err();
@@ -160,7 +160,7 @@ impl Node {
     pub(super) fn handle_ready(
         &mut self,
         id: CallId,
-        place: usize,
+        place: ServerId,
         round: u8,
         theirs: Side,
         rtt: Duration,

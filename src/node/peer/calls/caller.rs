@@ -1,23 +1,19 @@
 //! What the one who calls does.
 
-use std::sync::Arc;
-
 use log::Level;
 
 use super::{Call, CalledServer, Caller, Part, Waiter};
 use crate::connect::{Connect, Progress, Rung, Rungs};
 use crate::error::ConnectError;
 use crate::event::Event;
-use crate::id::{AttemptId, ConId};
+use crate::id::{AttemptId, CallId, ConId, ServerId};
 use crate::identity::NodeId;
-use crate::node::peer::{Node, Role};
-use crate::proto::handshake::fresh_nonce;
+use crate::node::peer::Node;
 use crate::proto::household::household;
 use crate::proto::ladder::{Facts, Ladder, LadderConfig, Want};
 use crate::reach::{NodeType, Reach, Reachability};
 use crate::time::Instant;
 use crate::unl::{Forwarding, Place, Unl};
-use crate::wire::hello::CallId;
 use crate::wire::signal::{Body, Half};
 
 /// The ways that are looked for when a link is relayed.
@@ -29,10 +25,10 @@ const HOPELESS: u32 = 3;
 impl Node {
     /// Begins an attempt of the application's.
     pub(crate) fn connect_unl(&mut self, to: Connect, now: Instant) -> Result<AttemptId, ConnectError> {
-        if self.links.key.is_none() {
+        if self.core.identity.key.is_none() {
             return Err(ConnectError::NoLinks);
         }
-        if self.is_leaving() {
+        if self.core.is_leaving() {
             return Err(ConnectError::Stopping);
         }
         if self.is_own(&to.unl) {
@@ -50,7 +46,7 @@ impl Node {
             Some(node) => self.calls.to(node),
             None => self.calls.to_unl(&to.unl),
         };
-        let (max_calls, calls) = (self.config.links.max_calls, self.calls.count(true));
+        let (max_calls, calls) = (self.core.config.links.max_calls, self.calls.count(true));
         match joined.and_then(|id| self.calls.caller(id)).filter(|caller| caller.rungs == to.rungs) {
             Some(caller) if caller.attempts.len() < max_calls => caller.attempts.push(waiter),
             Some(_) => return Err(ConnectError::TooMany),
@@ -64,7 +60,7 @@ impl Node {
     pub(super) fn begin_upgrades(&mut self, now: Instant) {
         for con in self.links.due_upgrades(now) {
             let unl = self.links.link(con).and_then(|link| link.unl.clone());
-            let busy = self.is_leaving() || self.calls.count(true) >= self.config.links.max_calls;
+            let busy = self.core.is_leaving() || self.calls.count(true) >= self.core.config.links.max_calls;
             match unl.filter(|_| !busy) {
                 Some(unl) => {
                     self.pause_upgrade(con, None);
@@ -85,14 +81,14 @@ impl Node {
         began: Instant,
         now: Instant,
     ) {
-        let id: CallId = fresh_nonce(&mut self.calls.random);
+        let id = CallId::fresh(&mut self.calls.random);
         let places = if unl.version() == 2 { Vec::new() } else { self.servers_of(&unl, now) };
         let servers: Vec<CalledServer> = places
             .into_iter()
             .map(|place| CalledServer { place, called: false, told: false, failures: 0 })
             .collect();
         let facts = self.facts_of(&unl, rungs, !servers.is_empty());
-        let links = &self.config.links;
+        let links = &self.core.config.links;
         let config = LadderConfig {
             within: (began + links.connect_within) - now,
             punch_time: links.punch_time,
@@ -140,7 +136,7 @@ impl Node {
             same_wan,
             callable,
             meets,
-            reachable: self.listening.is_some()
+            reachable: self.core.listening.is_some()
                 && (reach.reachable == Reachability::Yes || visible || same_wan),
             our_kind: reach.nat.kind(),
             their_kind: unl.nat(),
@@ -159,7 +155,7 @@ impl Node {
                 .calls
                 .open
                 .get(&id)
-                .is_some_and(|call| now - call.began >= self.config.links.connect_within);
+                .is_some_and(|call| now - call.began >= self.core.config.links.connect_within);
             if !yields || late {
                 self.fail_call(id, tried, now);
             }
@@ -177,7 +173,7 @@ impl Node {
     }
 
     pub(super) fn tell_climbing(&mut self, id: CallId, progress: Progress) {
-        self.notes.push(Level::Debug, || format!("call {}: {progress}", short(&id)));
+        self.core.notes.push(Level::Debug, || format!("call {id}: {progress}"));
         let Some(caller) = self.calls.caller(id) else { return };
         for waiter in &caller.attempts {
             self.events.push(Event::Climbing { attempt: waiter.attempt, progress: progress.clone() });
@@ -212,7 +208,7 @@ impl Node {
     /// Calls through each server that can take the call now and does not have it.
     pub(super) fn call_through_servers(&mut self, id: CallId, now: Instant) {
         let Some(caller) = self.calls.caller(id).filter(|caller| caller.calling) else { return };
-        let places: Vec<usize> =
+        let places: Vec<ServerId> =
             caller.servers.iter().filter(|server| !server.called).map(|server| server.place).collect();
         for place in places {
             let Some(body) = self.call_body(id, place, now) else { continue };
@@ -226,7 +222,7 @@ impl Node {
         }
     }
 
-    fn call_body(&mut self, id: CallId, place: usize, now: Instant) -> Option<Body> {
+    fn call_body(&mut self, id: CallId, place: ServerId, now: Instant) -> Option<Body> {
         let unl = self.unl()?;
         let relay = self.own_half(id, place, now);
         let call = self.calls.open.get(&id)?;
@@ -235,7 +231,7 @@ impl Node {
         Some(Body::Call {
             unl: unl.to_string(),
             // Which of our addresses it can use, it sees: behind one router with us it can what others can not.
-            reverse: caller.rungs.has(Rung::Reverse) && self.listening.is_some(),
+            reverse: caller.rungs.has(Rung::Reverse) && self.core.listening.is_some(),
             punch: caller.rungs.has(Rung::Punch),
             relay: relay.filter(|_| caller.rungs.has(Rung::Relay)),
             upgrade,
@@ -243,7 +239,7 @@ impl Node {
     }
 
     /// A server that a call may go through is there, or has proven to know us.
-    pub(in super::super) fn handle_server_ready(&mut self, place: usize, now: Instant) {
+    pub(in super::super) fn handle_server_ready(&mut self, place: ServerId, now: Instant) {
         for id in self.calls.ids() {
             let waits = |caller: &Caller| caller.servers.iter().any(|server| server.place == place);
             if self.calls.caller(id).is_some_and(|caller| waits(caller)) {
@@ -255,14 +251,14 @@ impl Node {
     }
 
     /// No call gets through this server.
-    pub(in super::super) fn handle_server_useless(&mut self, place: usize, now: Instant) {
+    pub(in super::super) fn handle_server_useless(&mut self, place: ServerId, now: Instant) {
         for _ in 0..HOPELESS {
             self.handle_server_lost(place, now);
         }
     }
 
     /// A server is gone, for now.
-    pub(in super::super) fn handle_server_lost(&mut self, place: usize, now: Instant) {
+    pub(in super::super) fn handle_server_lost(&mut self, place: ServerId, now: Instant) {
         for id in self.calls.ids() {
             let Some(caller) = self.calls.caller(id) else { continue };
             let Some(server) = caller.servers.iter_mut().find(|server| server.place == place) else {
@@ -282,7 +278,7 @@ impl Node {
     /// A server tells whether the node is there that was called through it.
     pub(in super::super) fn handle_signaled(
         &mut self,
-        place: usize,
+        place: ServerId,
         to: NodeId,
         there: Option<bool>,
         now: Instant,
@@ -356,8 +352,8 @@ impl Node {
         took: std::time::Duration,
         now: Instant,
     ) {
-        let Some(&Role::Peer(role)) = self.streams.tag(con) else { return };
-        let (via, peer) = (role.via, role.peer());
+        let Some(connection) = self.connections.get(con) else { return };
+        let (via, peer) = (connection.via, connection.peer);
         self.events.push(Event::Connected { con, via, peer, attempt: Some(waiter.attempt), took });
         if waiter.temporary.is_some() {
             self.close_when_idle(con, waiter.temporary, now);
@@ -366,7 +362,7 @@ impl Node {
 
     /// The relay's ticket as we would sign it for this server, or else for a relay of our own, in case that the other side
     /// has it, too.
-    fn own_half(&mut self, id: CallId, place: usize, now: Instant) -> Option<Half> {
+    fn own_half(&mut self, id: CallId, place: ServerId, now: Instant) -> Option<Half> {
         let of_server = self.servers.addr_of(place).filter(|_| self.servers.relays(place));
         let server = of_server.or_else(|| self.own_relay(None, now))?;
         self.sign_ticket(id, server)
@@ -428,7 +424,8 @@ impl Node {
     }
 
     fn is_own(&self, unl: &Unl) -> bool {
-        unl.node_id().is_some() && unl.node_id() == self.links.id() || self.links.unl.as_ref() == Some(unl)
+        unl.node_id().is_some() && unl.node_id() == self.core.identity.id()
+            || self.core.identity.unl.as_ref() == Some(unl)
     }
 }
 
@@ -436,9 +433,4 @@ impl Node {
 fn has_public_address(reach: &Reach) -> bool {
     let is_ours = |wan| reach.lan.iter().any(|lan| lan.address == wan);
     reach.translated.map_or_else(|| reach.wan.is_some_and(is_ours), |translated| !translated)
-}
-
-/// Enough of a call's name to tell it from others in a log.
-pub(super) fn short(id: &CallId) -> Arc<str> {
-    id[..4].iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
 }

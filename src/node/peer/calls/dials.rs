@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use super::Part;
 use crate::connect::{Rung, RungFault};
-use crate::id::ConId;
+use crate::id::{CallId, StreamId};
 use crate::node::peer::links::Errand;
 use crate::node::peer::{Ends, Node, Role};
 use crate::proto::budget::Class;
 use crate::proto::dial::{is_dialable, is_own};
 use crate::time::Instant;
 use crate::unl::{Place, Unl};
-use crate::wire::hello::CallId;
 
 /// How long a dial may take. The kernel repeats a SYN after a second, and after another one at the earliest (RFC 6298
 /// section 2; Linux since 6.5 begins with waits of the same length), so that three leave at most.
@@ -47,9 +46,9 @@ impl Node {
         let mut refused = 0;
         for to in addresses {
             let (time, syns) = if rung == Rung::Lan { (LAN_TIME, 1) } else { (DIAL_TIME, SYNS) };
-            let syns = syns.min(self.config.links.max_claimed_syns);
+            let syns = syns.min(self.core.config.links.max_claimed_syns);
             let time = time.min(time_of(syns));
-            if self.calls.budget.take(to, Class::Claimed, syns, now) {
+            if self.core.budget.take(to, Class::Claimed, syns, now) {
                 self.dial_address(id, rung, to, now + time, syns, now);
             } else {
                 refused += 1;
@@ -70,8 +69,8 @@ impl Node {
         syns: u32,
         now: Instant,
     ) {
-        let from = self.config.bind.map(|ip| SocketAddr::new(ip, 0));
-        let stream = self.streams.dial(to, from, Role::Climbing(id), now);
+        let from = self.core.any_port();
+        let stream = self.core.streams.dial(to, from, Role::Climbing(id), now);
         if let Some(call) = self.calls.open.get_mut(&id) {
             call.dials.insert(stream, RungDial { rung, to, until, syns });
         }
@@ -80,7 +79,7 @@ impl Node {
     pub(in super::super) fn handle_rung_connected(
         &mut self,
         id: CallId,
-        stream: ConId,
+        stream: StreamId,
         local: SocketAddr,
         now: Instant,
     ) {
@@ -88,7 +87,7 @@ impl Node {
         let Some(dial) = call.dials.remove(&stream) else { return };
         let (to, upgrade) = (call.node(), call.upgrade.is_some());
         // One was enough; should it turn out to be somebody else's, that one still counts.
-        self.calls.budget.give_back(dial.to, Class::Claimed, dial.syns.saturating_sub(1));
+        self.core.budget.give_back(dial.to, Class::Claimed, dial.syns.saturating_sub(1));
         let ends = Ends { dialler: local, dialled: dial.to };
         if to.is_none() {
             self.greet_pyp2p(id, stream, dial.rung, ends, now);
@@ -100,15 +99,15 @@ impl Node {
     pub(in super::super) fn handle_rung_dial_failed(
         &mut self,
         id: CallId,
-        stream: ConId,
+        stream: StreamId,
         kind: io::ErrorKind,
         now: Instant,
     ) {
-        self.streams.abandon(stream);
+        self.core.streams.abandon(stream);
         let Some(call) = self.calls.open.get_mut(&id) else { return };
         let Some(dial) = call.dials.remove(&stream) else { return };
         if kind != io::ErrorKind::TimedOut {
-            self.calls.budget.give_back(dial.to, Class::Claimed, dial.syns.saturating_sub(1));
+            self.core.budget.give_back(dial.to, Class::Claimed, dial.syns.saturating_sub(1));
         }
         self.note_fault(id, dial.rung, RungFault::Unreachable(vec![(dial.to, kind)]));
         self.conclude_rung(id, dial.rung, now);
@@ -116,7 +115,7 @@ impl Node {
 
     pub(super) fn advance_dials(&mut self, id: CallId, now: Instant) {
         let Some(call) = self.calls.open.get(&id) else { return };
-        let over: Vec<ConId> =
+        let over: Vec<StreamId> =
             call.dials.iter().filter(|(_, dial)| dial.until <= now).map(|(&stream, _)| stream).collect();
         for stream in over {
             self.handle_rung_dial_failed(id, stream, io::ErrorKind::TimedOut, now);
@@ -128,7 +127,7 @@ impl Node {
         &mut self,
         id: CallId,
         rung: Rung,
-        stream: ConId,
+        stream: StreamId,
         why: RungFault,
         now: Instant,
     ) {
@@ -176,9 +175,9 @@ impl Node {
     }
 
     fn addresses(&self, unl: &Unl, place: Place) -> Vec<SocketAddr> {
-        let bound = self.config.bind;
+        let bound = self.core.config.bind;
         let at_home = self.own_lan(&self.reach());
-        let is_ours = |addr: SocketAddr| is_own(&self.network.own, addr) || is_own(&at_home, addr);
+        let is_ours = |addr: SocketAddr| is_own(&self.core.own, addr) || is_own(&at_home, addr);
         let fits = |addr: &SocketAddr| bound.is_none_or(|bound| bound.is_ipv4() == addr.is_ipv4());
         unl.addresses()
             .filter(|address| address.place == place)

@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use log::Level;
 
-use super::{Call, Part, caller::short};
+use super::{Call, Part};
 use crate::connect::Tried;
 use crate::error::FailReason;
 use crate::event::{Event, Via};
-use crate::id::{AttemptId, ConId};
+use crate::id::{AttemptId, CallId, ConId, ServerId, StreamId};
 use crate::identity::NodeId;
-use crate::node::peer::Node;
+use crate::node::peer::{Node, Role};
 use crate::proto::budget::Class;
 use crate::time::Instant;
-use crate::wire::hello::CallId;
 use crate::wire::signal::Body;
 
 /// A direct way is looked for at least so often, as long as there is none.
@@ -53,7 +52,7 @@ impl Node {
         let Some((via, peer)) = news else { return };
         // It is no third party: what was dialled there was dialled rightly.
         for class in [Class::Claimed, Class::Attested] {
-            self.calls.budget.give_back(peer, class, u32::MAX);
+            self.core.budget.give_back(peer, class, u32::MAX);
         }
         if !told {
             self.events.push(Event::Connected { con, via, peer, attempt: None, took: Duration::ZERO });
@@ -64,7 +63,7 @@ impl Node {
     pub(in super::super) fn conclude_upgrade(
         &mut self,
         con: ConId,
-        stream: ConId,
+        stream: StreamId,
         call: Option<CallId>,
         now: Instant,
     ) {
@@ -100,14 +99,14 @@ impl Node {
     }
 
     pub(super) fn tell_failed(&mut self, attempt: AttemptId, why: FailReason) {
-        self.notes.push(Level::Info, || format!("attempt {attempt} failed: {why}"));
+        self.core.notes.push(Level::Info, || format!("attempt {attempt} failed: {why}"));
         self.events.push(Event::Failed { attempt, why });
     }
 
     /// Through the server that both talk through; while that is not known, through all that have the call.
     pub(super) fn say_done(&mut self, id: CallId, now: Instant) {
         let Some(call) = self.calls.open.get(&id) else { return };
-        let places: Vec<usize> = match (&call.part, call.server) {
+        let places: Vec<ServerId> = match (&call.part, call.server) {
             (_, Some(place)) => vec![place],
             (Part::Caller(caller), None) => {
                 caller.servers.iter().filter(|server| server.called).map(|server| server.place).collect()
@@ -127,7 +126,7 @@ impl Node {
         if let Part::Caller(_) = call.part {
             self.calls.remember_over(id);
         }
-        self.notes.push(Level::Debug, || format!("call {} is over", short(&id)));
+        self.core.notes.push(Level::Debug, || format!("call {id} is over"));
         for stream in call.dials.into_keys().chain(call.relay.map(|relay| relay.dial_stream())) {
             self.drop_stream(stream);
         }
@@ -139,11 +138,12 @@ impl Node {
     }
 
     /// Nothing more is wanted of a stream that was dialled for a call.
-    pub(super) fn drop_stream(&mut self, stream: ConId) {
+    pub(super) fn drop_stream(&mut self, stream: StreamId) {
         if self.links.greetings.contains_key(&stream) {
             self.drop_greeting(stream);
-        } else {
-            self.streams.abandon(stream);
+        } else if !matches!(self.core.streams.tag(stream), Some(Role::Peer(_) | Role::OldPath(_))) {
+            // It has not become a connection.
+            self.core.streams.abandon(stream);
         }
     }
 
@@ -155,7 +155,7 @@ impl Node {
         };
         if let Part::Callee(_) = call.part {
             for stream in std::mem::take(&mut call.dials).into_keys() {
-                self.streams.abandon(stream);
+                self.core.streams.abandon(stream);
             }
         }
     }

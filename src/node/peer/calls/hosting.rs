@@ -10,15 +10,13 @@ use std::time::Duration;
 use log::Level;
 
 use super::{Call, Part};
-use crate::id::ConId;
+use crate::id::{CallId, ServerId, StreamId};
 use crate::node::peer::{Ends, Node};
 use crate::proto::dial::is_dialable;
-use crate::proto::handshake::fresh_nonce;
 use crate::proto::meeting::{Challenge, foretold, propose};
 use crate::proto::punch::Side;
 use crate::reach::{NatKind, NodeType};
 use crate::time::Instant;
-use crate::wire::hello::CallId;
 use crate::wire::rendezvous::Ports;
 
 /// So many meetings are under way at most. One takes 7 s at the longest, and they begin 2 s apart.
@@ -31,7 +29,7 @@ const PREPARATION: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Host {
     /// Who said so.
-    place: usize,
+    place: ServerId,
     /// The candidate, where it will come from.
     candidate: SocketAddr,
     pub(super) until: Instant,
@@ -44,13 +42,17 @@ impl Node {
         let reach = self.reach();
         let predictable = reach.nat.kind().is_some_and(|kind| kind != NatKind::Random);
         let told = self.told_type(&reach) == NodeType::Simultaneous;
-        self.greets_all() && self.config.links.simultaneous && told && predictable && !self.is_leaving()
+        self.greets_all()
+            && self.core.config.links.simultaneous
+            && told
+            && predictable
+            && !self.core.is_leaving()
     }
 
     /// A server says that somebody wants to punch to us.
     pub(in super::super) fn handle_challenge(
         &mut self,
-        place: usize,
+        place: ServerId,
         ip: IpAddr,
         ports: &Ports,
         now: Instant,
@@ -65,7 +67,7 @@ impl Node {
     }
 
     /// A server finds our registration too old to announce a candidate to us.
-    pub(in super::super) fn handle_reconnect(&mut self, place: usize, now: Instant) {
+    pub(in super::super) fn handle_reconnect(&mut self, place: ServerId, now: Instant) {
         if self.servers.is_own(place) && self.calls.hosting.handle_reconnect(now) {
             self.register_again(place, now);
         }
@@ -82,12 +84,12 @@ impl Node {
         let Challenge { place, ip, port } = challenge;
         let hosted = |call: &Call| matches!(&call.part, Part::Host(host) if host.candidate.ip() == ip);
         let hosts = self.calls.open.values().filter(|call| matches!(call.part, Part::Host(_))).count();
-        let busy = hosts >= MEETINGS || self.calls.count(false) >= self.config.links.max_calls;
+        let busy = hosts >= MEETINGS || self.calls.count(false) >= self.core.config.links.max_calls;
         if busy || self.calls.open.values().any(hosted) || !self.may_enter(SocketAddr::new(ip, port), now) {
-            self.notes.push(Level::Info, || format!("no time for candidate {ip}"));
+            self.core.notes.push(Level::Info, || format!("no time for candidate {ip}"));
             return;
         }
-        let id: CallId = fresh_nonce(&mut self.calls.random);
+        let id = CallId::fresh(&mut self.calls.random);
         let candidate = SocketAddr::new(ip, port);
         let host = Host { place, candidate, until: now + PREPARATION };
         let mut call = Call::new(Part::Host(host), None, None, now);
@@ -109,20 +111,20 @@ impl Node {
         if !ports.is_some_and(|ports| self.send_accept(place, candidate.ip(), ports, ntp, now)) {
             return self.forget_call(id, now);
         }
-        self.notes.push(Level::Debug, || format!("candidate {candidate} is met at {ours:?}"));
+        self.core.notes.push(Level::Debug, || format!("candidate {candidate} is met at {ours:?}"));
         let theirs = Side { seen: candidate, local_port: candidate.port(), kind: None };
         self.begin_punch(id, 1, ours, theirs, window.start, now);
     }
 
     /// It has come.
-    pub(super) fn welcome_candidate(&mut self, id: CallId, stream: ConId, ends: Ends, now: Instant) {
+    pub(super) fn welcome_candidate(&mut self, id: CallId, stream: StreamId, ends: Ends, now: Instant) {
         self.forget_call(id, now);
         // It is the one who has come to us.
         let ends = Ends { dialler: ends.dialled, dialled: ends.dialler };
         if self.may_enter(ends.dialler, now) {
             self.greet_candidate(stream, ends, now);
         } else {
-            self.streams.abandon(stream);
+            self.core.streams.abandon(stream);
         }
     }
 }

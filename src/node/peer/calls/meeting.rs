@@ -8,16 +8,15 @@ use std::net::{IpAddr, SocketAddr};
 
 use log::Level;
 
-use super::{Call, Part, caller::short};
+use super::{Call, Part};
 use crate::connect::Rung;
-use crate::id::ConId;
+use crate::id::{CallId, ServerId, StreamId};
 use crate::node::peer::{Ends, Node};
 use crate::proto::meeting::{attend, foretold};
 use crate::proto::punch::Side;
 use crate::reach::NodeType;
 use crate::time::Instant;
 use crate::unl::{Oddity, Place, Unl};
-use crate::wire::hello::CallId;
 use crate::wire::rendezvous::{Ntp, Ports};
 
 /// What the node was told.
@@ -54,12 +53,12 @@ impl Node {
         }
         for place in self.servers.own_places() {
             let sent = self.send_candidate(place, to, ports.clone(), now);
-            self.notes.push(Level::Debug, || format!("call {}: candidate of {to}: {sent}", short(&id)));
+            self.core.notes.push(Level::Debug, || format!("call {id}: candidate of {to}: {sent}"));
         }
     }
 
     /// A server has told one of those that we want to punch to; it does not say which.
-    pub(in super::super) fn handle_announced(&mut self, place: usize, now: Instant) {
+    pub(in super::super) fn handle_announced(&mut self, place: ServerId, now: Instant) {
         if !self.servers.is_own(place) {
             return;
         }
@@ -75,7 +74,7 @@ impl Node {
     /// The node accepts, and names the moment.
     pub(in super::super) fn handle_fight(
         &mut self,
-        place: usize,
+        place: ServerId,
         ip: IpAddr,
         ports: &Ports,
         ntp: Ntp,
@@ -89,10 +88,10 @@ impl Node {
         let Some(Announced { round, .. }) = call.announced.take() else { return };
         let wall = self.calls.wall_at_origin.saturating_add(now.since_origin());
         let trip = self.servers.rtt_of(place).unwrap_or_default();
-        let window = attend(ntp, wall, trip, self.config.links.punch_time, now);
-        self.notes.push(Level::Debug, || {
+        let window = attend(ntp, wall, trip, self.core.config.links.punch_time, now);
+        self.core.notes.push(Level::Debug, || {
             let dials_in = window.start.saturating_since(now);
-            format!("call {}: {ip} is at {ports} in {dials_in:?}", short(&id))
+            format!("call {id}: {ip} is at {ports} in {dials_in:?}")
         });
         call.server = Some(place);
         call.window = Some(window);
@@ -115,13 +114,13 @@ impl Node {
 
     /// Both dials have met. Who has come as a candidate begins with the nonce; there is one pair of ports, and so nobody
     /// else whom it could have met.
-    pub(super) fn meet_pyp2p(&mut self, id: CallId, stream: ConId, ends: Ends, now: Instant) {
+    pub(super) fn meet_pyp2p(&mut self, id: CallId, stream: StreamId, ends: Ends, now: Instant) {
         self.end_punch(id, Some(stream));
         match self.calls.open.get(&id).map(|call| &call.part) {
             Some(Part::Caller(_)) => self.greet_pyp2p(id, stream, Rung::Punch, ends, now),
             Some(Part::Host(_)) => self.welcome_candidate(id, stream, ends, now),
             // A callee knows who calls.
-            Some(Part::Callee(_)) | None => drop(self.streams.abandon(stream)),
+            Some(Part::Callee(_)) | None => drop(self.core.streams.abandon(stream)),
         }
     }
 }

@@ -25,16 +25,14 @@ use std::time::Duration;
 use super::Node;
 use crate::config::Config;
 use crate::connect::{RelayLimits, RelayRefusal, RungFault, Rungs};
-use crate::id::{AttemptId, ConId};
+use crate::id::{AttemptId, CallId, ConId, ServerId, StreamId};
 use crate::identity::{NodeId, PublicKey};
-use crate::proto::budget::{Budget, BudgetLimits};
 use crate::proto::household::household;
 use crate::proto::ladder::Ladder;
 use crate::proto::meeting::{Hosting, Window};
 use crate::random::Random;
 use crate::time::{Instant, soonest};
 use crate::unl::{Forwarding, Place, Unl};
-use crate::wire::hello::CallId;
 use crate::wire::signal::Half;
 use dials::RungDial;
 pub(super) use dials::time_of;
@@ -49,7 +47,6 @@ const REMEMBERED: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct Calls {
-    pub(super) budget: Budget,
     random: Random,
     open: BTreeMap<CallId, Call>,
     remembered: VecDeque<CallId>,
@@ -72,8 +69,8 @@ struct Call {
     upgrade: Option<ConId>,
     began: Instant,
     /// The server through which the two sides talk, once both are known to.
-    server: Option<usize>,
-    dials: BTreeMap<ConId, RungDial>,
+    server: Option<ServerId>,
+    dials: BTreeMap<StreamId, RungDial>,
     /// What the addresses of the rungs said that are over.
     faults: Vec<(crate::connect::Rung, RungFault)>,
     observing: Option<Observing>,
@@ -133,7 +130,7 @@ struct Waiter {
 
 #[derive(Clone, Copy, Debug)]
 struct CalledServer {
-    place: usize,
+    place: ServerId,
     called: bool,
     /// It has said whether the node is there.
     told: bool,
@@ -163,12 +160,6 @@ impl Calls {
     pub(super) fn new(config: &Config, wall_at_origin: Duration, random: &mut Random) -> Self {
         let links = &config.links;
         Self {
-            budget: Budget::new(BudgetLimits {
-                claimed_per_address: links.max_claimed_syns,
-                claimed_per_host: links.max_host_syns,
-                attested_per_host: links.max_punch_syns.saturating_mul(2),
-                ..BudgetLimits::default()
-            }),
             random: random.fork(),
             open: BTreeMap::new(),
             remembered: VecDeque::new(),
@@ -261,7 +252,7 @@ impl Calls {
     }
 
     /// Whether one of them goes through this server.
-    pub(super) fn needs(&self, place: usize) -> bool {
+    pub(super) fn needs(&self, place: ServerId) -> bool {
         self.open.values().any(|call| {
             let through = match &call.part {
                 Part::Caller(caller) => caller.servers.iter().any(|server| server.place == place),
@@ -356,7 +347,7 @@ impl Node {
         if self.calls.open.is_empty() {
             return;
         }
-        self.calls.budget.handle_timeout(now);
+        self.core.budget.handle_timeout(now);
         for id in self.calls.ids() {
             self.advance_dials(id, now);
             self.advance_observation(id, now);
@@ -379,7 +370,7 @@ impl Node {
 
     /// Whether a server sees this address where it sees us: only then are addresses that mean something in one network only
     /// dialled. It has to be a server of our own choice. Who has chosen none has chosen the UNL, and its servers with it.
-    fn is_same_network(&self, place: usize, seen: SocketAddr) -> bool {
+    fn is_same_network(&self, place: ServerId, seen: SocketAddr) -> bool {
         let believed = self.servers.is_own(place) || self.servers.have_none_of_our_own();
         let ours = self.servers.seen_at(place).filter(|_| believed);
         ours.is_some_and(|ours| household(ours.ip()) == household(seen.ip()))

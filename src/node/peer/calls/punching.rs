@@ -1,21 +1,20 @@
 //! Punching: a port of its own is shown to a server, and then dials the other side's.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use log::Level;
 
 use super::Part;
 use crate::connect::{Rung, RungFault};
-use crate::id::ConId;
+use crate::id::{CallId, ServerId, StreamId};
 use crate::node::peer::links::Errand;
 use crate::node::peer::{Ends, Node, Role};
 use crate::proto::budget::Class;
 use crate::proto::punch::{self, Punch, PunchAction, PunchConfig, PunchSlot, Side};
 use crate::proto::rendezvous::observe::Observe;
 use crate::time::Instant;
-use crate::wire::hello::CallId;
 use crate::wire::line::Found;
 use crate::wire::rendezvous::Token;
 
@@ -30,8 +29,8 @@ const PORTS: std::ops::Range<u16> = 61_000..65_500;
 #[derive(Debug)]
 pub(super) struct Observing {
     round: u8,
-    place: usize,
-    stream: ConId,
+    place: ServerId,
+    stream: StreamId,
     port: u16,
     token: Token,
     machine: Observe,
@@ -44,9 +43,9 @@ pub(super) struct Observing {
 pub(super) struct Seen {
     pub(super) round: u8,
     pub(super) side: Side,
-    place: usize,
+    place: ServerId,
     token: Token,
-    stream: ConId,
+    stream: StreamId,
 }
 
 /// A punch that goes on.
@@ -55,9 +54,9 @@ pub(super) struct PunchRun {
     pub(super) round: u8,
     punch: Punch,
     local_port: u16,
-    streams: Vec<(PunchSlot, ConId)>,
+    streams: Vec<(PunchSlot, StreamId)>,
     /// Those that are connected, in the order in which they came to be.
-    connected: Vec<(ConId, Ends)>,
+    connected: Vec<(StreamId, Ends)>,
     over: bool,
 }
 
@@ -88,7 +87,7 @@ impl Node {
         self.begin_observation(id, round, place, now);
     }
 
-    pub(super) fn begin_observation(&mut self, id: CallId, round: u8, place: usize, now: Instant) {
+    pub(super) fn begin_observation(&mut self, id: CallId, round: u8, place: ServerId, now: Instant) {
         self.end_observation(id);
         if let Some(callee) = self.calls.callee(id) {
             callee.round = round;
@@ -96,13 +95,13 @@ impl Node {
         self.observe(id, round, place, 0, now);
     }
 
-    fn observe(&mut self, id: CallId, round: u8, place: usize, tries: u8, now: Instant) {
+    fn observe(&mut self, id: CallId, round: u8, place: ServerId, tries: u8, now: Instant) {
         let server = self.servers.met_at(place).filter(|&server| self.may_visit(place, server, now));
         let Some(server) = server else { return self.fail_observation(id, round, place, now) };
         let port = PORTS.start + self.calls.random.below(PORTS.len()) as u16;
         let token = Token::nonce(&mut self.calls.random);
-        let from = SocketAddr::new(self.config.bind.unwrap_or(any_address(server)), port);
-        let stream = self.streams.dial(server, Some(from), Role::Observing(id), now);
+        let from = self.core.end_at_port(port, server);
+        let stream = self.core.streams.dial(server, Some(from), Role::Observing(id), now);
         let outside = self.servers.seen_at(place).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |seen| seen.ip());
         let mut observing = Observing {
             round,
@@ -122,18 +121,18 @@ impl Node {
         }
     }
 
-    pub(in super::super) fn handle_observing(&mut self, id: CallId, stream: ConId, _now: Instant) {
+    pub(in super::super) fn handle_observing(&mut self, id: CallId, stream: StreamId, _now: Instant) {
         let Some(call) = self.calls.open.get_mut(&id) else { return };
         if let Some(observing) = call.observing.as_mut().filter(|observing| observing.stream == stream) {
             let (line, place) = (observing.machine.request(), observing.place);
             self.handle_visited(place);
             // A fresh stream takes a line.
-            let _ = self.streams.queue_raw(stream, &line);
+            let _ = self.core.streams.queue_raw(stream, &line);
         }
     }
 
-    pub(in super::super) fn handle_observed_lines(&mut self, id: CallId, stream: ConId, now: Instant) {
-        while let Some(line) = self.streams.next_line(stream).map(Found::to_line) {
+    pub(in super::super) fn handle_observed_lines(&mut self, id: CallId, stream: StreamId, now: Instant) {
+        while let Some(line) = self.core.streams.next_line(stream).map(Found::to_line) {
             let Some(call) = self.calls.open.get_mut(&id) else { return };
             let observing = call.observing.as_mut().filter(|observing| observing.stream == stream);
             let Some(observing) = observing else { continue };
@@ -161,7 +160,7 @@ impl Node {
     }
 
     /// Its stream could not be dialled, or has ended. Once the port was seen that matters no more.
-    pub(in super::super) fn handle_observation_gone(&mut self, id: CallId, stream: ConId, now: Instant) {
+    pub(in super::super) fn handle_observation_gone(&mut self, id: CallId, stream: StreamId, now: Instant) {
         let Some(call) = self.calls.open.get_mut(&id) else { return };
         let Some(observing) = call.observing.take_if(|observing| observing.stream == stream) else { return };
         // The port may have been somebody else's.
@@ -175,13 +174,13 @@ impl Node {
     pub(super) fn advance_observation(&mut self, id: CallId, now: Instant) {
         let Some(call) = self.calls.open.get_mut(&id) else { return };
         if let Some(observing) = call.observing.take_if(|observing| observing.until <= now) {
-            self.streams.abandon(observing.stream);
+            self.core.streams.abandon(observing.stream);
             self.fail_observation(id, observing.round, observing.place, now);
         }
     }
 
     /// This server has not told; the next one is asked, if there is one.
-    fn fail_observation(&mut self, id: CallId, round: u8, place: usize, now: Instant) {
+    fn fail_observation(&mut self, id: CallId, round: u8, place: ServerId, now: Instant) {
         if let Some(next) = self.next_observer(id, place) {
             self.begin_observation(id, round, next, now);
         } else if let Some(ladder) = self.calls.ladder(id) {
@@ -191,7 +190,7 @@ impl Node {
         }
     }
 
-    fn next_observer(&self, id: CallId, after: usize) -> Option<usize> {
+    fn next_observer(&self, id: CallId, after: ServerId) -> Option<ServerId> {
         let call = self.calls.open.get(&id).filter(|call| call.peer.is_some())?;
         let Part::Caller(caller) = &call.part else { return None };
         let mut places = caller.servers.iter().map(|server| server.place).skip_while(|&place| place != after);
@@ -204,12 +203,12 @@ impl Node {
         let observing = call.observing.take().map(|observing| observing.stream);
         let seen = call.seen.take().map(|seen| seen.stream);
         for stream in observing.into_iter().chain(seen) {
-            self.streams.abandon(stream);
+            self.core.streams.abandon(stream);
         }
     }
 
     /// Which server has seen the port of this round, and the word for it.
-    pub(super) fn seen_by(&self, id: CallId, round: u8) -> Option<(usize, Token)> {
+    pub(super) fn seen_by(&self, id: CallId, round: u8) -> Option<(ServerId, Token)> {
         let seen = self.calls.open.get(&id)?.seen.filter(|seen| seen.round == round)?;
         Some((seen.place, seen.token))
     }
@@ -228,7 +227,7 @@ impl Node {
     ) {
         self.end_punch(id, None);
         let attested = self.trusts(id);
-        let links = &self.config.links;
+        let links = &self.core.config.links;
         let config = PunchConfig {
             deadline: links.punch_time,
             max_syns: links.max_punch_syns,
@@ -268,14 +267,14 @@ impl Node {
         // Of what is attested each dial counts; of what is claimed also what the kernel may repeat of it, while it may.
         let (class, syns) = match self.trusts(id) {
             true => (Class::Attested, 1),
-            false => (Class::Claimed, self.config.links.max_claimed_syns),
+            false => (Class::Claimed, self.core.config.links.max_claimed_syns),
         };
         while let Some(run) = self.punch_run(id)
             && let Some(action) = run.punch.poll_action()
         {
             match action {
                 PunchAction::Dial { slot, to } => {
-                    if self.calls.budget.take(to, class, syns, now) {
+                    if self.core.budget.take(to, class, syns, now) {
                         self.dial_punch(id, slot, to, now);
                     } else if let Some(run) = self.punch_run(id) {
                         run.punch.handle_failed(slot, io::ErrorKind::PermissionDenied, now);
@@ -284,7 +283,7 @@ impl Node {
                 PunchAction::Abandon { slot } => {
                     if let Some(at) = run.streams.iter().position(|&(other, _)| other == slot) {
                         let (_, stream) = run.streams.swap_remove(at);
-                        self.streams.abandon(stream);
+                        self.core.streams.abandon(stream);
                     }
                 }
             }
@@ -293,10 +292,9 @@ impl Node {
     }
 
     fn dial_punch(&mut self, id: CallId, slot: PunchSlot, to: SocketAddr, now: Instant) {
-        let bind = self.config.bind;
-        let Some(run) = self.punch_run(id) else { return };
-        let from = SocketAddr::new(bind.unwrap_or(any_address(to)), run.local_port);
-        let stream = self.streams.dial(to, Some(from), Role::Punching(id), now);
+        let Some(local_port) = self.punch_run(id).map(|run| run.local_port) else { return };
+        let from = self.core.end_at_port(local_port, to);
+        let stream = self.core.streams.dial(to, Some(from), Role::Punching(id), now);
         if let Some(run) = self.punch_run(id) {
             run.streams.push((slot, stream));
         }
@@ -313,7 +311,7 @@ impl Node {
             ladder.handle_missed(round, why, now);
             self.climb(id, now);
         } else if self.calls.is_host(id) {
-            self.notes.push(Level::Debug, || format!("a candidate was missed: {failure:?}"));
+            self.core.notes.push(Level::Debug, || format!("a candidate was missed: {failure:?}"));
             self.forget_call(id, now);
         }
     }
@@ -321,11 +319,11 @@ impl Node {
     pub(in super::super) fn handle_punch_connected(
         &mut self,
         id: CallId,
-        stream: ConId,
+        stream: StreamId,
         local: SocketAddr,
         now: Instant,
     ) {
-        let dialled = self.streams.facts(stream).map(|facts| facts.peer);
+        let dialled = self.core.streams.facts(stream).map(|facts| facts.peer);
         let Some(run) = self.punch_run(id) else { return };
         let slot = run.streams.iter().find(|&&(_, other)| other == stream).map(|&(slot, _)| slot);
         let (Some(slot), Some(dialled)) = (slot, dialled) else { return };
@@ -341,7 +339,7 @@ impl Node {
         let errand = Errand::Call { call: id, rung: Rung::Punch, upgrade };
         // Nobody has dialled, or both: the larger id says hello, on the first that it has, and so picks the winner. The
         // others are kept until then: the other side may see them in another order.
-        if self.links.id() < node {
+        if self.core.identity.id() < node {
             self.expect_hello(stream, errand, ends, now);
         } else if is_first {
             self.say_hello(stream, node, errand, ends, now);
@@ -352,15 +350,15 @@ impl Node {
     pub(in super::super) fn handle_punch_dial_failed(
         &mut self,
         id: CallId,
-        stream: ConId,
+        stream: StreamId,
         kind: io::ErrorKind,
         now: Instant,
     ) {
-        let dialled = self.streams.facts(stream).map(|facts| facts.peer);
-        self.streams.abandon(stream);
+        let dialled = self.core.streams.facts(stream).map(|facts| facts.peer);
+        self.core.streams.abandon(stream);
         if let Some(to) = dialled.filter(|_| kind != io::ErrorKind::TimedOut && !self.trusts(id)) {
-            let syns = self.config.links.max_claimed_syns.saturating_sub(1);
-            self.calls.budget.give_back(to, Class::Claimed, syns);
+            let syns = self.core.config.links.max_claimed_syns.saturating_sub(1);
+            self.core.budget.give_back(to, Class::Claimed, syns);
         }
         let Some(run) = self.punch_run(id) else { return };
         let Some(at) = run.streams.iter().position(|&(_, other)| other == stream) else { return };
@@ -370,8 +368,8 @@ impl Node {
     }
 
     /// A punched connection came to nothing: the next one has its turn, or dialling goes on.
-    pub(super) fn handle_punched_in_vain(&mut self, id: CallId, stream: ConId, now: Instant) {
-        let waits = self.links.id() > self.calls.peer_of(id);
+    pub(super) fn handle_punched_in_vain(&mut self, id: CallId, stream: StreamId, now: Instant) {
+        let waits = self.core.identity.id() > self.calls.peer_of(id);
         let Some(run) = self.punch_run(id) else { return };
         // It may be one of an earlier round.
         let Some(at) = run.connected.iter().position(|&(other, _)| other == stream) else { return };
@@ -391,12 +389,12 @@ impl Node {
     }
 
     /// Ends a punch, but for the stream that won.
-    pub(super) fn end_punch(&mut self, id: CallId, winner: Option<ConId>) {
+    pub(super) fn end_punch(&mut self, id: CallId, winner: Option<StreamId>) {
         let Some(call) = self.calls.open.get_mut(&id) else { return };
         let Some(run) = call.punch.take() else { return };
         for (_, stream) in run.streams {
             // A winner may have become a connection by now, or have taken the place of one.
-            let is_hidden = matches!(self.streams.tag(stream), Some(Role::Punching(_) | Role::Greeting));
+            let is_hidden = matches!(self.core.streams.tag(stream), Some(Role::Punching(_) | Role::Greeting));
             if is_hidden && Some(stream) != winner {
                 self.drop_stream(stream);
             }
@@ -406,8 +404,4 @@ impl Node {
     fn punch_run(&mut self, id: CallId) -> Option<&mut PunchRun> {
         self.calls.open.get_mut(&id)?.punch.as_mut()
     }
-}
-
-fn any_address(of: SocketAddr) -> IpAddr {
-    if of.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
 }

@@ -11,11 +11,10 @@ use std::time::Duration;
 use log::Level;
 
 use super::Part;
-use super::caller::short;
 use super::dials::{DIAL_TIME, SYNS, time_of};
 use super::signals::HeardCall;
 use crate::connect::{RelayLimits, RelayRefusal, Rung};
-use crate::id::ConId;
+use crate::id::{CallId, ServerId, StreamId};
 use crate::node::peer::links::Errand;
 use crate::node::peer::{Ends, Node, Role};
 use crate::proto::budget::Class;
@@ -23,7 +22,6 @@ use crate::proto::dial::{is_dialable, is_own};
 use crate::proto::rendezvous::relay_dial::{RelayDial, RelayFault};
 use crate::time::Instant;
 use crate::unl::{Place, UnlAddress};
-use crate::wire::hello::CallId;
 use crate::wire::line::Found;
 use crate::wire::proof::Ticket;
 use crate::wire::relay;
@@ -43,7 +41,7 @@ const MAX_RUNS: u8 = 12;
 #[derive(Debug)]
 pub(super) struct RelayRun {
     dial: RelayDial,
-    stream: ConId,
+    stream: StreamId,
     server: SocketAddr,
     /// Our end, once it is connected.
     local: Option<SocketAddr>,
@@ -52,7 +50,7 @@ pub(super) struct RelayRun {
 }
 
 impl RelayRun {
-    pub(super) fn dial_stream(&self) -> ConId {
+    pub(super) fn dial_stream(&self) -> StreamId {
         self.stream
     }
 }
@@ -60,14 +58,14 @@ impl RelayRun {
 impl Node {
     /// What we sign so that the two of us are relayed at this server in this call.
     pub(super) fn sign_ticket(&self, id: CallId, server: SocketAddr) -> Option<Half> {
-        let sig = self.ticket(id, server)?.sign(self.links.key.as_ref()?);
+        let sig = self.ticket(id, server)?.sign(self.core.identity.key.as_ref()?);
         Some(Half { server, sig })
     }
 
     /// Where we would come when the caller finds no other way: to the server through which we talk, as we have dialled it, and
     /// to a relay of our own. Nobody is to send us anywhere else.
     pub(super) fn offer_relays(&mut self, id: CallId, call: &HeardCall, now: Instant) -> [Option<Half>; 2] {
-        if !self.config.links.relay_used || call.upgrade {
+        if !self.core.config.links.relay_used || call.upgrade {
             return [None; 2];
         }
         let is_signed = |server: SocketAddr| {
@@ -113,7 +111,7 @@ impl Node {
     }
 
     /// We come to where we said that we would, and no more often than a caller can want it.
-    pub(super) fn handle_called_to_relay(&mut self, id: CallId, place: usize, half: Half, now: Instant) {
+    pub(super) fn handle_called_to_relay(&mut self, id: CallId, place: ServerId, half: Half, now: Instant) {
         let Some(call) = self.calls.open.get_mut(&id).filter(|call| call.server == Some(place)) else {
             return;
         };
@@ -134,8 +132,8 @@ impl Node {
     }
 
     fn begin_relay(&mut self, id: CallId, dial: RelayDial, server: SocketAddr, now: Instant) {
-        let from = self.config.bind.map(|ip| SocketAddr::new(ip, 0));
-        let stream = self.streams.dial(server, from, Role::Relaying(id), now);
+        let from = self.core.any_port();
+        let stream = self.core.streams.dial(server, from, Role::Relaying(id), now);
         let claimed = self.is_claimed(id, server).then(|| time_of(self.claimed_syns()));
         let until = now + claimed.unwrap_or(CONNECT_TIME);
         if let Some(call) = self.calls.open.get_mut(&id) {
@@ -157,8 +155,8 @@ impl Node {
         let syns = self.claimed_syns();
         (is_outside || is_near)
             && is_dialable(server)
-            && !is_own(&self.network.own, server)
-            && self.calls.budget.take(server, Class::Claimed, syns, now)
+            && !is_own(&self.core.own, server)
+            && self.core.budget.take(server, Class::Claimed, syns, now)
     }
 
     /// Whether only the other side says that there is a relay.
@@ -170,16 +168,16 @@ impl Node {
     fn release_claim(&mut self, id: CallId, server: SocketAddr, used: u32) {
         if self.is_claimed(id, server) {
             let syns = self.claimed_syns().saturating_sub(used);
-            self.calls.budget.give_back(server, Class::Claimed, syns);
+            self.core.budget.give_back(server, Class::Claimed, syns);
         }
     }
 
     fn claimed_syns(&self) -> u32 {
-        SYNS.min(self.config.links.max_claimed_syns)
+        SYNS.min(self.core.config.links.max_claimed_syns)
     }
 
     /// The server through which the two of us talk, if that is it.
-    fn signalling_place(&self, id: CallId, server: SocketAddr) -> Option<usize> {
+    fn signalling_place(&self, id: CallId, server: SocketAddr) -> Option<ServerId> {
         let place = self.calls.open.get(&id)?.server?;
         (self.servers.addr_of(place) == Some(server)).then_some(place)
     }
@@ -194,20 +192,20 @@ impl Node {
         }
         let ours = matches!(call.part, Part::Caller(_));
         let signatures = if ours { (own, theirs.sig) } else { (theirs.sig, own) };
-        let key = Arc::new(self.links.key.as_ref()?.clone());
+        let key = Arc::new(self.core.identity.key.as_ref()?.clone());
         let nonce = Token::nonce(&mut self.calls.random);
         Some(RelayDial::new(key, &ticket, signatures, server, nonce, now + RELAY_TIME))
     }
 
     fn ticket(&self, id: CallId, server: SocketAddr) -> Option<Ticket> {
         let call = self.calls.open.get(&id)?;
-        let (own, peer) = (self.links.key.as_ref()?.public(), call.peer?);
+        let (own, peer) = (self.core.identity.key.as_ref()?.public(), call.peer?);
         let (caller, callee) = if matches!(call.part, Part::Caller(_)) { (own, peer) } else { (peer, own) };
-        Some(Ticket { server, session: id, caller, callee })
+        Some(Ticket { server, session: *id.as_bytes(), caller, callee })
     }
 
-    pub(in super::super) fn handle_relay_connected(&mut self, id: CallId, stream: ConId, now: Instant) {
-        let local = self.streams.facts(stream).and_then(|facts| facts.local);
+    pub(in super::super) fn handle_relay_connected(&mut self, id: CallId, stream: StreamId, now: Instant) {
+        let local = self.core.streams.facts(stream).and_then(|facts| facts.local);
         let Some(run) = self.relay_run(id, stream) else { return };
         run.local = local.or(Some(run.server));
         run.until = run.began + RELAY_TIME;
@@ -220,23 +218,23 @@ impl Node {
         let Some(run) = self.relay_run(id, stream) else { return };
         let bytes = run.dial.handle_connected();
         // A fresh stream takes a few lines.
-        let _ = self.streams.queue_raw(stream, &bytes);
+        let _ = self.core.streams.queue_raw(stream, &bytes);
         self.advance_relay(id, now);
     }
 
-    pub(in super::super) fn handle_relay_lines(&mut self, id: CallId, stream: ConId, now: Instant) {
+    pub(in super::super) fn handle_relay_lines(&mut self, id: CallId, stream: StreamId, now: Instant) {
         loop {
             let Some(run) = self.relay_run(id, stream) else { return };
             // What follows the last line of the server is the other side's.
             if run.dial.outcome().is_some() {
                 return;
             }
-            let Some(line) = self.streams.next_line(stream).map(Found::to_line) else { return };
+            let Some(line) = self.core.streams.next_line(stream).map(Found::to_line) else { return };
             let Some(run) = self.relay_run(id, stream) else { return };
             run.dial.handle_line(line.as_bytes(), now);
             let server = run.server;
             if let Some(bytes) = run.dial.poll_send() {
-                let _ = self.streams.queue_raw(stream, &bytes);
+                let _ = self.core.streams.queue_raw(stream, &bytes);
                 // Who knows how to relay is no third party.
                 self.release_claim(id, server, 0);
             }
@@ -252,14 +250,14 @@ impl Node {
             None => {}
             Some(Ok(limits)) => self.greet_relayed(id, stream, limits_of(&limits), ends, now),
             Some(Err(why)) => {
-                self.streams.close(stream, now);
+                self.core.streams.close(stream, now);
                 self.fail_relay_run(id, refusal(why), now);
             }
         }
     }
 
     /// The relay passes on: the caller is the dialling side of the hello.
-    fn greet_relayed(&mut self, id: CallId, stream: ConId, limits: RelayLimits, ends: Ends, now: Instant) {
+    fn greet_relayed(&mut self, id: CallId, stream: StreamId, limits: RelayLimits, ends: Ends, now: Instant) {
         let Some(call) = self.calls.open.get_mut(&id) else { return };
         call.relay_limits = Some(limits);
         let node = call.node();
@@ -272,7 +270,7 @@ impl Node {
         }
     }
 
-    pub(in super::super) fn handle_relay_gone(&mut self, id: CallId, stream: ConId, now: Instant) {
+    pub(in super::super) fn handle_relay_gone(&mut self, id: CallId, stream: StreamId, now: Instant) {
         if let Some(run) = self.relay_run(id, stream) {
             run.dial.handle_disconnected();
             self.conclude_relay(id, now);
@@ -288,13 +286,13 @@ impl Node {
             return;
         }
         let (stream, is_connected) = (run.stream, run.local.is_some());
-        self.streams.abandon(stream);
+        self.core.streams.abandon(stream);
         let why = if is_connected { RelayRefusal::Absent } else { RelayRefusal::Unreachable };
         self.fail_relay_run(id, why, now);
     }
 
     /// A relayed connection came to nothing, if it is still the one that is tried.
-    pub(super) fn handle_relayed_in_vain(&mut self, id: CallId, stream: ConId, now: Instant) {
+    pub(super) fn handle_relayed_in_vain(&mut self, id: CallId, stream: StreamId, now: Instant) {
         if self.relay_run(id, stream).is_some() {
             self.fail_relay_run(id, RelayRefusal::Absent, now);
         }
@@ -303,7 +301,7 @@ impl Node {
     /// Nothing came of a relay, or there is none. One that refuses is not asked again, and the next one is, at once; what
     /// may pass is the ladder's to try again, with the next one first.
     fn fail_relay(&mut self, id: CallId, server: Option<SocketAddr>, why: RelayRefusal, now: Instant) {
-        self.notes.push(Level::Debug, || format!("call {}: no relay: {why}", short(&id)));
+        self.core.notes.push(Level::Debug, || format!("call {id}: no relay: {why}"));
         let Some(call) = self.calls.open.get_mut(&id) else { return };
         call.relay = None;
         call.relay_refusal = Some(why);
@@ -329,7 +327,7 @@ impl Node {
         self.fail_relay(id, server, why, now);
     }
 
-    fn relay_run(&mut self, id: CallId, stream: ConId) -> Option<&mut RelayRun> {
+    fn relay_run(&mut self, id: CallId, stream: StreamId) -> Option<&mut RelayRun> {
         self.calls.open.get_mut(&id)?.relay.as_mut().filter(|run| run.stream == stream)
     }
 }

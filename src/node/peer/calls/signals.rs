@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use log::Level;
 
-use super::caller::short;
 use crate::connect::Refusal;
+use crate::id::{CallId, ServerId};
 use crate::identity::{NodeId, PublicKey};
 use crate::node::peer::Node;
 use crate::proto::punch::Side;
 use crate::time::Instant;
-use crate::wire::hello::CallId;
 use crate::wire::rendezvous::{Incoming, Token};
 use crate::wire::signal::{self, Body, Half, RefuseWhy, Signal};
 
@@ -25,7 +24,7 @@ const LONGEST_TRIP: Duration = Duration::from_secs(2);
 /// What a node said to our call, and where that was seen.
 #[derive(Debug)]
 pub(super) struct HeardAnswer {
-    pub(super) place: usize,
+    pub(super) place: ServerId,
     pub(super) seen: SocketAddr,
     pub(super) unl: String,
     pub(super) punch: bool,
@@ -35,7 +34,7 @@ pub(super) struct HeardAnswer {
 /// A call that came.
 #[derive(Debug)]
 pub(super) struct HeardCall {
-    pub(super) place: usize,
+    pub(super) place: ServerId,
     pub(super) from: PublicKey,
     pub(super) seen: SocketAddr,
     pub(super) unl: String,
@@ -49,7 +48,7 @@ impl Node {
     /// Sends a signal to the other side of a call; whether the server takes it.
     pub(super) fn signal(
         &mut self,
-        place: usize,
+        place: ServerId,
         id: CallId,
         observed: Option<Token>,
         body: Body,
@@ -62,31 +61,31 @@ impl Node {
     pub(super) fn signal_to(
         &mut self,
         to: NodeId,
-        place: usize,
+        place: ServerId,
         id: CallId,
         observed: Option<Token>,
         body: Body,
         now: Instant,
     ) -> bool {
-        let Some(key) = &self.links.key else { return false };
+        let Some(key) = &self.core.identity.key else { return false };
         let text = signal::print(&Signal { call: id, body });
         let signature = signal::sign(key, &to, &text);
         let sent = self.send_signal(place, to, observed, signature, &text, now);
-        self.notes.push(Level::Debug, || format!("call {}, to {to}, sent: {sent}: {text}", short(&id)));
+        self.core.notes.push(Level::Debug, || format!("call {id}, to {to}, sent: {sent}: {text}"));
         sent
     }
 
     /// Something came from another node by way of a server.
-    pub(in super::super) fn handle_signal(&mut self, place: usize, incoming: &Incoming, now: Instant) {
-        let Some(own) = self.links.id().filter(|_| !self.is_leaving()) else { return };
+    pub(in super::super) fn handle_signal(&mut self, place: ServerId, incoming: &Incoming, now: Instant) {
+        let Some(own) = self.core.identity.id().filter(|_| !self.core.is_leaving()) else { return };
         let text = incoming.text.as_str();
         if !signal::is_signed(&incoming.from, &own, text, &incoming.signature) {
             let from = incoming.from.id();
-            self.notes.push(Level::Warn, || format!("a signal that {from} has not signed for us"));
+            self.core.notes.push(Level::Warn, || format!("a signal that {from} has not signed for us"));
             return;
         }
         let Some(Signal { call: id, body }) = signal::parse(text) else { return };
-        self.notes.push(Level::Debug, || format!("call {}: {text}", short(&id)));
+        self.core.notes.push(Level::Debug, || format!("call {id}: {text}"));
         if let Body::Call { unl, reverse, punch, relay, upgrade } = body {
             let (from, seen) = (incoming.from, incoming.seen);
             let call = HeardCall { place, from, seen, unl, reverse, punch, half: relay, upgrade };
@@ -96,7 +95,7 @@ impl Node {
         }
     }
 
-    fn handle_body(&mut self, id: CallId, place: usize, incoming: &Incoming, body: Body, now: Instant) {
+    fn handle_body(&mut self, id: CallId, place: ServerId, incoming: &Incoming, body: Body, now: Instant) {
         let ours = self.calls.is_ours(id);
         match body {
             Body::Answer { unl, punch, relay, second } if ours => {

@@ -14,11 +14,11 @@ use super::super::{Ends, Node, Role};
 use crate::connect::Rung;
 use crate::error::CloseReason;
 use crate::event::Event;
-use crate::id::ConId;
+use crate::id::{CallId, ConId, LinkNonce, StreamId};
 use crate::identity::{NodeId, PublicKey};
-use crate::proto::handshake::{Accepting, Dialling, HandshakeFault, Opening, Step, classify, fresh_nonce};
+use crate::proto::handshake::{Accepting, Dialling, HandshakeFault, Opening, Step, classify};
 use crate::time::Instant;
-use crate::wire::hello::{CallId, Hello, MAX_HELLO, Refusal, Refused};
+use crate::wire::hello::{Hello, HelloRefusal, MAX_HELLO, Refused};
 use crate::wire::line::{Found, Line};
 use crate::wire::nonce;
 
@@ -39,8 +39,8 @@ pub(in super::super) struct Greeting {
     /// The application's lines that came before the answer, and room for more.
     pub(super) before: VecDeque<Line>,
     room: usize,
-    /// The application sees the connection already.
-    pub(super) shown: bool,
+    /// The connection that the application sees already.
+    pub(super) shown: Option<ConId>,
 }
 
 #[derive(Debug)]
@@ -67,8 +67,8 @@ pub(in super::super) enum Hold {
 }
 
 /// What is to be done with a hello.
-enum Verdict {
-    Refuse(Refusal),
+enum Welcome {
+    Refuse(HelloRefusal),
     Wait(Instant),
     Answer,
 }
@@ -114,66 +114,79 @@ impl Greeting {
 impl Node {
     /// Whether accepted connections are shown only when it is known who they are.
     pub(in super::super) fn greets_all(&self) -> bool {
-        self.config.links.direct
+        self.core.config.links.direct
     }
 
     /// Takes in a connection that is not shown yet, but takes its slot.
-    pub(in super::super) fn greet_accepted(&mut self, ends: Ends, now: Instant) -> ConId {
-        let id = self.streams.accept_unnamed(ends.dialler, ends.dialled, Role::Greeting, now);
+    pub(in super::super) fn greet_accepted(&mut self, ends: Ends, now: Instant) -> StreamId {
+        let id = self.core.streams.accept(ends.dialler, ends.dialled, Role::Greeting, now);
         self.greet_stranger(id, ends, now);
         id
     }
 
     /// The same for one that was held back until now.
-    pub(in super::super) fn greet_stranger(&mut self, id: ConId, ends: Ends, now: Instant) {
+    pub(in super::super) fn greet_stranger(&mut self, id: StreamId, ends: Ends, now: Instant) {
         self.greet_entered(id, Errand::Accepted, ends, now);
     }
 
     /// The same for a connection that was punched, whose candidate begins.
-    pub(in super::super) fn greet_candidate(&mut self, id: ConId, ends: Ends, now: Instant) {
+    pub(in super::super) fn greet_candidate(&mut self, id: StreamId, ends: Ends, now: Instant) {
         self.greet_entered(id, Errand::Met, ends, now);
     }
 
-    fn greet_entered(&mut self, id: ConId, errand: Errand, ends: Ends, now: Instant) {
-        if let Some(tag) = self.streams.tag_mut(id) {
+    fn greet_entered(&mut self, id: StreamId, errand: Errand, ends: Ends, now: Instant) {
+        if let Some(tag) = self.core.streams.tag_mut(id) {
             *tag = Role::Greeting;
         }
         self.admission.handle_opened(ends.dialler.ip());
         // How long it was held back until now counts, too.
-        let opened = self.streams.facts(id).map_or(now, |facts| facts.opened);
+        let opened = self.core.streams.facts(id).map_or(now, |facts| facts.opened);
         self.greet(id, Stage::Opening, errand, ends, opened + SILENCE);
         self.work_on_greeting(id, now);
     }
 
-    fn greet(&mut self, id: ConId, stage: Stage, errand: Errand, ends: Ends, until: Instant) {
-        let room = self.config.streams.max_unread;
-        let greeting = Greeting { stage, errand, ends, until, before: VecDeque::new(), room, shown: false };
+    fn greet(&mut self, id: StreamId, stage: Stage, errand: Errand, ends: Ends, until: Instant) {
+        let room = self.core.config.streams.max_unread;
+        let greeting = Greeting { stage, errand, ends, until, before: VecDeque::new(), room, shown: None };
         self.links.greetings.insert(id, greeting);
+    }
+
+    /// Something came on a connection that the application sees.
+    pub(in super::super) fn handle_peer_received(&mut self, con: ConId, now: Instant) {
+        if self.connections.get(con).is_some_and(|connection| connection.fresh) {
+            self.handle_first_received(con, now);
+        } else {
+            self.handle_link_received(con, now);
+        }
     }
 
     /// The first bytes of a connection that the application sees: they may be a hello.
     #[cold]
-    pub(in super::super) fn handle_first_received(&mut self, id: ConId, now: Instant) {
+    pub(in super::super) fn handle_first_received(&mut self, con: ConId, now: Instant) {
+        let Some(connection) = self.connections.get_mut(con) else { return };
+        let id = connection.writing;
         if self.links.greetings.contains_key(&id) {
             self.work_on_greeting(id, now);
             return;
         }
-        let opening =
-            if self.links.key.is_some() { classify_line(self.streams.arrived(id)) } else { Opening::Plain };
-        let Some(Role::Peer(role)) = self.streams.tag_mut(id) else { return };
+        let opening = if self.core.identity.key.is_some() {
+            classify_line(self.core.streams.arrived(id))
+        } else {
+            Opening::Plain
+        };
         match opening {
             Opening::Undecided => {}
             // It stays fresh until it is known who it is.
             Opening::Hello => {
                 let (errand, ends, until) =
-                    (Errand::Accepted, role.ends, now + self.config.links.hello_timeout);
+                    (Errand::Accepted, connection.ends, now + self.core.config.links.hello_timeout);
                 self.greet(id, Stage::Opening, errand, ends, until);
                 if let Some(greeting) = self.links.greetings.get_mut(&id) {
-                    greeting.shown = true;
+                    greeting.shown = Some(con);
                 }
                 self.work_on_greeting(id, now);
             }
-            Opening::Plain | Opening::Pyp2pNonce(_) => role.fresh = false,
+            Opening::Plain | Opening::Pyp2pNonce(_) => connection.fresh = false,
         }
     }
 }
@@ -183,22 +196,28 @@ impl Node {
     /// Says hello on a connection that was dialled, or punched where that is our part.
     pub(in super::super) fn say_hello(
         &mut self,
-        id: ConId,
+        id: StreamId,
         to: Option<NodeId>,
         errand: Errand,
         ends: Ends,
         now: Instant,
     ) {
-        let Some(key) = &self.links.key else { return };
+        let Some(key) = &self.core.identity.key else { return };
         let Errand::Call { call, upgrade, .. } = errand else { return };
-        let dialling = Dialling::new(to, Some(call), upgrade, fresh_nonce(&mut self.links.random));
+        let dialling = Dialling::new(
+            to,
+            Some(call),
+            upgrade,
+            LinkNonce::fresh(&mut self.core.identity.random),
+            self.core.config.streams.credit(),
+        );
         let line = dialling.first_line(key);
-        if let Some(tag) = self.streams.tag_mut(id) {
+        if let Some(tag) = self.core.streams.tag_mut(id) {
             *tag = Role::Greeting;
         }
         // A fresh stream takes a line.
-        let _ = self.streams.queue_protocol(id, &line);
-        let until = now + self.config.links.hello_timeout;
+        let _ = self.core.streams.queue_protocol(id, &line);
+        let until = now + self.core.config.links.hello_timeout;
         self.greet(
             id,
             Stage::Dialled { dialling, to, said_at: now, hold: Hold::NotYet },
@@ -210,11 +229,11 @@ impl Node {
     }
 
     /// Waits for the other side's hello on a punched connection.
-    pub(in super::super) fn expect_hello(&mut self, id: ConId, errand: Errand, ends: Ends, now: Instant) {
-        if let Some(tag) = self.streams.tag_mut(id) {
+    pub(in super::super) fn expect_hello(&mut self, id: StreamId, errand: Errand, ends: Ends, now: Instant) {
+        if let Some(tag) = self.core.streams.tag_mut(id) {
             *tag = Role::Greeting;
         }
-        let until = now + self.config.links.hello_timeout;
+        let until = now + self.core.config.links.hello_timeout;
         self.greet(id, Stage::Expecting, errand, ends, until);
         self.handle_greeting_received(id, now);
     }
@@ -222,11 +241,11 @@ impl Node {
 
 /// The course of a hello.
 impl Node {
-    pub(in super::super) fn handle_greeting_received(&mut self, id: ConId, now: Instant) {
+    pub(in super::super) fn handle_greeting_received(&mut self, id: StreamId, now: Instant) {
         self.work_on_greeting(id, now);
     }
 
-    pub(super) fn work_on_greeting(&mut self, id: ConId, now: Instant) {
+    pub(super) fn work_on_greeting(&mut self, id: StreamId, now: Instant) {
         loop {
             let Some(greeting) = self.links.greetings.get(&id) else { return };
             let goes_on = match &greeting.stage {
@@ -241,13 +260,13 @@ impl Node {
         }
     }
 
-    fn look_at_opening(&mut self, id: ConId, now: Instant) -> bool {
-        let opening = classify(self.streams.arrived(id));
+    fn look_at_opening(&mut self, id: StreamId, now: Instant) -> bool {
+        let opening = classify(self.core.streams.arrived(id));
         match opening {
             Opening::Undecided => return false,
-            Opening::Hello if self.links.key.is_some() => return self.look_for_hello(id, now),
+            Opening::Hello if self.core.identity.key.is_some() => return self.look_for_hello(id, now),
             Opening::Pyp2pNonce(_) => {
-                self.streams.skip(id, nonce::NONCE_LENGTH);
+                self.core.streams.skip(id, nonce::NONCE_LENGTH);
                 self.show_plain(id, now);
             }
             Opening::Hello | Opening::Plain => self.handle_plain(id, now),
@@ -256,8 +275,8 @@ impl Node {
     }
 
     /// Whether there is more to look at.
-    fn look_for_hello(&mut self, id: ConId, now: Instant) -> bool {
-        let Some(line) = self.streams.next_line(id).map(Found::to_line) else { return false };
+    fn look_for_hello(&mut self, id: StreamId, now: Instant) -> bool {
+        let Some(line) = self.core.streams.next_line(id).map(Found::to_line) else { return false };
         match Hello::parse(line.as_bytes()) {
             Some(hello) => self.handle_hello(id, hello, now, now),
             None => {
@@ -268,18 +287,20 @@ impl Node {
     }
 
     /// What comes of a hello that has waited since then; whether there is more to look at.
-    pub(super) fn handle_hello(&mut self, id: ConId, hello: Hello, since: Instant, now: Instant) -> bool {
-        let verdict = match self.verdict(id, &hello, now) {
-            Verdict::Refuse(why) => {
+    pub(super) fn handle_hello(&mut self, id: StreamId, hello: Hello, since: Instant, now: Instant) -> bool {
+        let welcome = match self.welcome(id, &hello, now) {
+            Welcome::Refuse(why) => {
                 self.refuse_hello(id, why, now);
                 return false;
             }
-            verdict => verdict,
+            welcome => welcome,
         };
-        let id = if hello.upgrade { self.hide(id, now) } else { id };
-        match verdict {
-            Verdict::Wait(until) => {
-                let until = until.min(since + self.config.links.hello_timeout);
+        if hello.upgrade {
+            self.hide(id, now);
+        }
+        match welcome {
+            Welcome::Wait(until) => {
+                let until = until.min(since + self.core.config.links.hello_timeout);
                 if until <= now {
                     self.fail_greeting(id, HandshakeFault::NotANode, now);
                     return false;
@@ -287,7 +308,7 @@ impl Node {
                 self.set_stage(id, Stage::Waiting { hello: Box::new(hello), since }, until);
                 true
             }
-            Verdict::Refuse(_) | Verdict::Answer => {
+            Welcome::Refuse(_) | Welcome::Answer => {
                 if let Some(call) = hello.call {
                     self.give_up_dials(call, hello.key.id());
                 }
@@ -296,112 +317,107 @@ impl Node {
         }
     }
 
-    fn verdict(&self, id: ConId, hello: &Hello, now: Instant) -> Verdict {
+    fn welcome(&self, id: StreamId, hello: &Hello, now: Instant) -> Welcome {
         let peer = hello.key.id();
         if let Some(why) = self.objection(id, hello) {
-            return Verdict::Refuse(why);
+            return Welcome::Refuse(why);
         }
         if let Some(until) = self.doubtful_until(peer, now).filter(|_| !hello.upgrade) {
-            return Verdict::Wait(until);
+            return Welcome::Wait(until);
         }
         // Of the smaller id our own goes on until this one has proven to be the peer's: anybody can say so.
-        if self.links.id() > Some(peer) && self.has_own_hello(id, peer, hello.upgrade) {
-            return Verdict::Wait(now + self.config.links.hello_timeout);
+        if self.core.identity.id() > Some(peer) && self.has_own_hello(id, peer, hello.upgrade) {
+            return Welcome::Wait(now + self.core.config.links.hello_timeout);
         }
-        Verdict::Answer
+        Welcome::Answer
     }
 
-    /// A connection that is to take the place of another is none of its own: what the application knows of it ends here, and
-    /// the id with it. It keeps its slot.
-    fn hide(&mut self, id: ConId, now: Instant) -> ConId {
-        if !self.links.greetings.get(&id).is_some_and(|greeting| greeting.shown) {
-            return id;
-        }
-        let Some(&Role::Peer(role)) = self.streams.tag(id) else { return id };
-        let Some(hidden) = self.streams.name(id) else { return id };
-        if let Some(tag) = self.streams.tag_mut(hidden) {
+    /// A stream that is to take the place of another is no connection of its own: what the application knows of it ends here.
+    /// It keeps its slot.
+    fn hide(&mut self, id: StreamId, now: Instant) {
+        let Some(con) = self.links.greetings.get_mut(&id).and_then(|greeting| greeting.shown.take()) else {
+            return;
+        };
+        if let Some(tag) = self.core.streams.tag_mut(id) {
             *tag = Role::Greeting;
         }
-        if let Some(mut greeting) = self.links.greetings.remove(&id) {
-            greeting.shown = false;
-            self.links.greetings.insert(hidden, greeting);
+        self.links.temporary.remove(&con);
+        if let Some(connection) = self.connections.remove(con) {
+            self.ends.remove(connection.ends, con);
+            self.network.peers.handle_inbound_closed(connection.peer, now);
         }
-        self.stale += 1;
-        self.ends.remove(role.ends, id);
-        self.links.temporary.remove(&id);
-        self.network.peers.handle_inbound_closed(role.peer(), now);
-        self.events.push(Event::Closed { con: id, why: CloseReason::Replaced });
-        hidden
+        self.events.push(Event::Closed { con, why: CloseReason::Replaced });
     }
 
-    fn answer_hello(&mut self, id: ConId, hello: Hello, now: Instant) -> bool {
-        let Some(key) = &self.links.key else { return false };
-        let nonce = fresh_nonce(&mut self.links.random);
-        let (accepting, line) = Accepting::answer(&hello, key, nonce);
-        if self.streams.queue_protocol(id, &line).is_err() {
+    fn answer_hello(&mut self, id: StreamId, hello: Hello, now: Instant) -> bool {
+        let Some(key) = &self.core.identity.key else { return false };
+        let nonce = LinkNonce::fresh(&mut self.core.identity.random);
+        let takes = self.core.config.streams.credit();
+        let (accepting, line) = Accepting::answer(&hello, key, nonce, takes);
+        if self.core.streams.queue_protocol(id, &line).is_err() {
             self.give_up_greeting(id, now);
             return false;
         }
-        self.streams.frame(id);
+        self.core.streams.frame_sending(id, takes, hello.credit);
         let (accepting, hello) = (Box::new(accepting), Box::new(hello));
-        self.set_stage(id, Stage::Answered { accepting, hello }, now + self.config.links.hello_timeout);
+        self.set_stage(id, Stage::Answered { accepting, hello }, now + self.core.config.links.hello_timeout);
         true
     }
 
-    fn set_stage(&mut self, id: ConId, stage: Stage, until: Instant) {
+    fn set_stage(&mut self, id: StreamId, stage: Stage, until: Instant) {
         if let Some(greeting) = self.links.greetings.get_mut(&id) {
             (greeting.stage, greeting.until) = (stage, until);
         }
     }
 
     /// Why a hello is not answered.
-    fn objection(&self, id: ConId, hello: &Hello) -> Option<Refusal> {
+    fn objection(&self, id: StreamId, hello: &Hello) -> Option<HelloRefusal> {
         let peer = hello.key.id();
-        if self.is_leaving() {
-            return Some(Refusal::Closing);
+        if self.core.is_leaving() {
+            return Some(HelloRefusal::Closing);
         }
-        if Some(peer) == self.links.id() {
-            return Some(Refusal::Identity);
+        if Some(peer) == self.core.identity.id() {
+            return Some(HelloRefusal::Identity);
         }
         if let Some(call) = hello.call
             && self.calls.peer_of(call).is_some_and(|expected| expected != peer)
         {
-            return Some(Refusal::Identity);
+            return Some(HelloRefusal::Identity);
         }
         let link = self.links.to(peer).and_then(|con| self.links.link(con));
         if hello.upgrade {
             let relayed = self.links.to(peer).is_some_and(|con| self.links.is_relayed(con));
-            return (!relayed).then_some(Refusal::Unknown);
+            return (!relayed).then_some(HelloRefusal::Unknown);
         }
         // What is left over of a call that has led to a link already, or was given up.
         let over =
             |call: CallId| self.calls.was_ours(call) || link.is_some_and(|link| link.calls.contains(&call));
         let left_over = hello.call.is_some_and(over);
         if left_over {
-            return Some(Refusal::Unknown);
+            return Some(HelloRefusal::Unknown);
         }
         // On a connection that was punched, or relayed, for a call nobody else is expected.
         let expected = self.links.greetings.get(&id).and_then(Greeting::dialled_for);
-        expected.is_some_and(|(call, _)| hello.call != Some(call)).then_some(Refusal::Unknown)
+        expected.is_some_and(|(call, _)| hello.call != Some(call)).then_some(HelloRefusal::Unknown)
     }
 
-    fn refuse_hello(&mut self, id: ConId, why: Refusal, now: Instant) {
-        let _ = self.streams.queue_protocol(id, &Refused { why }.print());
+    fn refuse_hello(&mut self, id: StreamId, why: HelloRefusal, now: Instant) {
+        let _ = self.core.streams.queue_protocol(id, &Refused { why }.print());
         self.fail_greeting(id, HandshakeFault::Unwelcome, now);
     }
 
-    fn handshake(&mut self, id: ConId, now: Instant) -> bool {
+    fn handshake(&mut self, id: StreamId, now: Instant) -> bool {
         let stage = self.links.greetings.get(&id).map(|greeting| &greeting.stage);
         if let Some(Stage::Dialled { hold: Hold::Holds(_), .. }) = stage {
             return false;
         }
-        let Some(line) = self.streams.next_line(id).map(Found::to_line) else { return false };
+        let Some(line) = self.core.streams.next_line(id).map(Found::to_line) else { return false };
         self.handle_handshake_line(id, line, now)
     }
 
     /// Whether there is more to look at.
-    pub(super) fn handle_handshake_line(&mut self, id: ConId, line: Line, now: Instant) -> bool {
-        let Some(key) = &self.links.key else { return false };
+    pub(super) fn handle_handshake_line(&mut self, id: StreamId, line: Line, now: Instant) -> bool {
+        let Some(key) = &self.core.identity.key else { return false };
         let Some(greeting) = self.links.greetings.get_mut(&id) else { return false };
         let step = match &greeting.stage {
             Stage::Dialled { dialling, .. } => dialling.handle_line(line.as_bytes(), key),
@@ -418,19 +434,20 @@ impl Node {
             Step::Failed(fault) => self.fail_greeting(id, fault, now),
             Step::Proven { .. } if self.is_rival_answered(id) => self.hold_back(id, line, now),
             Step::Proven { peer, .. } if self.is_one_too_many(id, peer.id(), now) => self.drop_greeting(id),
-            Step::Proven { peer, send } => self.prove(id, peer, send, now),
+            Step::Proven { peer, credit, send } => self.prove(id, peer, credit, send, now),
         }
         false
     }
 
     /// The other side has proven who it is: says the last line of the greeting, if that is ours to say.
-    fn prove(&mut self, id: ConId, peer: PublicKey, send: Option<Vec<u8>>, now: Instant) {
-        if let Some(line) = send
-            && self.streams.queue_protocol(id, &line).is_err()
-        {
-            return self.fail_greeting(id, HandshakeFault::NotANode, now);
+    fn prove(&mut self, id: StreamId, peer: PublicKey, credit: u64, send: Option<Vec<u8>>, now: Instant) {
+        if let Some(line) = send {
+            if self.core.streams.queue_protocol(id, &line).is_err() {
+                return self.fail_greeting(id, HandshakeFault::NotANode, now);
+            }
+            self.core.streams.frame_sending(id, self.core.config.streams.credit(), credit);
         }
-        self.streams.frame(id);
+        self.core.streams.frame_receiving(id);
         self.handle_proven(id, peer, now);
     }
 }

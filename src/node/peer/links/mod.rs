@@ -2,10 +2,10 @@
 //!
 //! Each concern has a file of its own: how both sides say who they are (`greeting`), which of two
 //! connections stays (`rivals`), what becomes of it (`outcome`), what a link carries besides the application's lines
-//! (`protocol`), and how it changes from a relay to a direct way (`moving`).
+//! (`protocol`), and how it changes from a relay to a direct way (`migration`).
 
 mod greeting;
-mod moving;
+mod migration;
 mod outcome;
 mod protocol;
 mod rivals;
@@ -13,38 +13,30 @@ mod rivals;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::{Node, Role};
-use crate::config::Config;
+use super::Node;
+use super::connections::Connection;
 use crate::connect::RelayLimits;
 use crate::error::CloseReason;
-use crate::id::ConId;
-use crate::identity::{Key, NodeId, PublicKey};
-use crate::random::Random;
+use crate::id::{CallId, ConId, StreamId};
+use crate::identity::{NodeId, PublicKey};
 use crate::time::{Instant, soonest};
 use crate::unl::Unl;
-use crate::wire::hello::CallId;
+use crate::wire::escape::escape;
 use crate::wire::line::Line;
 pub(super) use greeting::{Errand, Greeting};
-use moving::Moving;
+use migration::Moving;
 use rivals::Deferred;
 
 /// The links of a node, those to be and those that are.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Links {
-    /// Who we are; `None` where links are switched off.
-    pub(super) key: Option<Key>,
-    pub(super) random: Random,
-    /// Our own UNL, as it was told last.
-    pub(super) unl: Option<Unl>,
-    /// Connections whose other side has not proven who it is.
-    pub(super) greetings: BTreeMap<ConId, Greeting>,
+    /// Streams whose other side has not proven who it is.
+    pub(super) greetings: BTreeMap<StreamId, Greeting>,
     links: BTreeMap<ConId, Link>,
     /// Those that go by way of a relay.
     pub(super) relayed: BTreeMap<ConId, Relayed>,
     moving: BTreeMap<ConId, Moving>,
     by_node: BTreeMap<NodeId, ConId>,
-    /// Lines that came before the peer's hello, and are to be read first.
-    before: BTreeMap<ConId, VecDeque<Line>>,
     temporary: BTreeMap<ConId, Temporary>,
     /// Failed dials of calls that are not told of yet.
     deferred: Vec<Deferred>,
@@ -61,18 +53,9 @@ pub(super) struct Link {
     pub(super) unl: Option<Unl>,
     /// From when on the peer must know of it.
     certain_at: Instant,
-    /// The stream of its old way, as long as that still brings something.
-    draining: Option<ConId>,
-    /// The same once it has brought all, as long as something is still on its way out there. The other side closes it when
-    /// that has come.
-    flushing: Option<ConId>,
-}
-
-impl Link {
-    /// Streams of its old way that are still needed.
-    pub(super) fn old_ways(&self) -> impl Iterator<Item = ConId> + use<> {
-        self.draining.into_iter().chain(self.flushing)
-    }
+    /// The stream of its old path, once that has brought everything, as long as something is still on its way out there. The
+    /// other side closes it when that has come.
+    flushing: Option<StreamId>,
 }
 
 /// A link by way of a relay.
@@ -94,38 +77,6 @@ struct Temporary {
 }
 
 impl Links {
-    pub(super) fn new(config: &Config, random: &mut Random) -> Self {
-        let mut random = random.fork();
-        let key = config.links.on.then(|| {
-            config.links.key.clone().unwrap_or_else(|| {
-                let halves = [random.next_u64(), random.next_u64(), random.next_u64(), random.next_u64()];
-                let mut seed = [0; 32];
-                for (part, half) in seed.chunks_exact_mut(8).zip(halves) {
-                    part.copy_from_slice(&half.to_le_bytes());
-                }
-                Key::from_seed(&seed)
-            })
-        });
-        Self {
-            key,
-            random,
-            unl: None,
-            greetings: BTreeMap::new(),
-            links: BTreeMap::new(),
-            relayed: BTreeMap::new(),
-            moving: BTreeMap::new(),
-            by_node: BTreeMap::new(),
-            before: BTreeMap::new(),
-            temporary: BTreeMap::new(),
-            deferred: Vec::new(),
-            has_ended: false,
-        }
-    }
-
-    pub(super) fn id(&self) -> Option<NodeId> {
-        self.key.as_ref().map(Key::id)
-    }
-
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let greetings = self.greetings.values().map(|greeting| Some(greeting.until));
         let temporary = self.temporary.values().map(|temporary| Some(temporary.until));
@@ -142,16 +93,6 @@ impl Links {
             .fold(None, soonest)
     }
 
-    /// Whether reading has to look at more than the stream.
-    #[inline]
-    pub(super) fn concern_reading(&self) -> bool {
-        !self.links.is_empty() || !self.before.is_empty()
-    }
-
-    pub(super) fn has_before(&self) -> bool {
-        !self.before.is_empty()
-    }
-
     pub(super) fn link(&self, con: ConId) -> Option<&Link> {
         self.links.get(&con)
     }
@@ -166,18 +107,9 @@ impl Links {
     }
 
     /// The connections that are being greeted for a call.
-    pub(super) fn greetings_of(&self, call: CallId) -> Vec<ConId> {
+    pub(super) fn greetings_of(&self, call: CallId) -> Vec<StreamId> {
         let is_it = |greeting: &Greeting| greeting.call() == Some(call);
         self.greetings.iter().filter(|(_, greeting)| is_it(greeting)).map(|(&id, _)| id).collect()
-    }
-
-    /// Connections with lines from before their hello.
-    pub(super) fn before_at(&self, place: usize) -> Option<ConId> {
-        self.before.keys().nth(place).copied()
-    }
-
-    pub(super) fn befores(&self) -> usize {
-        self.before.len()
     }
 
     #[cfg(test)]
@@ -199,7 +131,7 @@ impl Links {
 /// What the facade asks.
 impl Node {
     pub(crate) fn own_id(&self) -> Option<NodeId> {
-        self.links.id()
+        self.core.identity.id()
     }
 
     pub(crate) fn con_of(&self, id: NodeId) -> Option<ConId> {
@@ -241,13 +173,13 @@ impl Node {
     /// A connection of the application's is gone.
     pub(super) fn forget_link(&mut self, con: ConId, now: Instant) {
         self.links.temporary.remove(&con);
-        self.links.before.remove(&con);
         self.links.relayed.remove(&con);
         self.links.moving.remove(&con);
-        if self.links.greetings.contains_key(&con) {
-            self.drop_greeting(con);
+        let stream = self.connections.get(con).map(|connection| connection.writing);
+        if let Some(stream) = stream.filter(|stream| self.links.greetings.contains_key(stream)) {
+            self.drop_greeting(stream);
         }
-        self.close_old_ways(con, now);
+        self.close_old_paths(con, now);
         let Some(link) = self.links.links.remove(&con) else { return };
         if self.links.to(link.peer.id()) == Some(con) {
             self.links.by_node.remove(&link.peer.id());
@@ -256,8 +188,11 @@ impl Node {
 
     /// The connection is a link to this node from now on.
     pub(super) fn make_link(&mut self, con: ConId, link: Link, before: VecDeque<Line>) {
-        if !before.is_empty() {
-            self.links.before.insert(con, before);
+        // As they would stand on the wire from here on: what is read is unescaped.
+        let lines: Vec<u8> =
+            before.iter().flat_map(|line| [&escape(line.as_bytes())[..], b"\r\n"].concat()).collect();
+        if let Some(stream) = self.reading_end(con).filter(|_| !lines.is_empty()) {
+            self.core.streams.put_back(stream, lines.into());
         }
         self.links.by_node.insert(link.peer.id(), con);
         self.links.links.insert(con, link);
@@ -288,26 +223,30 @@ impl Node {
         }
     }
 
-    /// What still goes through on its old way counts, too.
+    /// What still goes through on its old path counts, too.
     fn bytes_through(&self, con: ConId) -> u64 {
-        let old_ways = self.links.link(con).into_iter().flat_map(Link::old_ways);
-        old_ways.chain([con]).map(|stream| self.bytes_of(stream)).sum()
+        let counters = self.facts(con).map(|facts| facts.counters);
+        counters.map_or(0, |counters| counters.bytes_received + counters.bytes_sent)
     }
 
-    fn bytes_of(&self, stream: ConId) -> u64 {
-        let counters = self.streams.facts(stream).map(|facts| facts.counters);
+    fn bytes_of(&self, stream: StreamId) -> u64 {
+        let counters = self.core.streams.facts(stream).map(|facts| facts.counters);
         counters.map_or(0, |counters| counters.bytes_received + counters.bytes_sent)
+    }
+
+    /// Streams of a connection's old path that are still needed: the one that it reads, and the one that it has read.
+    pub(super) fn old_paths(&self, con: ConId) -> [Option<StreamId>; 2] {
+        let reading = self.connections.get(con).and_then(Connection::old_path);
+        [reading, self.links.link(con).and_then(|link| link.flushing)]
     }
 
     /// Closes a connection of the application's for a reason of the node's own.
     pub(super) fn close_for(&mut self, con: ConId, why: CloseReason, now: Instant) {
-        if !self.streams.close_for(con, why, now) {
+        let Some(connection) = self.connections.get_mut(con) else { return };
+        if !self.core.streams.close_for(connection.writing, why, now) {
             return;
         }
-        self.links.before.remove(&con);
-        if let Some(Role::Peer(role)) = self.streams.tag_mut(con) {
-            role.closed_by_us = true;
-        }
-        self.close_old_ways(con, now);
+        connection.closed_by_us = true;
+        self.close_old_paths(con, now);
     }
 }

@@ -5,24 +5,25 @@ use std::time::Duration;
 
 use log::Level;
 
-use super::super::{Node, PeerRole, Role, Slot};
+use super::super::{Connection, Node, Slot};
 use super::greeting::{Errand, Greeting, Hold, Stage};
 use super::{Link, Relayed};
-use crate::connect::{Rung, RungFault};
+use crate::connect::{Refusal, Rung, RungFault};
 use crate::error::CloseReason;
 use crate::event::Via;
-use crate::id::ConId;
+use crate::id::{ConId, StreamId};
 use crate::identity::PublicKey;
 use crate::proto::handshake::HandshakeFault;
 use crate::time::Instant;
-use crate::wire::hello::Refusal;
+use crate::wire::hello::HelloRefusal;
 
 /// Connections on which both sides have proven who they are.
 impl Node {
-    pub(super) fn handle_proven(&mut self, id: ConId, peer: PublicKey, now: Instant) {
+    pub(super) fn handle_proven(&mut self, id: StreamId, peer: PublicKey, now: Instant) {
         let Some(greeting) = self.remove_greeting(id) else { return };
         let node = peer.id();
-        let existing = self.links.to(node).filter(|&con| con != id && self.is_shown(con));
+        let shown = greeting.shown;
+        let existing = self.links.to(node).filter(|&con| Some(con) != shown && self.is_shown(con));
         if greeting.is_upgrade() {
             self.finish_upgrade(id, &greeting, existing, now);
             return;
@@ -35,16 +36,16 @@ impl Node {
         self.show_link(id, greeting, peer, now);
     }
 
-    fn finish_upgrade(&mut self, id: ConId, greeting: &Greeting, con: Option<ConId>, now: Instant) {
+    fn finish_upgrade(&mut self, id: StreamId, greeting: &Greeting, con: Option<ConId>, now: Instant) {
         let relayed = con.filter(|&con| self.links.is_relayed(con));
         let (via, peer) = self.way(greeting);
         self.release_slot(greeting);
         match relayed {
             Some(con) => {
-                // First, as the stream's id names the old way once the link has moved.
+                // First, as what is left of the call would be taken for the link's.
                 let call = greeting.call();
                 self.conclude_upgrade(con, id, call, now);
-                self.move_link(con, id, via, peer, now);
+                self.migrate(con, id, via, peer, now);
             }
             None => self.close_hidden(id, now),
         }
@@ -77,88 +78,82 @@ impl Node {
         }
     }
 
-    fn show_link(&mut self, id: ConId, greeting: Greeting, peer: PublicKey, now: Instant) {
+    fn show_link(&mut self, id: StreamId, greeting: Greeting, peer: PublicKey, now: Instant) {
         let (via, addr) = self.way(&greeting);
         let by = greeting.call();
         let facts = self.calls.concluded(peer.id(), by);
         let relayed = facts.relay.filter(|_| via == Via::Relayed).map(|limits| Relayed {
             limits,
             // The one who called looks for a better way; both would only be in each other's.
-            upgrade_at: facts.ours.then(|| now + self.config.links.upgrade_every).filter(|_| self.upgrades()),
-            pause: self.config.links.upgrade_every,
+            upgrade_at: facts
+                .ours
+                .then(|| now + self.core.config.links.upgrade_every)
+                .filter(|_| self.upgrades()),
+            pause: self.core.config.links.upgrade_every,
         });
         let certain_at = self.certain_at(&greeting, now);
-        let link =
-            Link { peer, calls: facts.calls, unl: facts.unl, certain_at, draining: None, flushing: None };
-        if greeting.shown {
-            self.set_known(id);
-            self.make_link(id, link, greeting.before);
+        let link = Link { peer, calls: facts.calls, unl: facts.unl, certain_at, flushing: None };
+        if let Some(con) = greeting.shown {
+            self.set_known(con);
+            self.make_link(con, link, greeting.before);
             // It was told of when it was accepted.
-            self.conclude_calls(peer.id(), id, by, None, now);
+            self.conclude_calls(peer.id(), con, by, None, now);
             return;
         }
         let slot = match greeting.errand {
             Errand::Accepted | Errand::Met => Slot::Inbound,
             Errand::Call { .. } => Slot::None,
         };
-        let Some(con) = self.streams.name(id) else { return };
-        let role = PeerRole { fresh: false, ..PeerRole::new(via, addr, greeting.ends, slot) };
-        if let Some(tag) = self.streams.tag_mut(con) {
-            *tag = Role::Peer(role);
-        }
         if slot == Slot::Inbound {
             self.network.peers.handle_inbound_opened(addr, now);
         }
+        let connection = self.connection(id, via, addr, greeting.ends, slot);
+        let con = self.name(Connection { is_watched: relayed.is_some(), ..connection });
         self.make_link(con, link, greeting.before);
         self.links.relayed.extend(relayed.map(|relayed| (con, relayed)));
-        self.shown.push(con);
-        self.notes.push(Level::Info, || format!("{con} is node {}: {via} {addr}", peer.id()));
+        self.core.notes.push(Level::Info, || format!("{con} is node {}: {via} {addr}", peer.id()));
         self.conclude_calls(peer.id(), con, by, Some((via, addr)), now);
-        self.streams.offer_unread(con);
+        self.core.streams.offer_unread(id);
         self.handle_link_received(con, now);
     }
 
     /// Nothing is to be found out any more of a connection that was shown before.
-    fn set_known(&mut self, id: ConId) {
-        if let Some(Role::Peer(role)) = self.streams.tag_mut(id) {
-            role.fresh = false;
+    fn set_known(&mut self, con: ConId) {
+        if let Some(connection) = self.connections.get_mut(con) {
+            connection.fresh = false;
         }
     }
 
     fn upgrades(&self) -> bool {
-        !self.config.links.upgrade_every.is_zero()
+        !self.core.config.links.upgrade_every.is_zero()
     }
 }
 
 /// Connections that turn out to be no links.
 impl Node {
     /// It begins with something else.
-    pub(super) fn handle_plain(&mut self, id: ConId, now: Instant) {
-        if self.config.links.nonce_required {
+    pub(super) fn handle_plain(&mut self, id: StreamId, now: Instant) {
+        if self.core.config.links.nonce_required {
             self.end_greeting(id, now);
         } else {
             self.show_plain(id, now);
         }
     }
 
-    pub(super) fn show_plain(&mut self, id: ConId, now: Instant) {
+    pub(super) fn show_plain(&mut self, id: StreamId, now: Instant) {
         let Some(greeting) = self.links.greetings.remove(&id) else { return };
-        let Some(con) = self.streams.name(id) else { return };
         let (via, addr) = self.way(&greeting);
-        let role = PeerRole { fresh: false, ..PeerRole::new(via, addr, greeting.ends, Slot::Inbound) };
-        if let Some(tag) = self.streams.tag_mut(con) {
-            *tag = Role::Peer(role);
-        }
+        let connection = self.connection(id, via, addr, greeting.ends, Slot::Inbound);
         self.network.peers.handle_inbound_opened(addr, now);
+        let con = self.show(connection, None, Duration::ZERO);
         self.ends.insert_inbound(greeting.ends, con);
-        self.show(con, role, None, Duration::ZERO);
-        self.streams.offer_unread(con);
+        self.core.streams.offer_unread(id);
     }
 
-    pub(super) fn fail_greeting(&mut self, id: ConId, fault: HandshakeFault, now: Instant) {
+    pub(super) fn fail_greeting(&mut self, id: StreamId, fault: HandshakeFault, now: Instant) {
         let Some(greeting) = self.links.greetings.get(&id) else { return };
         let to = greeting.ends.dialled;
-        self.notes.push(Level::Debug, || format!("{to} is no link: {fault:?}"));
+        self.core.notes.push(Level::Debug, || format!("{to} is no link: {fault:?}"));
         let why = match fault {
             HandshakeFault::Refused(why) => RungFault::Refused(refusal(why)),
             HandshakeFault::NotANode => RungFault::Silent(to),
@@ -173,11 +168,11 @@ impl Node {
     }
 
     /// Closes it in order, so that what was said last arrives.
-    pub(super) fn end_greeting(&mut self, id: ConId, now: Instant) -> Option<Greeting> {
+    pub(super) fn end_greeting(&mut self, id: StreamId, now: Instant) -> Option<Greeting> {
         let greeting = self.remove_greeting(id)?;
-        if greeting.shown {
-            self.set_known(id);
-            self.close_for(id, CloseReason::Protocol, now);
+        if let Some(con) = greeting.shown {
+            self.set_known(con);
+            self.close_for(con, CloseReason::Protocol, now);
         } else {
             self.release_slot(&greeting);
             self.close_hidden(id, now);
@@ -186,28 +181,28 @@ impl Node {
     }
 
     /// Ends a connection that the application never saw.
-    fn close_hidden(&mut self, id: ConId, now: Instant) {
-        self.streams.close(id, now);
+    fn close_hidden(&mut self, id: StreamId, now: Instant) {
+        self.core.streams.close(id, now);
     }
 
     fn release_slot(&mut self, greeting: &Greeting) {
-        if matches!(greeting.errand, Errand::Accepted | Errand::Met) && !greeting.shown {
+        if matches!(greeting.errand, Errand::Accepted | Errand::Met) && greeting.shown.is_none() {
             self.admission.handle_closed(greeting.ends.dialler.ip());
         }
     }
 
     /// It ended before it was known who it is.
-    pub(in super::super) fn handle_greeting_gone(&mut self, id: ConId, why: CloseReason, now: Instant) {
+    pub(in super::super) fn handle_greeting_gone(&mut self, id: StreamId, why: CloseReason, now: Instant) {
         let Some(greeting) = self.remove_greeting(id) else { return };
         self.release_slot(&greeting);
         let to = greeting.ends.dialled;
-        self.notes.push(Level::Debug, || format!("{to} ended before it was a link: {why}"));
+        self.core.notes.push(Level::Debug, || format!("{to} ended before it was a link: {why}"));
         self.tell_in_vain(id, &greeting, RungFault::Silent(to), now);
     }
 
     /// It is wanted no more. One that the application sees is closed in order.
-    pub(in super::super) fn give_up_greeting(&mut self, id: ConId, now: Instant) {
-        if self.links.greetings.get(&id).is_some_and(|greeting| greeting.shown) {
+    pub(in super::super) fn give_up_greeting(&mut self, id: StreamId, now: Instant) {
+        if self.links.greetings.get(&id).is_some_and(|greeting| greeting.shown.is_some()) {
             self.end_greeting(id, now);
         } else {
             self.drop_greeting(id);
@@ -215,23 +210,23 @@ impl Node {
     }
 
     /// Forgets it without a word.
-    pub(in super::super) fn drop_greeting(&mut self, id: ConId) {
+    pub(in super::super) fn drop_greeting(&mut self, id: StreamId) {
         let Some(greeting) = self.remove_greeting(id) else { return };
-        if !greeting.shown {
+        if greeting.shown.is_none() {
             self.release_slot(&greeting);
-            self.streams.abandon(id);
+            self.core.streams.abandon(id);
         }
     }
 
     /// Others may have waited for its end, and are looked at when this is through.
-    fn remove_greeting(&mut self, id: ConId) -> Option<Greeting> {
+    fn remove_greeting(&mut self, id: StreamId) -> Option<Greeting> {
         self.links.has_ended = true;
         self.links.greetings.remove(&id)
     }
 
     pub(super) fn advance_greetings(&mut self, now: Instant) {
         let due = |greeting: &Greeting| greeting.until <= now;
-        let over: Vec<ConId> =
+        let over: Vec<StreamId> =
             self.links.greetings.iter().filter(|(_, greeting)| due(greeting)).map(|(&id, _)| id).collect();
         for id in over {
             // What one comes to may have given another one more time.
@@ -248,12 +243,12 @@ impl Node {
     }
 }
 
-fn refusal(why: Refusal) -> crate::connect::Refusal {
+fn refusal(why: HelloRefusal) -> Refusal {
     match why {
-        Refusal::Busy => crate::connect::Refusal::Busy,
-        Refusal::Full => crate::connect::Refusal::Full,
-        Refusal::Closing => crate::connect::Refusal::Closing,
-        Refusal::Unknown | Refusal::Identity => crate::connect::Refusal::Unknown,
-        Refusal::Other => crate::connect::Refusal::Unwilling,
+        HelloRefusal::Busy => Refusal::Busy,
+        HelloRefusal::Full => Refusal::Full,
+        HelloRefusal::Closing => Refusal::Closing,
+        HelloRefusal::Unknown | HelloRefusal::Identity => Refusal::Unknown,
+        HelloRefusal::Other => Refusal::Unwilling,
     }
 }

@@ -1,36 +1,49 @@
-//! What a link carries besides the application's lines.
+//! What a link carries besides the application's lines, and the last words of a relay.
 //!
-//! Lines are handled in the order in which they came: those of the protocol as soon as the application has read what came
-//! before them.
+//! Protocol lines are handled as they come, whatever of the application's is unread before them.
 
-use super::super::{Dropped, Node, Role};
-use super::moving::MOVED;
+use bytes::Bytes;
+
+use super::super::Node;
+use super::migration::MOVED;
 use crate::error::CloseReason;
-use crate::id::ConId;
+use crate::id::{ConId, StreamId};
 use crate::time::Instant;
 use crate::wire::line::{Found, Line};
 use crate::wire::relay::{RelayEnd, relay_closed};
+
+const PING: &[u8] = b"~ping";
+const PONG: &[u8] = b"~pong";
 
 impl Node {
     /// Something came on a connection that the application sees.
     #[inline]
     pub(in super::super) fn handle_link_received(&mut self, con: ConId, now: Instant) {
-        if self.links.concern_reading() {
-            self.handle_protocol(con, now);
+        while let Some(stream) = self.reading_end(con)
+            && let Some(line) = self.core.streams.next_protocol(stream)
+        {
+            self.handle_protocol(con, stream, &line, now);
         }
     }
 
-    /// The next line of a connection that may be a link.
-    #[cold]
-    pub(in super::super) fn next_link_line(&mut self, con: ConId, now: Instant) -> Option<Line> {
-        if let Some(line) = self.next_line_before(con) {
-            return Some(line);
+    fn handle_protocol(&mut self, con: ConId, stream: StreamId, line: &Bytes, now: Instant) {
+        if line == MOVED {
+            self.end_draining(con, now);
+        } else if let Some(text) = line.strip_prefix(PING) {
+            // On the path that is written to. Who asks and does not read the answers is closed for that.
+            let answer = [PONG, text, b"\r\n"].concat();
+            let writing = self.connections.get(con).map_or(stream, |connection| connection.writing);
+            let _ = self.core.streams.queue_protocol(writing, &answer);
         }
-        self.handle_protocol(con, now);
-        let from = self.reading_end(con);
-        let line = self.streams.next_line(from).map(Found::to_line)?;
-        let is_relayed = self.links.is_relayed(con);
-        match relay_closed(line.as_bytes()).filter(|_| is_relayed || from != con) {
+        // What later versions say is passed over.
+    }
+
+    /// The next line of a connection that a relay passes on.
+    #[cold]
+    pub(in super::super) fn next_watched_line(&mut self, con: ConId, now: Instant) -> Option<Line> {
+        let connection = self.connections.get(con)?;
+        let line = self.core.streams.next_line(connection.reading).map(Found::to_line)?;
+        match relay_closed(line.as_bytes()).filter(|_| connection.is_watched) {
             Some(end) => {
                 self.end_relayed(con, end, now);
                 None
@@ -40,32 +53,8 @@ impl Node {
     }
 
     /// From where the next line of a connection comes.
-    pub(super) fn reading_end(&self, con: ConId) -> ConId {
-        self.links.link(con).and_then(|link| link.draining).unwrap_or(con)
-    }
-
-    fn next_line_before(&mut self, con: ConId) -> Option<Line> {
-        let before = self.links.before.get_mut(&con)?;
-        let line = before.pop_front();
-        if before.is_empty() {
-            self.links.before.remove(&con);
-        }
-        line
-    }
-
-    /// Handles the lines of the protocol that stand first.
-    fn handle_protocol(&mut self, con: ConId, now: Instant) {
-        loop {
-            let from = self.reading_end(con);
-            if !self.streams.has_protocol_line(from) {
-                return;
-            }
-            let Some(line) = self.streams.next_line(from) else { return };
-            // What later versions say is passed over.
-            if line.as_bytes() == MOVED && from != con {
-                self.end_draining(con, now);
-            }
-        }
+    pub(super) fn reading_end(&self, con: ConId) -> Option<StreamId> {
+        self.connections.get(con).map(|connection| connection.reading)
     }
 
     /// The relay has said why it ends the connection.
@@ -76,19 +65,5 @@ impl Node {
             RelayEnd::Idle => CloseReason::RelayIdle,
         };
         self.close_for(con, why, now);
-    }
-
-    /// The old way of a link ended.
-    pub(in super::super) fn handle_drained(&mut self, con: ConId, ended: &Dropped<Role>, now: Instant) {
-        let mut was_draining = false;
-        if let Some(link) = self.links.link_mut(con) {
-            was_draining = link.draining.take_if(|old| *old == ended.id).is_some();
-            link.flushing.take_if(|old| *old == ended.id);
-        }
-        // Before all had come, or had gone out: something is missing, here or there.
-        if (was_draining || ended.unsaid) && self.is_shown(con) {
-            self.close_for(con, ended.why, now);
-        }
-        self.streams.end_await(con, ended.unsaid);
     }
 }

@@ -6,10 +6,9 @@ use super::super::Node;
 use super::Links;
 use super::greeting::{Greeting, Hold, Stage};
 use crate::connect::{Rung, RungFault};
-use crate::id::ConId;
+use crate::id::{CallId, StreamId};
 use crate::identity::NodeId;
 use crate::time::Instant;
-use crate::wire::hello::CallId;
 use crate::wire::line::Line;
 
 /// How much later at least a proof may come than what was said after it on another connection.
@@ -31,7 +30,7 @@ pub(super) struct Deferred {
     upgrade: bool,
     call: CallId,
     rung: Rung,
-    stream: ConId,
+    stream: StreamId,
     why: RungFault,
     pub(super) until: Instant,
 }
@@ -47,7 +46,7 @@ impl Node {
         })
     }
 
-    pub(super) fn has_own_hello(&self, except: ConId, peer: NodeId, upgrade: bool) -> bool {
+    pub(super) fn has_own_hello(&self, except: StreamId, peer: NodeId, upgrade: bool) -> bool {
         self.links.greetings.iter().any(|(&id, greeting)| {
             let is_to_peer = matches!(&greeting.stage, Stage::Dialled { to: Some(to), .. } if *to == peer);
             is_to_peer && id != except && greeting.is_upgrade() == upgrade
@@ -55,7 +54,7 @@ impl Node {
     }
 
     /// Whether a hello of the peer is being answered, while it answers ours.
-    pub(super) fn is_rival_answered(&self, id: ConId) -> bool {
+    pub(super) fn is_rival_answered(&self, id: StreamId) -> bool {
         let Some(greeting) = self.links.greetings.get(&id) else { return false };
         let Stage::Dialled { to: Some(to), hold: Hold::NotYet | Hold::Holds(_), .. } = &greeting.stage else {
             return false;
@@ -64,7 +63,7 @@ impl Node {
             Stage::Answered { hello, .. } => hello.key.id() == *to && hello.upgrade == greeting.is_upgrade(),
             _ => false,
         };
-        self.links.id() < Some(*to) && self.links.greetings.values().any(is_answered)
+        self.core.identity.id() < Some(*to) && self.links.greetings.values().any(is_answered)
     }
 
     /// Whether a hello that says to be of this node is answered, or waits to be.
@@ -77,7 +76,7 @@ impl Node {
         })
     }
 
-    fn greetings_where(&self, is_meant: impl Fn(&Stage) -> bool) -> Vec<ConId> {
+    fn greetings_where(&self, is_meant: impl Fn(&Stage) -> bool) -> Vec<StreamId> {
         let greetings = self.links.greetings.iter();
         greetings.filter(|(_, greeting)| is_meant(&greeting.stage)).map(|(&id, _)| id).collect()
     }
@@ -88,8 +87,8 @@ impl Node {
     /// Leaves the answer to our hello alone for now. Of the smaller id both hellos may be answered, where the larger one had
     /// shown its own connection before our hello came: then the proof of that is as good as here. Where none comes, the
     /// other hello was somebody else's.
-    pub(super) fn hold_back(&mut self, id: ConId, answer: Line, now: Instant) {
-        let most = self.config.links.hello_timeout;
+    pub(super) fn hold_back(&mut self, id: StreamId, answer: Line, now: Instant) {
+        let most = self.core.config.links.hello_timeout;
         let Some(greeting) = self.links.greetings.get_mut(&id) else { return };
         if let Stage::Dialled { hold, said_at, .. } = &mut greeting.stage {
             greeting.until = now + proof_time(now - *said_at, most);
@@ -98,7 +97,7 @@ impl Node {
     }
 
     /// Takes up an answer that was left alone.
-    pub(super) fn take_up_held(&mut self, id: ConId, now: Instant) {
+    pub(super) fn take_up_held(&mut self, id: StreamId, now: Instant) {
         let Some(greeting) = self.links.greetings.get_mut(&id) else { return };
         let Stage::Dialled { hold, .. } = &mut greeting.stage else { return };
         if let Hold::Holds(answer) = std::mem::replace(hold, Hold::Over) {
@@ -109,7 +108,7 @@ impl Node {
     /// Whether this was dialled because the peer called, and another dial has just led to it. To replace that link would cost
     /// both, as the peer gives up this one when it hears of the other. (A call of our own would be over, but for one that is to
     /// lead to another link.)
-    pub(super) fn is_one_too_many(&self, id: ConId, peer: NodeId, now: Instant) -> bool {
+    pub(super) fn is_one_too_many(&self, id: StreamId, peer: NodeId, now: Instant) -> bool {
         let Some(greeting) = self.links.greetings.get(&id) else { return false };
         let is_called = greeting.dialled_for().is_some_and(|(call, _)| !self.calls.is_ours(call));
         let is_dialled = matches!(greeting.stage, Stage::Dialled { .. }) && !greeting.is_upgrade();
@@ -122,7 +121,7 @@ impl Node {
             // Who said hello first is told last.
             Stage::Dialled { said_at, .. } => {
                 let trip = now - said_at;
-                now + trip + proof_time(trip, self.config.links.hello_timeout)
+                now + trip + proof_time(trip, self.core.config.links.hello_timeout)
             }
             _ => now,
         }
@@ -137,7 +136,13 @@ impl Node {
 
     /// A dial of a call's led to a connection of which nothing came. Where a hello of the same node is being heard, that may
     /// still lead to it.
-    pub(super) fn tell_in_vain(&mut self, stream: ConId, greeting: &Greeting, why: RungFault, now: Instant) {
+    pub(super) fn tell_in_vain(
+        &mut self,
+        stream: StreamId,
+        greeting: &Greeting,
+        why: RungFault,
+        now: Instant,
+    ) {
         let Some((call, rung)) = greeting.dialled_for() else { return };
         match &greeting.stage {
             &Stage::Dialled { to: Some(node), .. } if self.has_rival(node, greeting.is_upgrade()) => {
@@ -182,8 +187,8 @@ impl Node {
             Stage::Expecting | Stage::Opening => greeting.call().is_some_and(|call| calls.contains(&call)),
         };
         let goes_on = |greeting: &Greeting| greeting.call().is_some_and(|call| others.contains(&call));
-        let over = |greeting: &Greeting| of_peer(greeting) && !goes_on(greeting) && !greeting.shown;
-        let over: Vec<ConId> =
+        let over = |greeting: &Greeting| of_peer(greeting) && !goes_on(greeting) && greeting.shown.is_none();
+        let over: Vec<StreamId> =
             self.links.greetings.iter().filter(|(_, other)| over(other)).map(|(&id, _)| id).collect();
         for id in over {
             self.drop_greeting(id);
@@ -207,7 +212,7 @@ impl Node {
     }
 
     /// Looks at a hello again that waits.
-    pub(super) fn reconsider(&mut self, id: ConId, now: Instant) {
+    pub(super) fn reconsider(&mut self, id: StreamId, now: Instant) {
         let stage = self.links.greetings.get(&id).map(|greeting| &greeting.stage);
         let Some(Stage::Waiting { hello, since }) = stage else { return };
         if self.handle_hello(id, (**hello).clone(), *since, now) {

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::{Server, Servers};
+use crate::id::ServerId;
 use crate::identity::{NodeId, Signature};
 use crate::node::peer::Node;
 use crate::proto::budget::Class;
@@ -18,107 +19,98 @@ const GUEST_ADDRESSES: usize = 2;
 
 impl Servers {
     /// Whether it is one of our own choice.
-    pub(in super::super) fn is_own(&self, place: usize) -> bool {
-        self.all.get(place).is_some_and(|server| !server.is_guest)
+    pub(in super::super) fn is_own(&self, place: ServerId) -> bool {
+        self.all.get(&place).is_some_and(|server| !server.is_guest)
     }
 
     /// The application has named no server, so that all that are here are there for a UNL.
     pub(in super::super) fn have_none_of_our_own(&self) -> bool {
-        self.all.iter().all(|server| server.is_guest)
+        self.all.values().all(|server| server.is_guest)
     }
 
     /// Its address, as it was dialled.
-    pub(in super::super) fn addr_of(&self, place: usize) -> Option<SocketAddr> {
-        self.all.get(place)?.client.server_addr()
+    pub(in super::super) fn addr_of(&self, place: ServerId) -> Option<SocketAddr> {
+        self.all.get(&place)?.client.server_addr()
     }
 
     /// Our address, as it sees the connection that signals go over.
-    pub(in super::super) fn seen_at(&self, place: usize) -> Option<SocketAddr> {
-        self.all.get(place)?.seen
+    pub(in super::super) fn seen_at(&self, place: ServerId) -> Option<SocketAddr> {
+        self.all.get(&place)?.seen
     }
 
     /// How long it takes to the server and back.
-    pub(in super::super) fn rtt_of(&self, place: usize) -> Option<Duration> {
-        self.all.get(place)?.client.rtt()
+    pub(in super::super) fn rtt_of(&self, place: ServerId) -> Option<Duration> {
+        self.all.get(&place)?.client.rtt()
     }
 
     /// Its address, as it was dialled the last time; a server of pyp2p's is left between two questions.
-    pub(in super::super) fn met_at(&self, place: usize) -> Option<SocketAddr> {
-        self.all.get(place)?.ends.map(|(server, _)| server)
+    pub(in super::super) fn met_at(&self, place: ServerId) -> Option<SocketAddr> {
+        self.all.get(&place)?.ends.map(|(server, _)| server)
     }
 
     /// The first of our own choice that has been met.
-    pub(in super::super) fn met_own(&self) -> Option<usize> {
-        let met = |place: &usize| self.is_own(*place) && self.met_at(*place).is_some();
-        (0..self.all.len()).find(met)
+    pub(in super::super) fn met_own(&self) -> Option<ServerId> {
+        self.own_places().find(|&id| self.met_at(id).is_some())
     }
 
     /// Those of our own choice.
-    pub(in super::super) fn own_places(&self) -> impl Iterator<Item = usize> + use<> {
-        let own: Vec<usize> = (0..self.all.len()).filter(|&place| self.is_own(place)).collect();
+    pub(in super::super) fn own_places(&self) -> impl Iterator<Item = ServerId> + use<> {
+        let own: Vec<ServerId> = self.all.keys().copied().filter(|&id| self.is_own(id)).collect();
         own.into_iter()
     }
 
-    pub(in super::super) fn relays(&self, place: usize) -> bool {
+    pub(in super::super) fn relays(&self, place: ServerId) -> bool {
         self.knows(place, Features::RELAY)
     }
 
     /// Whether it tells how it sees a port, and can say so to the other side.
-    pub(in super::super) fn observes(&self, place: usize) -> bool {
-        let proven = self.all.get(place).is_some_and(|server| server.client.is_proven());
+    pub(in super::super) fn observes(&self, place: ServerId) -> bool {
+        let proven = self.all.get(&place).is_some_and(|server| server.client.is_proven());
         proven && self.knows(place, Features::OBSERVE) && self.knows(place, Features::SIGNAL)
     }
 
-    fn knows(&self, place: usize, feature: Features) -> bool {
-        self.all.get(place).is_some_and(|server| server.client.agreed().has(feature))
+    fn knows(&self, place: ServerId, feature: Features) -> bool {
+        self.all.get(&place).is_some_and(|server| server.client.agreed().has(feature))
     }
 
     /// The names of those through which we take signals.
     pub(in super::super) fn signalling(&self) -> impl Iterator<Item = String> + '_ {
         let takes = |server: &&Server| !server.is_guest && server.client.is_proven();
-        self.all.iter().filter(takes).map(|server| server.name.to_string())
+        self.all.values().filter(takes).map(|server| server.name.to_string())
     }
 
     /// Guests who have not left.
     #[cfg(test)]
     pub(in super::super) fn guests(&self) -> usize {
-        self.all.iter().filter(|server| server.is_guest && !server.has_left).count()
+        self.all.values().filter(|server| server.is_guest).count()
     }
 
     /// The server of this name: one of ours, or a guest, who is let in if there is room.
-    fn named(&mut self, name: &str, random: &mut Random, now: Instant) -> Option<usize> {
-        let known = |server: &Server| *server.name == *name && !server.has_left;
-        if let Some(place) = self.all.iter().position(known) {
-            return Some(place);
+    fn named(&mut self, name: &str, random: &mut Random, now: Instant) -> Option<ServerId> {
+        let known = |(_, server): &(&ServerId, &Server)| *server.name == *name && !server.has_left;
+        if let Some((&id, _)) = self.all.iter().find(known) {
+            return Some(id);
         }
         let target = HostPort::parse(name).ok()?;
+        let guests = self.all.values().filter(|server| server.is_guest).count();
+        if guests >= self.max_guests {
+            return None;
+        }
         let mut guest = self.server(name, target, random, now);
         guest.is_guest = true;
-        let free = self.all.iter().position(|server| server.is_guest && server.has_left);
-        let guests = self.all.iter().filter(|server| server.is_guest && !server.has_left).count();
-        match free {
-            _ if guests >= self.max_guests => None,
-            Some(place) => {
-                self.all[place] = guest;
-                Some(place)
-            }
-            None => {
-                self.all.push(guest);
-                Some(self.all.len() - 1)
-            }
-        }
+        Some(self.insert(guest))
     }
 }
 
 impl Node {
     /// The servers through which this node can be called: those that it names, or else ours, as it may use the same.
-    pub(in super::super) fn servers_of(&mut self, unl: &Unl, now: Instant) -> Vec<usize> {
+    pub(in super::super) fn servers_of(&mut self, unl: &Unl, now: Instant) -> Vec<ServerId> {
         if unl.servers().len() == 0 {
-            return (0..self.servers.all.len()).filter(|&place| self.servers.is_own(place)).collect();
+            return self.servers.own_places().collect();
         }
         let names: Vec<String> = unl.servers().map(str::to_owned).collect();
-        let random = &mut self.links.random;
-        let places: Vec<usize> =
+        let random = &mut self.core.identity.random;
+        let places: Vec<ServerId> =
             names.iter().filter_map(|name| self.servers.named(name, random, now)).collect();
         for &place in &places {
             self.advance_server(place, now);
@@ -129,12 +121,12 @@ impl Node {
     /// Announces a port of ours to the node at `ip`; whether that is done or begun.
     pub(in super::super) fn send_candidate(
         &mut self,
-        place: usize,
+        place: ServerId,
         ip: IpAddr,
         ports: Ports,
         now: Instant,
     ) -> bool {
-        let Some(server) = self.servers.all.get_mut(place) else { return false };
+        let Some(server) = self.servers.all.get_mut(&place) else { return false };
         let sent = server.client.candidate(ip, ports, now);
         self.advance_server(place, now);
         sent
@@ -143,21 +135,21 @@ impl Node {
     /// Accepts a candidate; whether the server is there to hear it.
     pub(in super::super) fn send_accept(
         &mut self,
-        place: usize,
+        place: ServerId,
         ip: IpAddr,
         ports: Ports,
         ntp: Ntp,
         now: Instant,
     ) -> bool {
-        let Some(server) = self.servers.all.get_mut(place) else { return false };
+        let Some(server) = self.servers.all.get_mut(&place) else { return false };
         let sent = server.client.accept(ip, ports, ntp, now);
         self.advance_server(place, now);
         sent
     }
 
     /// Registers with one server now.
-    pub(in super::super) fn register_again(&mut self, place: usize, now: Instant) {
-        if let Some(server) = self.servers.all.get_mut(place) {
+    pub(in super::super) fn register_again(&mut self, place: ServerId, now: Instant) {
+        if let Some(server) = self.servers.all.get_mut(&place) {
             server.client.advertise(now);
             self.advance_server(place, now);
         }
@@ -166,14 +158,14 @@ impl Node {
     /// Whether a server takes it on.
     pub(in super::super) fn send_signal(
         &mut self,
-        place: usize,
+        place: ServerId,
         to: NodeId,
         observed: Option<Token>,
         signature: Signature,
         text: &str,
         now: Instant,
     ) -> bool {
-        let Some(server) = self.servers.all.get_mut(place) else { return false };
+        let Some(server) = self.servers.all.get_mut(&place) else { return false };
         let sent = server.client.signal(to, observed, signature, text, now);
         self.advance_server(place, now);
         sent
@@ -181,11 +173,11 @@ impl Node {
 
     /// Guests whom no call needs any more are said goodbye to.
     pub(in super::super) fn release_guests(&mut self, now: Instant) {
-        for place in 0..self.servers.all.len() {
-            let server = &mut self.servers.all[place];
-            if server.is_guest && !server.has_left && !self.calls.needs(place) {
-                self.servers.all[place].client.leave(now);
-                self.advance_server(place, now);
+        for id in self.servers.ids() {
+            let Some(server) = self.servers.all.get_mut(&id) else { continue };
+            if server.is_guest && !self.calls.needs(id) {
+                server.client.leave(now);
+                self.advance_server(id, now);
             }
         }
     }
@@ -193,26 +185,26 @@ impl Node {
     /// What is to be dialled for a guest counts like what anybody else claims.
     pub(in super::super) fn allow_guest(
         &mut self,
-        place: usize,
+        place: ServerId,
         addresses: &mut Vec<SocketAddr>,
         now: Instant,
     ) {
         if !self.servers.is_own(place) {
             addresses.truncate(GUEST_ADDRESSES);
-            let syns = self.config.links.max_claimed_syns;
-            addresses.retain(|&addr| self.calls.budget.take(addr, Class::Claimed, syns, now));
+            let syns = self.core.config.links.max_claimed_syns;
+            addresses.retain(|&addr| self.core.budget.take(addr, Class::Claimed, syns, now));
         }
     }
 
     /// Whether one more connection may be made to a server.
-    pub(in super::super) fn may_visit(&mut self, place: usize, addr: SocketAddr, now: Instant) -> bool {
-        self.servers.is_own(place) || self.calls.budget.take(addr, Class::Claimed, 1, now)
+    pub(in super::super) fn may_visit(&mut self, place: ServerId, addr: SocketAddr, now: Instant) -> bool {
+        self.servers.is_own(place) || self.core.budget.take(addr, Class::Claimed, 1, now)
     }
 
     /// It is a server indeed, and no third party.
-    pub(in super::super) fn handle_visited(&mut self, place: usize) {
+    pub(in super::super) fn handle_visited(&mut self, place: ServerId) {
         if let Some(addr) = self.servers.addr_of(place).filter(|_| !self.servers.is_own(place)) {
-            self.calls.budget.give_back(addr, Class::Claimed, u32::MAX);
+            self.core.budget.give_back(addr, Class::Claimed, u32::MAX);
         }
     }
 }

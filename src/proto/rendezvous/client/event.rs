@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::server_kind::ServerKind;
 use crate::identity::NodeId;
+use crate::reach::ServerKind;
 use crate::wire::proof::Denial;
 use crate::wire::rendezvous::{Delivery, Features, Incoming, Listed, Ntp, Ports, Verdict};
 

@@ -13,7 +13,6 @@ mod identity;
 pub(crate) mod observe;
 pub(crate) mod relay_dial;
 mod schedule;
-mod server_kind;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -22,13 +21,13 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::random::Random;
+use crate::reach::ServerKind;
 use crate::time::{Instant, soonest};
 use crate::wire::rendezvous::{Features, Listed, Ntp, Ports, Reply, Request, Token};
 pub(crate) use advert::{Advert, AdvertKind};
 pub(crate) use config::ClientConfig;
 pub(crate) use event::{ClientAction, ClientEvent, DownWhy, Outcome};
 use schedule::Schedule;
-pub(crate) use server_kind::ServerKind;
 use session::{Answer, Session, Standing};
 
 /// The client's state. See the module's documentation.

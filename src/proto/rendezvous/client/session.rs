@@ -8,9 +8,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::advert::{Advert, AdvertKind};
-use super::server_kind::ServerKind;
 use crate::identity::NodeId;
 use crate::proto::peers::Source;
+use crate::reach::ServerKind;
 use crate::time::Instant;
 use crate::wire::rendezvous::{Features, Listed, Observer, Reply, Request, Token};
 

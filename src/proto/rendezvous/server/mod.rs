@@ -37,7 +37,7 @@ use std::time::Duration;
 use crate::proto::household::household;
 use crate::random::Random;
 use crate::time::{Instant, soonest};
-use crate::wire::proof::Role;
+use crate::wire::proof::ProofRole;
 use crate::wire::relay::RelayRefusal;
 use crate::wire::rendezvous::{
     Features, MAX_OBSERVERS, Ntp, Observer, Ports, Reply, Request, Token, Verdict, write_nodes,
@@ -503,7 +503,7 @@ impl Client {
 fn leads_to_relay(request: &Request) -> bool {
     match request {
         Request::Hello(_) | Request::Relay(_) | Request::Quit => true,
-        Request::Prove(proof) => proof.role == Role::Relay,
+        Request::Prove(proof) => proof.role == ProofRole::Relay,
         _ => false,
     }
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::*;
 use crate::error::ConnectError;
+use crate::id::{CallId, LinkNonce};
 use crate::proto::handshake::{Dialling, Step};
 use crate::reach::{NatKind, NodeType};
 use crate::sim::network::EndId;
@@ -14,7 +15,7 @@ use crate::sim::script::{Behaviour, Input, Wire};
 use crate::sim::world::at;
 use crate::time::Instant;
 use crate::wire::hello::Hello;
-use crate::wire::proof::{self, Role};
+use crate::wire::proof::{self, ProofRole};
 use crate::wire::rendezvous::{Delivery, Features, Incoming, Outgoing, Reply, Request, SignalText, Token};
 use crate::wire::signal::{self, Body, RefuseWhy, Signal};
 
@@ -136,7 +137,7 @@ impl Mallory {
         });
         let proof = proof::prove(
             &mallory.key,
-            Role::Signal,
+            ProofRole::Signal,
             SERVER.parse().unwrap(),
             &nonce.expect("a nonce"),
             &Token::nonce(&mut town.world.network.random),
@@ -182,7 +183,7 @@ impl Mallory {
     }
 
     fn signed(&self, to: NodeId, signed_for: NodeId, call: u8, body: Body) -> Request {
-        let text = signal::print(&Signal { call: [call; 16], body });
+        let text = signal::print(&Signal { call: CallId::from_bytes([call; 16]), body });
         let signature = signal::sign(&self.key, &signed_for, &text);
         let text = SignalText::new(&text).expect("a sound text");
         Request::Signal(Box::new(Outgoing { to, observed: None, signature, text }))
@@ -325,7 +326,7 @@ fn what_is_remembered_of_calls_has_a_limit() {
             call[..8].copy_from_slice(&n.to_be_bytes());
             let body =
                 Body::Call { unl: unl.clone(), reverse: true, punch: true, relay: None, upgrade: false };
-            let text = signal::print(&Signal { call, body });
+            let text = signal::print(&Signal { call: CallId::from_bytes(call), body });
             let signature = signal::sign(&mallory.key, &id(1), &text);
             let text = SignalText::new(&text).unwrap();
             mallory.ask(
@@ -496,7 +497,14 @@ fn who_claims_to_be_the_node_that_is_being_connected_to_does_not_keep_it_away() 
         town.settle(&[caller, callee]);
         let camp = town.world.computer("203.0.66.6");
         let script = town.world.script(camp, None, Box::new(|_, _, _| {}));
-        let hello = Hello { key: key(larger).public(), nonce: [7; 16], call: None, upgrade: false }.print();
+        let hello = Hello {
+            key: key(larger).public(),
+            nonce: LinkNonce::from_bytes([7; 16]),
+            credit: 1000,
+            call: None,
+            upgrade: false,
+        }
+        .print();
         let unl = town.unl(callee);
         let undisturbed = town.link(caller, only(&unl, Rung::Direct));
         town.world.act(caller, |node, now| node.close(undisturbed.con, now));
@@ -544,7 +552,14 @@ fn who_claims_to_be_a_node_does_not_keep_an_attempt_from_failing() {
         let began = town.world.now();
         let attempt = town.connect(node, only(&unl, Rung::Direct));
         assert!(town.world.run_until(secs(1), |world| world.node(node).census().greetings == 2));
-        let hello = Hello { key: key(theirs).public(), nonce: [7; 16], call: None, upgrade: false }.print();
+        let hello = Hello {
+            key: key(theirs).public(),
+            nonce: LinkNonce::from_bytes([7; 16]),
+            credit: 1000,
+            call: None,
+            upgrade: false,
+        }
+        .print();
         town.world.wire(liar, |wire| wire.send(end, &hello));
         assert!(town.wait(node, attempt).is_err());
         let took = town.world.now() - began;
@@ -564,7 +579,7 @@ fn of_two_hellos_that_wait_the_true_one_leads_to_a_link() {
         let lost = town.world.peer(computer, direct(2));
         town.settle(&[node, lost]);
         let camp = town.world.computer("203.0.66.6");
-        let dialling = Dialling::new(Some(id(1)), None, false, [9; 16]);
+        let dialling = Dialling::new(Some(id(1)), None, false, LinkNonce::from_bytes([9; 16]), 1000);
         let hello = dialling.first_line(&key(2));
         let prove: Behaviour = Box::new(move |wire, end, input| {
             let Input::Line(line) = input else { return };
@@ -582,7 +597,14 @@ fn of_two_hellos_that_wait_the_true_one_leads_to_a_link() {
         let unl = town.unl(lost);
         let link = town.link(node, only(&unl, Rung::Direct));
         town.world.power_off(computer);
-        let lie = Hello { key: key(2).public(), nonce: [7; 16], call: None, upgrade: false }.print();
+        let lie = Hello {
+            key: key(2).public(),
+            nonce: LinkNonce::from_bytes([7; 16]),
+            credit: 1000,
+            call: None,
+            upgrade: false,
+        }
+        .print();
         town.world.wire(liar, |wire| wire.send(ends[0], [&lie[..], b"no proof\r\n"].concat()));
         town.world.wire(honest, |wire| wire.send(ends[1], &hello));
         town.world.run_for(secs(8));

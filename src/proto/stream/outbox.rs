@@ -34,6 +34,11 @@ impl Outbox {
         &mut self.bytes
     }
 
+    /// Takes off what follows the first `at` bytes.
+    pub(super) fn split_off(&mut self, at: usize) -> Vec<u8> {
+        self.bytes.split_off((self.sent + at).min(self.bytes.len()))
+    }
+
     /// Keeps no more memory than what is queued.
     pub(crate) fn trim(&mut self) {
         if self.bytes.capacity() > KEPT {

@@ -84,8 +84,8 @@ impl<'net> Con<'net> {
     pub fn send_line(self, line: impl AsRef<[u8]>) -> Result<(), SendError> {
         let line = line.as_ref();
         self.net.with(|core| {
-            let queued = core.host.send_line(self.id, line)?;
-            core.write_early(self.id, queued);
+            let (stream, queued) = core.host.send_line(self.id, line)?;
+            core.write_early(stream, queued);
             Ok(())
         })
     }
@@ -98,8 +98,8 @@ impl<'net> Con<'net> {
     pub fn send(self, bytes: impl AsRef<[u8]>) -> Result<(), SendError> {
         let bytes = bytes.as_ref();
         self.net.with(|core| {
-            let queued = core.host.send_raw(self.id, bytes)?;
-            core.write_early(self.id, queued);
+            let (stream, queued) = core.host.send_raw(self.id, bytes)?;
+            core.write_early(stream, queued);
             Ok(())
         })
     }

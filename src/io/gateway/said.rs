@@ -1,0 +1,31 @@
+//! The words of routers and libraries.
+
+use crate::reach::MappingFault;
+
+/// What a router or a library says, fit to be printed: whatever came from the network may hold anything.
+pub(super) fn said(text: &str) -> MappingFault {
+    let printable = text.chars().map(|character| if is_printable(character) { character } else { '?' });
+    MappingFault::Other(printable.take(LONGEST).collect::<String>().into())
+}
+
+/// Characters of what is said that are kept.
+const LONGEST: usize = 200;
+
+/// Neither a control character nor one that turns the direction of what follows it.
+fn is_printable(character: char) -> bool {
+    !character.is_control()
+        && !matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_cut_and_printable() {
+        let long = format!("\u{1b}[31m\u{202e}{}", "ä".repeat(500));
+        let MappingFault::Other(text) = said(&long) else { panic!("not said") };
+        assert!(text.starts_with("?[31m?ä"));
+        assert_eq!(text.chars().count(), LONGEST);
+    }
+}
