@@ -213,7 +213,7 @@ fn twelve_keys_at_one_address_do_not_keep_an_honest_one_from_being_heard() {
     desk.join(1, 1);
     for number in 10..22 {
         desk.connect(number.into(), "203.0.113.200:5");
-        desk.prove_at(number.into(), &key(number), Role::Signal, SERVER);
+        desk.prove_at(number.into(), &key(number), ProofRole::Signal, SERVER);
     }
     let mut said = 0;
     for number in (10..22).cycle().take(12 * 600) {
