@@ -1,8 +1,11 @@
 //! State machines: no sockets, no clock; input, time and randomness are arguments.
 
 pub(crate) mod admission;
+pub(crate) mod attempts;
 pub(crate) mod backoff;
 pub(crate) mod budget;
+pub(crate) mod connect;
+pub(crate) mod deadlines;
 pub(crate) mod dial;
 pub(crate) mod duplicates;
 pub(crate) mod handshake;

@@ -14,7 +14,6 @@
 
 mod action;
 mod counts;
-mod deadlines;
 mod identities;
 mod ids;
 mod limits;
@@ -34,6 +33,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::proto::deadlines::Deadlines;
 use crate::proto::household::household;
 use crate::random::Random;
 use crate::time::{Instant, soonest};
@@ -44,7 +44,6 @@ use crate::wire::rendezvous::{
     Features, MAX_OBSERVERS, Ntp, Observer, Ports, Reply, Request, Token, Verdict, write_nodes,
 };
 pub(crate) use action::{CloseWhy, ServerAction};
-use deadlines::Deadlines;
 use identities::Identities;
 pub(crate) use ids::{ClientId, ProbeId};
 pub(crate) use limits::Limits;
