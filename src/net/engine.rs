@@ -1,7 +1,6 @@
 //! A node and its sockets: the driver that carries out what the node asks for.
 
 use std::io;
-use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -10,7 +9,9 @@ use mio::Registry;
 
 use crate::error::StartError;
 use crate::id::StreamId;
-use crate::io::{Clock, GatewayDesk, Progress, Read, Report, Sockets, Stream, Worker, Write, kind_of};
+use crate::io::{
+    Clock, Entrance, GatewayDesk, Progress, Read, Report, Sockets, Stream, Worker, Write, kind_of,
+};
 use crate::node::streams::SocketAction;
 use crate::node::{Action, Host, Job};
 use crate::proto::link::End;
@@ -63,12 +64,8 @@ impl<H: Host> Engine<H> {
         self.sockets.registry()
     }
 
-    /// Listens at an address, or at all of them.
-    pub(crate) fn listen(&mut self, ip: Option<IpAddr>, port: u16) -> Result<SocketAddr, StartError> {
-        self.sockets.listen(ip, port).map_err(|source| {
-            let any = IpAddr::from(std::net::Ipv6Addr::UNSPECIFIED);
-            StartError::Listen { addr: SocketAddr::new(ip.unwrap_or(any), port), source }
-        })
+    pub(crate) fn listen(&mut self, entrance: Entrance) -> Result<SocketAddr, StartError> {
+        self.sockets.listen(entrance).map_err(|source| StartError::Listen { addr: entrance.addr(), source })
     }
 
     pub(crate) fn stop_listening(&mut self) {

@@ -24,7 +24,7 @@ use crate::connect::Connect;
 use crate::error::{ConnectError, StartError};
 use crate::id::{AttemptId, ConId, Except};
 use crate::identity::NodeId;
-use crate::io::{Clock, Stream, seed};
+use crate::io::{Clock, Entrance, Stream, seed};
 use crate::node::peer::Node;
 use crate::note::Notes;
 use crate::random::Random;
@@ -113,7 +113,7 @@ impl Net {
         let node = Node::new(config, tag, random, clock.wall_at_origin(), clock.now())?;
         let mut engine = Engine::new(node, clock, dead_after)?;
         if listen {
-            let local = engine.listen(bind, port)?;
+            let local = engine.listen(Entrance::new(bind, port))?;
             engine.host.handle_listening(local, clock.now());
         }
         Ok(Self {
