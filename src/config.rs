@@ -117,17 +117,30 @@ pub(crate) struct StreamLimits {
     pub(crate) dead_after: Duration,
 }
 
+impl StreamLimits {
+    /// How many bytes of the application's lines wait unread on a node link, whose peer is told so: as many as elsewhere, but
+    /// at least one line of the longest, with the marks of its pieces.
+    pub(crate) fn credit(&self) -> u64 {
+        let longest = self.max_line.saturating_add(self.max_line / 1024).saturating_add(64);
+        self.max_unread.max(longest) as u64
+    }
+}
+
+impl StreamLimits {
+    pub(crate) const DEFAULT: Self = Self {
+        line_end: LineEnd::CrLf,
+        max_line: 1 << 20,
+        max_unread: 256 << 10,
+        max_queued: 4 << 20,
+        read_per_tick: 256 << 10,
+        close_deadline: Duration::from_secs(5),
+        dead_after: Duration::from_secs(120),
+    };
+}
+
 impl Default for StreamLimits {
     fn default() -> Self {
-        Self {
-            line_end: LineEnd::CrLf,
-            max_line: 1 << 20,
-            max_unread: 256 << 10,
-            max_queued: 4 << 20,
-            read_per_tick: 256 << 10,
-            close_deadline: Duration::from_secs(5),
-            dead_after: Duration::from_secs(120),
-        }
+        Self::DEFAULT
     }
 }
 
@@ -264,7 +277,8 @@ impl Config {
 
 /// How it finds others.
 impl Config {
-    /// Adds a rendezvous server, as `HOST:PORT`. With more than [`Config::MAX_RENDEZVOUS`] the node does not start.
+    /// Adds a rendezvous server, as `HOST:PORT`; a link-local address of IPv6 needs its interface, as in
+    /// `[fe80::1%eth0]:8000`. With more than [`Config::MAX_RENDEZVOUS`] the node does not start.
     ///
     /// The node registers with each and asks each; one that is down is tried again, later and later. Of a name's
     /// addresses those of IPv4 are tried first: that is what NATs translate, and where most peers are. To be found by
@@ -274,7 +288,7 @@ impl Config {
         self
     }
 
-    /// Adds a peer to stay connected to, as `HOST:PORT`, whether or not a server answers. With more than
+    /// Adds a peer to stay connected to, as `HOST:PORT` (or `[fe80::1%eth0]:PORT`), whether or not a server answers. With more than
     /// [`Config::MAX_PEERS`] the node does not start.
     pub fn peer(mut self, peer: impl Into<String>) -> Self {
         self.peers.push(peer.into());

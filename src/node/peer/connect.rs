@@ -167,8 +167,9 @@ impl Node {
     pub(crate) fn connect_unl(&mut self, to: Connect, now: Instant) -> Result<AttemptId, ConnectError> {
         self.tell_connector(now, |calls, around| calls.check(&to.unl, &around.local))?;
         let attempt = self.attempts.next_id();
-        self.tell_connector(now, |calls, around| calls.connect(to, attempt, around, now))?;
-        Ok(attempt)
+        let begun = self.tell_connector(now, |calls, around| calls.connect(to, attempt, around, now));
+        self.route(now);
+        begun.map(|()| attempt)
     }
 
     pub(super) fn cancel_call(&mut self, attempt: AttemptId, now: Instant) -> bool {

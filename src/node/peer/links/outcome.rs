@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use log::Level;
 
-use super::super::{Node, Slot};
+use super::super::{Connection, Node, Slot};
 use super::greeting::{Errand, Greeting, Hold, Stage};
 use super::{Link, Relayed};
 use crate::connect::{Refusal, Rung, RungFault};
@@ -100,7 +100,7 @@ impl Node {
             self.network.peers.handle_inbound_opened(addr, now);
         }
         let connection = self.connection(id, via, addr, greeting.ends, slot);
-        let con = self.name(connection);
+        let con = self.name(Connection { is_watched: relayed.is_some(), ..connection });
         self.make_link(con, link, greeting.before);
         if let Some(relayed) = relayed {
             self.links.relayed.insert(con, relayed);

@@ -96,9 +96,7 @@ impl Connector {
 
     pub(crate) fn handle_timeout(&mut self, around: &mut Surroundings<'_>, now: Instant) {
         around.budget.handle_timeout(now);
-        while let Some(challenge) = self.candidates.poll_challenge(now) {
-            self.meet(challenge, around, now);
-        }
+        self.meet_candidates(around, now);
         while let Some(link) = self.upgrades.poll_due(now) {
             self.begin_upgrade(link, around, now);
         }
@@ -453,7 +451,13 @@ impl Connector {
         }
     }
 
-    /// It is a candidate's turn.
+    /// Takes those whose turn it is.
+    fn meet_candidates(&mut self, around: &mut Surroundings<'_>, now: Instant) {
+        while let Some(challenge) = self.candidates.poll_challenge(now) {
+            self.meet(challenge, around, now);
+        }
+    }
+
     fn meet(&mut self, challenge: Challenge, around: &mut Surroundings<'_>, now: Instant) {
         let Challenge { place: server, ip, port } = challenge;
         let meetings = self.calls.candidates().count();

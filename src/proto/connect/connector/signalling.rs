@@ -308,7 +308,7 @@ impl Connector {
         server: ServerId,
         ip: IpAddr,
         ports: &Ports,
-        around: &Surroundings<'_>,
+        around: &mut Surroundings<'_>,
         now: Instant,
     ) {
         let port = ports.first();
@@ -317,6 +317,7 @@ impl Connector {
         let near = around.is_same_network(server, SocketAddr::new(ip, 0));
         if around.servers.is_own(server) && dialable && !near && !self.is_leaving {
             self.candidates.handle_challenge(Challenge { place: server, ip, port }, now);
+            self.meet_candidates(around, now);
         }
     }
 
