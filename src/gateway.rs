@@ -36,7 +36,7 @@ impl Order {
     pub(crate) fn fails_by(&self, fault: MappingFault) -> Report {
         match self {
             Self::Find { .. } => Report::Found(Err(fault)),
-            Self::Add { .. } => Report::Added(Err(Refusal::Fault(fault))),
+            Self::Add { .. } => Report::Added(Err(NotAdded::Fault(fault))),
             Self::Remove { .. } => Report::Removed(Err(fault)),
         }
     }
@@ -48,7 +48,7 @@ pub(crate) enum Report {
     /// Of `Find`: the router's external address.
     Found(Result<IpAddr, MappingFault>),
     /// Of `Add`.
-    Added(Result<Added, Refusal>),
+    Added(Result<Added, NotAdded>),
     /// Of `Remove`. That there was nothing (of ours) to remove is no fault.
     Removed(Result<(), MappingFault>),
 }
@@ -66,7 +66,7 @@ pub(crate) struct Added {
 /// Why a router adds no mapping.
 #[cfg_attr(not(feature = "gateway"), allow(dead_code, reason = "then no router is asked"))]
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum NotAdded {
     /// UPnP error 718, or the port leads to somebody else: another external port may do.
     Conflict,
     /// UPnP error 725: it knows permanent leases only.

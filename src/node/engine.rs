@@ -6,7 +6,7 @@ use super::streams::SocketAction;
 use super::transport::{Transport, TransportEvent};
 use super::{Action, Host};
 use crate::job::Report;
-use crate::proto::link::End;
+use crate::proto::stream::End;
 use crate::socket::{Accepted, Read, Write};
 use crate::time::Instant;
 

@@ -18,7 +18,7 @@ use crate::gateway;
 use crate::id::StreamId;
 pub(crate) use crate::job::Job;
 use crate::note::Notes;
-use crate::proto::link::End;
+use crate::proto::stream::End;
 use crate::reach::LanAddress;
 use crate::time::Instant;
 use streams::{SocketAction, Streams};

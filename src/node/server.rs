@@ -16,8 +16,8 @@ use crate::node::relays::{Place, RelayEndpoint, Relays};
 use crate::node::streams::Streams;
 use crate::node::{Action, Host};
 use crate::note::Notes;
-use crate::proto::link::End;
 use crate::proto::rendezvous::server::{ClientId, CloseWhy, Limits, ProbeId, Server, ServerAction};
+use crate::proto::stream::End;
 use crate::random::Random;
 use crate::time::{Instant, soonest};
 use crate::wire::probe;
@@ -29,7 +29,7 @@ const BATCH: usize = 16 << 10;
 
 /// What a stream is for.
 #[derive(Debug)]
-pub(crate) enum Role {
+pub(crate) enum ServerRole {
     /// Somebody asks. `waits`: it stands in `waiting`.
     Client { waits: bool },
     /// We ask whether a client's port can be reached. Nobody can ask us anything here.
@@ -41,7 +41,7 @@ pub(crate) enum Role {
 /// A rendezvous server.
 #[derive(Debug)]
 pub(crate) struct ServerNode {
-    streams: Streams<Role>,
+    streams: Streams<ServerRole>,
     server: Server,
     notes: Notes,
     /// Answers on their way to a stream.
@@ -134,7 +134,7 @@ impl ServerNode {
                 return;
             }
         }
-        if let Some(Role::Client { waits }) = self.streams.tag_mut(id)
+        if let Some(ServerRole::Client { waits }) = self.streams.tag_mut(id)
             && !std::mem::replace(waits, true)
         {
             self.waiting.push(id);
@@ -165,8 +165,8 @@ impl ServerNode {
     fn probe_at(&self, slot: usize) -> Option<(ProbeId, StreamId)> {
         let id = self.streams.id_at(slot)?;
         match self.streams.tag(id)? {
-            Role::Probe(probe) => Some((*probe, id)),
-            Role::Client { .. } | Role::Relay(_) => None,
+            ServerRole::Probe(probe) => Some((*probe, id)),
+            ServerRole::Client { .. } | ServerRole::Relay(_) => None,
         }
     }
 
@@ -190,7 +190,7 @@ impl ServerNode {
             waiting.into_iter().filter(|&id| self.streams.is_open(id)).partition(|&id| self.has_room(id));
         self.waiting = waiting;
         for id in ready {
-            if let Some(Role::Client { waits }) = self.streams.tag_mut(id) {
+            if let Some(ServerRole::Client { waits }) = self.streams.tag_mut(id) {
                 *waits = false;
             }
             self.answer(id, now);
@@ -217,7 +217,7 @@ impl ServerNode {
                 self.streams.close(id, now);
             }
             ServerAction::Dial { probe, to, from } => {
-                let id = self.streams.dial(to, Some(SocketAddr::new(from, 0)), Role::Probe(probe), now);
+                let id = self.streams.dial(to, Some(SocketAddr::new(from, 0)), ServerRole::Probe(probe), now);
                 self.probes.insert(probe, id);
             }
             ServerAction::Abandon { probe } => self.abandon(probe),
@@ -229,17 +229,17 @@ impl ServerNode {
     fn splice(&mut self, a: ClientId, b: ClientId, now: Instant) {
         let ends = [self.id_of(a), self.id_of(b)];
         let (relays, mut place) = self.running();
-        relays.splice(&mut place, ends, Role::Relay, now);
+        relays.splice(&mut place, ends, ServerRole::Relay, now);
     }
 
-    fn running(&mut self) -> (&mut Relays, Place<'_, Role>) {
+    fn running(&mut self) -> (&mut Relays, Place<'_, ServerRole>) {
         (&mut self.relays, Place { streams: &mut self.streams, notes: &mut self.notes })
     }
 
     fn id_of(&self, client: ClientId) -> Option<StreamId> {
         let id = self.streams.id_at(usize::try_from(client.0).ok()?)?;
         // What is for a client must never be said to a probed port.
-        matches!(self.streams.tag(id), Some(Role::Client { .. })).then_some(id)
+        matches!(self.streams.tag(id), Some(ServerRole::Client { .. })).then_some(id)
     }
 }
 
@@ -256,9 +256,9 @@ fn client(id: StreamId) -> ClientId {
 }
 
 impl Host for ServerNode {
-    type Tag = Role;
+    type Tag = ServerRole;
 
-    fn streams(&mut self) -> &mut Streams<Role> {
+    fn streams(&mut self) -> &mut Streams<ServerRole> {
         &mut self.streams
     }
 
@@ -275,7 +275,7 @@ impl Host for ServerNode {
             self.notes.push(Level::Debug, || format!("refused {peer}: {why:?}"));
             return None;
         }
-        let id = self.streams.accept(peer, local, Role::Client { waits: false }, now);
+        let id = self.streams.accept(peer, local, ServerRole::Client { waits: false }, now);
         self.server.handle_connected(client(id), peer, local, now);
         Some(id)
     }
@@ -315,7 +315,7 @@ impl Host for ServerNode {
     fn handle_received(&mut self, slot: usize, len: usize, now: Instant) {
         if self.streams.pass_on(slot, len) {
             let id = self.streams.id_at(slot);
-            if let Some(&Role::Relay(end)) = id.and_then(|id| self.streams.tag(id)) {
+            if let Some(&ServerRole::Relay(end)) = id.and_then(|id| self.streams.tag(id)) {
                 let (relays, mut place) = self.running();
                 relays.handle_passed(&mut place, end, len, now);
             }
@@ -325,7 +325,7 @@ impl Host for ServerNode {
         if let Some((probe, id)) = self.probe_at(slot) {
             self.hear_probe(probe, id);
         } else if let Some(id) = self.streams.id_at(slot)
-            && matches!(self.streams.tag(id), Some(Role::Client { .. }))
+            && matches!(self.streams.tag(id), Some(ServerRole::Client { .. }))
         {
             self.answer(id, now);
         }
@@ -349,9 +349,9 @@ impl Host for ServerNode {
         self.streams.handle_timeout(now);
         while let Some(dropped) = self.streams.poll_dropped() {
             match dropped.tag {
-                Role::Client { .. } => self.server.handle_closed(client(dropped.id), now),
-                Role::Probe(probe) => drop(self.probes.remove(&probe)),
-                Role::Relay(end) => {
+                ServerRole::Client { .. } => self.server.handle_closed(client(dropped.id), now),
+                ServerRole::Probe(probe) => drop(self.probes.remove(&probe)),
+                ServerRole::Relay(end) => {
                     self.relays.handle_dropped(end);
                     self.server.handle_closed(client(dropped.id), now);
                 }

@@ -32,7 +32,7 @@ impl Default for AdmissionLimits {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum NotAdmitted {
     /// All inbound slots are taken.
     Full,
     /// That address has its share already.
@@ -45,7 +45,7 @@ pub(crate) enum Refusal {
 pub(crate) struct RefusalNote {
     /// The latest one.
     pub(crate) peer: IpAddr,
-    pub(crate) why: Refusal,
+    pub(crate) why: NotAdmitted,
     pub(crate) full: u64,
     pub(crate) too_many_from_address: u64,
     pub(crate) banned: u64,
@@ -88,7 +88,7 @@ impl Admission {
     }
 
     /// Whether a connection from `peer` may stay; a refusal is counted for the log. `handle_opened` takes the slot.
-    pub(crate) fn check(&mut self, peer: IpAddr, now: Instant) -> Result<(), Refusal> {
+    pub(crate) fn check(&mut self, peer: IpAddr, now: Instant) -> Result<(), NotAdmitted> {
         self.now = self.now.max(now);
         let verdict = self.judge(peer);
         if let Err(why) = verdict {
@@ -165,29 +165,29 @@ impl Admission {
         Some(note)
     }
 
-    fn judge(&self, peer: IpAddr) -> Result<(), Refusal> {
+    fn judge(&self, peer: IpAddr) -> Result<(), NotAdmitted> {
         let address = household(peer);
         if self.bans.get(&address).is_some_and(|ban| ban.holds(self.now)) {
-            return Err(Refusal::Banned);
+            return Err(NotAdmitted::Banned);
         }
         if self.open >= self.limits.max_inbound {
-            return Err(Refusal::Full);
+            return Err(NotAdmitted::Full);
         }
         let open = self.open_by_address.get(&address).copied().unwrap_or(0);
         if open >= self.limits.max_inbound_per_address && !address.is_loopback() {
-            return Err(Refusal::TooManyFromAddress);
+            return Err(NotAdmitted::TooManyFromAddress);
         }
         Ok(())
     }
 
-    fn count(&mut self, peer: IpAddr, why: Refusal) {
+    fn count(&mut self, peer: IpAddr, why: NotAdmitted) {
         let nothing = RefusalNote { peer, why, full: 0, too_many_from_address: 0, banned: 0 };
         let note = self.refused.get_or_insert(nothing);
         (note.peer, note.why) = (peer, why);
         match why {
-            Refusal::Full => note.full += 1,
-            Refusal::TooManyFromAddress => note.too_many_from_address += 1,
-            Refusal::Banned => note.banned += 1,
+            NotAdmitted::Full => note.full += 1,
+            NotAdmitted::TooManyFromAddress => note.too_many_from_address += 1,
+            NotAdmitted::Banned => note.banned += 1,
         }
     }
 
@@ -242,7 +242,7 @@ mod tests {
         for host in 0..10 {
             open(&mut admission, &format!("192.0.2.{host}"), 1);
         }
-        assert_eq!(admission.check(ip("192.0.2.99"), at(0)), Err(Refusal::Full));
+        assert_eq!(admission.check(ip("192.0.2.99"), at(0)), Err(NotAdmitted::Full));
         admission.handle_closed(ip("192.0.2.3"));
         assert_eq!(admission.check(ip("192.0.2.99"), at(0)), Ok(()));
     }
@@ -251,8 +251,8 @@ mod tests {
     fn one_address_gets_its_share_only() {
         let mut admission = admission();
         open(&mut admission, "192.0.2.1", 3);
-        assert_eq!(admission.check(ip("192.0.2.1"), at(0)), Err(Refusal::TooManyFromAddress));
-        assert_eq!(admission.check(ip("::ffff:192.0.2.1"), at(0)), Err(Refusal::TooManyFromAddress));
+        assert_eq!(admission.check(ip("192.0.2.1"), at(0)), Err(NotAdmitted::TooManyFromAddress));
+        assert_eq!(admission.check(ip("::ffff:192.0.2.1"), at(0)), Err(NotAdmitted::TooManyFromAddress));
         assert_eq!(admission.check(ip("192.0.2.2"), at(0)), Ok(()));
         admission.handle_closed(ip("192.0.2.1"));
         assert_eq!(admission.check(ip("192.0.2.1"), at(0)), Ok(()));
@@ -264,7 +264,7 @@ mod tests {
         for peer in ["2001:db8::1", "2001:db8::2", "2001:db8::ffff:ffff:ffff:ffff"] {
             open(&mut admission, peer, 1);
         }
-        assert_eq!(admission.check(ip("2001:db8::9"), at(0)), Err(Refusal::TooManyFromAddress));
+        assert_eq!(admission.check(ip("2001:db8::9"), at(0)), Err(NotAdmitted::TooManyFromAddress));
         assert_eq!(admission.check(ip("2001:db8:0:1::9"), at(0)), Ok(()));
         open(&mut admission, "fe80::1", 3);
         assert_eq!(admission.check(ip("fe80::2"), at(0)), Ok(()));
@@ -275,9 +275,9 @@ mod tests {
         let mut admission = admission();
         open(&mut admission, "127.0.0.1", 5);
         open(&mut admission, "::1", 5);
-        assert_eq!(admission.check(ip("127.0.0.1"), at(0)), Err(Refusal::Full));
+        assert_eq!(admission.check(ip("127.0.0.1"), at(0)), Err(NotAdmitted::Full));
         admission.ban(ip("127.0.0.1"), None, at(0));
-        assert_eq!(admission.check(ip("127.0.0.1"), at(0)), Err(Refusal::Banned));
+        assert_eq!(admission.check(ip("127.0.0.1"), at(0)), Err(NotAdmitted::Banned));
     }
 
     #[test]
@@ -285,11 +285,11 @@ mod tests {
         let mut admission = admission();
         admission.ban(ip("192.0.2.1"), Some(at(60_000)), at(0));
         admission.ban(ip("2001:db8::1"), None, at(0));
-        assert_eq!(admission.check(ip("192.0.2.1"), at(59_999)), Err(Refusal::Banned));
+        assert_eq!(admission.check(ip("192.0.2.1"), at(59_999)), Err(NotAdmitted::Banned));
         assert_eq!(admission.banned(at(59_999)).count(), 2);
         assert_eq!(admission.check(ip("192.0.2.1"), at(60_000)), Ok(()));
         assert_eq!(admission.banned(at(60_000)).collect::<Vec<_>>(), [(ip("2001:db8::"), None)]);
-        assert_eq!(admission.check(ip("2001:db8::2"), at(u64::MAX / 2)), Err(Refusal::Banned));
+        assert_eq!(admission.check(ip("2001:db8::2"), at(u64::MAX / 2)), Err(NotAdmitted::Banned));
         assert!(admission.unban(ip("2001:db8::3")) && !admission.unban(ip("2001:db8::3")));
         assert_eq!(admission.check(ip("2001:db8::2"), at(60_000)), Ok(()));
     }
@@ -319,7 +319,7 @@ mod tests {
         admission.ban(ip("192.0.2.1"), None, at(0));
         assert_eq!((admission.poll_note(), admission.poll_timeout()), (None, None));
         let refuse = |admission: &mut Admission, millis| {
-            assert_eq!(admission.check(ip("192.0.2.1"), at(millis)), Err(Refusal::Banned));
+            assert_eq!(admission.check(ip("192.0.2.1"), at(millis)), Err(NotAdmitted::Banned));
         };
         refuse(&mut admission, 10);
         assert_eq!(admission.poll_note().map(|note| note.banned), Some(1));
@@ -329,7 +329,10 @@ mod tests {
         assert_eq!(admission.poll_timeout(), Some(at(1010)));
         admission.handle_timeout(at(1010));
         let note = admission.poll_note().unwrap();
-        assert_eq!((note.peer, note.why, note.banned, note.full), (ip("192.0.2.1"), Refusal::Banned, 2, 0));
+        assert_eq!(
+            (note.peer, note.why, note.banned, note.full),
+            (ip("192.0.2.1"), NotAdmitted::Banned, 2, 0)
+        );
         assert_eq!((admission.poll_note(), admission.poll_timeout()), (None, None));
     }
 

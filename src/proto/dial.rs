@@ -21,6 +21,10 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct DialSlot(usize);
 
+impl DialSlot {
+    pub(crate) const FIRST: Self = Self(0);
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DialAction {
     /// Begin to connect, and report `handle_connected` or `handle_failed`.
@@ -58,27 +62,27 @@ pub(crate) struct Dial {
     deadline: Instant,
     /// When the next address has its turn; `None` while nothing has been started, or nothing is left to start.
     next_start: Option<Instant>,
-    verdict: Option<Verdict>,
+    decided: Option<Decided>,
 }
 
 impl Dial {
     /// Addresses of `own`, where we listen ourselves, are refused, and so is what nobody can listen on.
     pub(crate) fn new(addresses: Vec<SocketAddr>, own: &[SocketAddr], limit: Duration, now: Instant) -> Self {
         let addresses = interleave(addresses).into_iter().map(|to| Address::new(to, own)).collect();
-        let mut dial = Self { addresses, deadline: now + limit, next_start: None, verdict: None };
+        let mut dial = Self { addresses, deadline: now + limit, next_start: None, decided: None };
         dial.start_next(now);
         dial.conclude();
         dial
     }
 
     pub(crate) fn handle_connected(&mut self, slot: DialSlot) {
-        if self.verdict.is_none() && self.is_connecting(slot) {
-            self.verdict = Some(Verdict::Connected(slot));
+        if self.decided.is_none() && self.is_connecting(slot) {
+            self.decided = Some(Decided::Connected(slot));
         }
     }
 
     pub(crate) fn handle_failed(&mut self, slot: DialSlot, why: io::ErrorKind, now: Instant) {
-        if self.verdict.is_some() || !self.is_connecting(slot) {
+        if self.decided.is_some() || !self.is_connecting(slot) {
             return;
         }
         let newest = self.addresses.iter().rposition(|address| address.stage == Stage::Connecting);
@@ -91,7 +95,7 @@ impl Dial {
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        if self.verdict.is_some() {
+        if self.decided.is_some() {
             return;
         }
         if self.deadline <= now {
@@ -102,23 +106,23 @@ impl Dial {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        match self.verdict {
+        match self.decided {
             None => soonest(Some(self.deadline), self.next_start),
             Some(_) => None,
         }
     }
 
     pub(crate) fn poll_action(&mut self) -> Option<DialAction> {
-        match self.verdict {
+        match self.decided {
             None => self.poll_connect(),
-            Some(verdict) => self.poll_abandon(verdict),
+            Some(decided) => self.poll_abandon(decided),
         }
     }
 
     pub(crate) fn outcome(&self) -> Option<DialOutcome> {
-        match self.verdict? {
-            Verdict::Connected(slot) => Some(DialOutcome::Connected(slot)),
-            Verdict::Failed => Some(DialOutcome::Failed(self.failures())),
+        match self.decided? {
+            Decided::Connected(slot) => Some(DialOutcome::Connected(slot)),
+            Decided::Failed => Some(DialOutcome::Failed(self.failures())),
         }
     }
 
@@ -136,7 +140,7 @@ impl Dial {
 
     fn conclude(&mut self) {
         if self.addresses.iter().all(|address| address.stage == Stage::Closed) {
-            self.verdict = Some(Verdict::Failed);
+            self.decided = Some(Decided::Failed);
         }
     }
 
@@ -149,7 +153,7 @@ impl Dial {
                 Stage::Closed => {}
             }
         }
-        self.verdict = Some(Verdict::Failed);
+        self.decided = Some(Decided::Failed);
     }
 
     fn poll_connect(&mut self) -> Option<DialAction> {
@@ -159,9 +163,9 @@ impl Dial {
         Some(DialAction::Connect { slot: DialSlot(index), to: address.to })
     }
 
-    fn poll_abandon(&mut self, verdict: Verdict) -> Option<DialAction> {
+    fn poll_abandon(&mut self, decided: Decided) -> Option<DialAction> {
         let loser = |(index, address): (usize, &Address)| {
-            address.stage == Stage::Connecting && verdict != Verdict::Connected(DialSlot(index))
+            address.stage == Stage::Connecting && decided != Decided::Connected(DialSlot(index))
         };
         let index = self.addresses.iter().enumerate().position(loser)?;
         self.addresses[index].stage = Stage::Closed;
@@ -174,7 +178,7 @@ impl Dial {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+enum Decided {
     Connected(DialSlot),
     Failed,
 }

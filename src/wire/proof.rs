@@ -14,7 +14,7 @@ const TICKET: &str = "p2poll relay 1";
 
 /// What a connection is proven for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(crate) enum ProofRole {
     /// It takes the signals for its id, and sends some.
     Signal,
     /// It is to become one half of a relay.
@@ -24,7 +24,7 @@ pub(crate) enum Role {
 /// `PROVE ROLE PUBKEY NONCE SERVERADDR SIG`: this connection's node is who it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Proof {
-    pub(crate) role: Role,
+    pub(crate) role: ProofRole,
     pub(crate) key: PublicKey,
     /// Of the node's own making.
     pub(crate) nonce: Token,
@@ -70,7 +70,7 @@ pub(crate) enum Denial {
 /// The request that proves a key to a server, which gave `server_nonce` with its `HELLO`.
 pub(crate) fn prove(
     key: &Key,
-    role: Role,
+    role: ProofRole,
     server: SocketAddr,
     server_nonce: &Token,
     client_nonce: &Token,
@@ -124,7 +124,7 @@ impl SignedTicket {
     }
 }
 
-impl Role {
+impl ProofRole {
     pub(crate) const ALL: [Self; 2] = [Self::Signal, Self::Relay];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -159,7 +159,7 @@ impl Denial {
 
 /// A line for each part; no part holds a line end, so that no two proofs are the same bytes.
 fn proof_message(
-    role: Role,
+    role: ProofRole,
     server: SocketAddr,
     key: &PublicKey,
     server_nonce: &Token,
@@ -185,7 +185,7 @@ mod tests {
     }
 
     fn proof() -> Proof {
-        let request = prove(&key(1), Role::Signal, addr("192.0.2.1:8000"), &token("a"), &token("b"));
+        let request = prove(&key(1), ProofRole::Signal, addr("192.0.2.1:8000"), &token("a"), &token("b"));
         let Request::Prove(proof) = request else { panic!("{request:?}") };
         *proof
     }
@@ -203,7 +203,7 @@ mod tests {
     fn a_proof_holds_for_what_it_says_and_nothing_else() {
         assert!(proof().holds(&token("a")));
         assert!(!proof().holds(&token("b")));
-        assert!(!Proof { role: Role::Relay, ..proof() }.holds(&token("a")));
+        assert!(!Proof { role: ProofRole::Relay, ..proof() }.holds(&token("a")));
         assert!(!Proof { key: key(2).public(), ..proof() }.holds(&token("a")));
         assert!(!Proof { nonce: token("c"), ..proof() }.holds(&token("a")));
         assert!(!Proof { server: addr("192.0.2.2:8000"), ..proof() }.holds(&token("a")));

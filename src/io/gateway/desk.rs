@@ -13,7 +13,7 @@ use mio::Waker;
 use super::proxy::Environment;
 use super::said::said;
 use super::{nat_pmp, proxy, upnp};
-use crate::gateway::{Order, Refusal, Report};
+use crate::gateway::{NotAdded, Order, Report};
 use crate::reach::{MappingFault, MappingProtocol};
 
 /// Threads at a time, those included that hang and were left behind.
@@ -168,7 +168,7 @@ impl Errand {
                     (NatPmp, _, Some(router)) => {
                         nat_pmp::add(router, external, internal, lease, self.patience)
                     }
-                    _ => Err(Refusal::Fault(MappingFault::NoRouter)),
+                    _ => Err(NotAdded::Fault(MappingFault::NoRouter)),
                 };
                 (Report::Added(added), None)
             }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use natpmp::{Error, MappingResponse, NATPMP_PORT, Natpmp, Protocol, Response};
 
 use super::said::said;
-use crate::gateway::{Added, Refusal};
+use crate::gateway::{Added, NotAdded};
 use crate::reach::MappingFault;
 
 /// How long an answer lies about unread at the most: the crate's socket can not be waited for.
@@ -54,8 +54,8 @@ pub(super) fn add(
     internal: SocketAddrV4,
     lease: Option<Duration>,
     within: Duration,
-) -> Result<Added, Refusal> {
-    check_source(router, *internal.ip()).map_err(Refusal::Fault)?;
+) -> Result<Added, NotAdded> {
+    check_source(router, *internal.ip()).map_err(NotAdded::Fault)?;
     let lease = lease.map_or(WEEK, |lease| u32::try_from(lease.as_secs()).unwrap_or(u32::MAX).max(1));
     let granted = map(router, external, internal.port(), lease, within, |mapping| {
         // RFC 6886 section 3.3: 0 of either would mean that it was deleted.
@@ -66,7 +66,7 @@ pub(super) fn add(
             let (external, lease) = (mapping.public_port(), Some(*mapping.lifetime()));
             Ok(Added { external, lease, is_ours: true })
         }
-        Err(fault) => Err(Refusal::Fault(fault)),
+        Err(fault) => Err(NotAdded::Fault(fault)),
     }
 }
 

@@ -13,7 +13,7 @@ use mio::{Events, Poll, Token, Waker};
 use super::desk::GatewayDesk;
 use super::proxy;
 use super::router::{ControlUrl, Counts, FakeRouter, Http, Leases, Mapping, NatPmp, Ssdp};
-use crate::gateway::{Added, Order, Refusal, Report};
+use crate::gateway::{Added, NotAdded, Order, Report};
 use crate::reach::{MappingFault, MappingProtocol};
 
 const US: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 44_444);
@@ -98,7 +98,7 @@ impl Bench {
         outcome
     }
 
-    fn add(&mut self, external: u16, lease: Option<Duration>) -> Result<Added, Refusal> {
+    fn add(&mut self, external: u16, lease: Option<Duration>) -> Result<Added, NotAdded> {
         let protocol = self.protocol;
         let report = self.carry_out(Order::Add { protocol, external, internal: US, lease });
         let Report::Added(outcome) = report else { panic!("{report:?}") };
@@ -187,7 +187,7 @@ fn without_an_order_nothing_is_sent_and_nobody_started() {
 #[test]
 fn nobody_is_asked_before_somebody_is_found() {
     for mut bench in [upnp(), nat_pmp()] {
-        assert_eq!(bench.add(44_444, HOUR), Err(Refusal::Fault(MappingFault::NoRouter)));
+        assert_eq!(bench.add(44_444, HOUR), Err(NotAdded::Fault(MappingFault::NoRouter)));
         assert_eq!(bench.remove(44_444), Err(MappingFault::NoRouter));
         assert_eq!(bench.router.counts(), Counts::default());
     }
@@ -276,11 +276,11 @@ upnp_test!(upnp_with_a_router_that_hangs_or_never_ends, {
     let mut bench = upnp_hasty().found();
     bench.router.set(|router| router.http = Http::Hung);
     let begin = Instant::now();
-    assert_eq!(bench.add(44_444, HOUR), Err(Refusal::Fault(MappingFault::Silent)));
+    assert_eq!(bench.add(44_444, HOUR), Err(NotAdded::Fault(MappingFault::Silent)));
     assert_eq!(bench.remove(44_444), Err(MappingFault::Silent));
     assert!(begin.elapsed() < 2 * SHORT + SLACK, "{:?}", begin.elapsed());
     bench.router.set(|router| router.http = Http::Endless);
-    assert_eq!(bench.add(44_444, HOUR), Err(Refusal::Fault(MappingFault::Dubious)));
+    assert_eq!(bench.add(44_444, HOUR), Err(NotAdded::Fault(MappingFault::Dubious)));
     assert_eq!((bench.router.counts().add, bench.router.counts().delete), (0, 0));
 });
 
@@ -299,12 +299,12 @@ upnp_test!(upnp_leases_that_a_router_does_not_take, {
             bench.router.forget_mappings();
             bench.add(44_444, lease)
         };
-        assert_eq!(try_with(Leases::OnlyPermanent, HOUR), Err(Refusal::OnlyPermanent));
+        assert_eq!(try_with(Leases::OnlyPermanent, HOUR), Err(NotAdded::OnlyPermanent));
         assert_eq!(try_with(Leases::OnlyPermanent, None), Ok(ours(44_444, None)));
-        assert_eq!(try_with(Leases::OnlyLimited, None), Err(Refusal::BadLease));
+        assert_eq!(try_with(Leases::OnlyLimited, None), Err(NotAdded::BadLease));
         assert_eq!(try_with(Leases::OnlyLimited, HOUR), Ok(ours(44_444, HOUR)));
-        assert_eq!(try_with(Leases::Neither, HOUR), Err(Refusal::BadLease));
-        assert_eq!(try_with(Leases::Neither, None), Err(Refusal::BadLease));
+        assert_eq!(try_with(Leases::Neither, HOUR), Err(NotAdded::BadLease));
+        assert_eq!(try_with(Leases::Neither, None), Err(NotAdded::BadLease));
         let cut = Some(Duration::from_secs(120));
         assert_eq!(try_with(Leases::UpTo(120), HOUR), Ok(ours(44_444, cut)));
     }
@@ -313,7 +313,7 @@ upnp_test!(upnp_leases_that_a_router_does_not_take, {
 upnp_test!(upnp_refusals, {
     let mut bench = upnp_found();
     bench.router.set(|router| router.conflicts = 1);
-    assert_eq!(bench.add(44_444, HOUR), Err(Refusal::Conflict));
+    assert_eq!(bench.add(44_444, HOUR), Err(NotAdded::Conflict));
     assert!(bench.add(44_445, HOUR).is_ok());
     let faults = [
         (606, MappingFault::Refused),
@@ -324,10 +324,10 @@ upnp_test!(upnp_refusals, {
     ];
     for (code, fault) in faults {
         bench.router.set(|router| router.refusal = Some(code));
-        assert_eq!(bench.add(44_446, HOUR), Err(Refusal::Fault(fault)), "{code}");
+        assert_eq!(bench.add(44_446, HOUR), Err(NotAdded::Fault(fault)), "{code}");
     }
     bench.router.set(|router| router.is_eloquent = false);
-    assert_eq!(bench.add(44_446, HOUR), Err(Refusal::Fault(other("UPnP error 501"))));
+    assert_eq!(bench.add(44_446, HOUR), Err(NotAdded::Fault(other("UPnP error 501"))));
 });
 
 upnp_test!(upnp_takes_nothing_from_others_and_removes_nothing_of_theirs, {
@@ -339,7 +339,7 @@ upnp_test!(upnp_takes_nothing_from_others_and_removes_nothing_of_theirs, {
             [SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 2), 44_444), SocketAddrV4::new(*US.ip(), 5000)]
         {
             bench.router.put_mapping(mapping(internal, 0));
-            assert_eq!(bench.add(44_444, HOUR), Err(Refusal::Conflict));
+            assert_eq!(bench.add(44_444, HOUR), Err(NotAdded::Conflict));
             assert_eq!(bench.remove(44_444), Ok(()));
             assert_eq!(bench.router.mappings(), [mapping(internal, 0)]);
         }
@@ -394,7 +394,7 @@ upnp_test!(upnp_with_a_router_that_has_restarted_unnoticed, {
     std::mem::swap(&mut bench.router, &mut observer.router);
     observer.router.restart();
     assert!(observer.find().is_ok());
-    assert_eq!(bench.add(44_444, HOUR), Err(Refusal::Fault(MappingFault::Silent)));
+    assert_eq!(bench.add(44_444, HOUR), Err(NotAdded::Fault(MappingFault::Silent)));
 });
 
 upnp_test!(what_the_router_says_of_its_address_is_told_as_it_is, {
@@ -462,7 +462,7 @@ fn nat_pmp_refusals() {
     let mut bench = nat_pmp_found();
     for (code, fault) in faults {
         bench.router.set(|router| router.nat_pmp = NatPmp::ResultCode(code));
-        assert_eq!(bench.add(44_444, HOUR), Err(Refusal::Fault(fault.clone())), "{code}");
+        assert_eq!(bench.add(44_444, HOUR), Err(NotAdded::Fault(fault.clone())), "{code}");
         assert_eq!(bench.remove(44_444), Err(fault.clone()), "{code}");
         assert_eq!(bench.find(), Err(fault), "{code}");
     }
@@ -474,7 +474,7 @@ fn nat_pmp_with_a_router_that_makes_no_sense() {
     let mut bench = nat_pmp_hasty().found();
     let mut with = |habit| {
         bench.router.set(|router| router.nat_pmp = habit);
-        let Err(Refusal::Fault(fault)) = bench.add(44_444, HOUR) else { panic!("{habit:?}") };
+        let Err(NotAdded::Fault(fault)) = bench.add(44_444, HOUR) else { panic!("{habit:?}") };
         fault
     };
     assert_eq!(with(NatPmp::Silent), MappingFault::Silent);

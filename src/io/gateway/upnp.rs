@@ -13,7 +13,7 @@ use igd::{
 use super::entry::{self, Entry};
 use super::place;
 use super::said::said;
-use crate::gateway::{Added, Refusal};
+use crate::gateway::{Added, NotAdded};
 use crate::reach::MappingFault;
 
 /// What the router's own pages show for a mapping of ours, and how we know it for ours. Whoever makes one by hand that leads
@@ -78,12 +78,12 @@ impl Router {
         internal: SocketAddrV4,
         lease: Option<Duration>,
         patience: Duration,
-    ) -> Result<Added, Refusal> {
-        let before = self.look_up(external, patience).map_err(Refusal::Fault)?;
+    ) -> Result<Added, NotAdded> {
+        let before = self.look_up(external, patience).map_err(NotAdded::Fault)?;
         match self.owner(&before, internal) {
             Owner::Nobody | Owner::Us => {}
             Owner::Friend(lease) => return Ok(Added { external, lease, is_ours: false }),
-            Owner::Other => return Err(Refusal::Conflict),
+            Owner::Other => return Err(NotAdded::Conflict),
         }
         // 0 would be for ever.
         let seconds = lease.map_or(0, |lease| u32::try_from(lease.as_secs()).unwrap_or(u32::MAX).max(1));
@@ -93,7 +93,7 @@ impl Router {
         let added = |lease| Ok(Added { external, lease, is_ours: true });
         // What is there now: routers shorten leases, and say so nowhere else.
         match self.look_up(external, patience) {
-            Ok(Entry::LeadsTo { internal: to, .. }) if to != Some(internal) => Err(Refusal::Conflict),
+            Ok(Entry::LeadsTo { internal: to, .. }) if to != Some(internal) => Err(NotAdded::Conflict),
             Ok(Entry::LeadsTo { lease: granted, description, .. }) => {
                 if description != DESCRIPTION {
                     // It is the one that was just added: the router changes descriptions.
@@ -231,20 +231,20 @@ fn search_fault(error: &SearchError, witness: &Witness) -> MappingFault {
     }
 }
 
-fn refusal(error: AddPortError) -> Refusal {
+fn refusal(error: AddPortError) -> NotAdded {
     match error {
-        AddPortError::PortInUse => Refusal::Conflict,
-        AddPortError::OnlyPermanentLeasesSupported => Refusal::OnlyPermanent,
-        AddPortError::ActionNotAuthorized => Refusal::Fault(MappingFault::Refused),
+        AddPortError::PortInUse => NotAdded::Conflict,
+        AddPortError::OnlyPermanentLeasesSupported => NotAdded::OnlyPermanent,
+        AddPortError::ActionNotAuthorized => NotAdded::Fault(MappingFault::Refused),
         // Ours are the same as long as they can be: the external one was taken.
-        AddPortError::SamePortValuesRequired => Refusal::Fault(MappingFault::Conflict),
+        AddPortError::SamePortValuesRequired => NotAdded::Fault(MappingFault::Conflict),
         AddPortError::RequestError(error) => match code(&error) {
-            Some(402) => Refusal::BadLease,
-            Some(718) => Refusal::Conflict,
-            Some(725) => Refusal::OnlyPermanent,
-            _ => Refusal::Fault(request_fault(&error)),
+            Some(402) => NotAdded::BadLease,
+            Some(718) => NotAdded::Conflict,
+            Some(725) => NotAdded::OnlyPermanent,
+            _ => NotAdded::Fault(request_fault(&error)),
         },
-        error => Refusal::Fault(said(&error.to_string())),
+        error => NotAdded::Fault(said(&error.to_string())),
     }
 }
 

@@ -143,7 +143,7 @@ impl Node {
         }
         self.order_mappings();
         if self.reaching.finder.is_dirty() {
-            // Also when the picture is the same: what is advertised at a server depends on that server's own verdict.
+            // Also when the picture is the same: what a server lists depends on its own probe.
             self.set_adverts(now);
         }
         if let Some(picture) = self.reaching.finder.poll_change() {

@@ -16,7 +16,7 @@ use super::relays::is_relay_client;
 use super::{Node, Role};
 use crate::id::{ServerId, StreamId};
 use crate::proto::household::household;
-use crate::proto::reach::Verdict;
+use crate::proto::reach::ProbeOutcome;
 use crate::time::{Instant, soonest};
 use crate::wire::probe::{self, Prompt};
 use crate::wire::rendezvous::Token;
@@ -123,7 +123,7 @@ impl Node {
             }
             None => {
                 if let Some(own) = self.servers.place_of(server) {
-                    self.reaching.finder_mut().handle_probed(own, port, Verdict::Unanswered, now);
+                    self.reaching.finder_mut().handle_probed(own, port, ProbeOutcome::Unanswered, now);
                 }
             }
         }

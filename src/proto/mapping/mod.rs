@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use crate::address::{is_no_host, is_public};
-use crate::gateway::{Added, Order, Refusal, Report};
+use crate::gateway::{Added, NotAdded, Order, Report};
 use crate::proto::backoff::Backoff;
 use crate::random::Random;
 use crate::reach::{Mapping, MappingFault, MappingProtocol};
@@ -308,9 +308,9 @@ impl Mapper {
         }
     }
 
-    fn added(&mut self, flight: &Flight, place: Place, result: Result<Added, Refusal>, now: Instant) {
+    fn added(&mut self, flight: &Flight, place: Place, result: Result<Added, NotAdded>, now: Instant) {
         let result = match result {
-            Ok(Added { external: 0, .. }) => Err(Refusal::Fault(MappingFault::Dubious)),
+            Ok(Added { external: 0, .. }) => Err(NotAdded::Fault(MappingFault::Dubious)),
             result => result,
         };
         self.note_in_ledger(place, &result);
@@ -322,7 +322,7 @@ impl Mapper {
         }
     }
 
-    fn note_in_ledger(&mut self, place: Place, result: &Result<Added, Refusal>) {
+    fn note_in_ledger(&mut self, place: Place, result: &Result<Added, NotAdded>) {
         match result {
             // Nothing was added.
             Ok(Added { is_ours: false, .. }) => self.ledger.refused(place),
@@ -365,7 +365,7 @@ impl Mapper {
         self.search_at = search_at;
     }
 
-    fn refused(&mut self, flight: &Flight, refusal: Refusal, now: Instant) {
+    fn refused(&mut self, flight: &Flight, refusal: NotAdded, now: Instant) {
         let Some(asking) = self.asking(flight) else { return };
         asking.request = None;
         if let Err(fault) = asking.wish.refused(refusal) {
@@ -683,7 +683,7 @@ fn judge(result: Result<IpAddr, MappingFault>) -> Side {
 }
 
 /// Whether the answer rules out that the mapping was added.
-fn is_certain(refusal: &Refusal) -> bool {
+fn is_certain(refusal: &NotAdded) -> bool {
     use MappingFault::{Dubious, Other, Panicked, Silent};
-    !matches!(refusal, Refusal::Fault(Silent | Panicked | Dubious | Other(_)))
+    !matches!(refusal, NotAdded::Fault(Silent | Panicked | Dubious | Other(_)))
 }

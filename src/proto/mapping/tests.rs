@@ -65,13 +65,13 @@ impl Manner {
         Self { found: Err(MappingFault::NoRouter), find_time: SECOND, ..Self::good() }
     }
 
-    fn refusal(&self, lease: Option<Duration>) -> Option<Refusal> {
+    fn refusal(&self, lease: Option<Duration>) -> Option<NotAdded> {
         match self.leases {
-            Leases::Permanent if lease.is_some() => Some(Refusal::OnlyPermanent),
-            Leases::Only402ForLimited if lease.is_some() => Some(Refusal::BadLease),
-            Leases::Limited if lease.is_none() => Some(Refusal::BadLease),
-            Leases::None => Some(Refusal::BadLease),
-            _ => self.fault.clone().map(Refusal::Fault),
+            Leases::Permanent if lease.is_some() => Some(NotAdded::OnlyPermanent),
+            Leases::Only402ForLimited if lease.is_some() => Some(NotAdded::BadLease),
+            Leases::Limited if lease.is_none() => Some(NotAdded::BadLease),
+            Leases::None => Some(NotAdded::BadLease),
+            _ => self.fault.clone().map(NotAdded::Fault),
         }
     }
 }
@@ -189,7 +189,7 @@ impl Bench {
         external: u16,
         internal: SocketAddrV4,
         lease: Option<Duration>,
-    ) -> Result<Added, Refusal> {
+    ) -> Result<Added, NotAdded> {
         let manner = self.manner(protocol).clone();
         if let Some(refusal) = manner.refusal(lease) {
             return Err(refusal);
@@ -199,7 +199,7 @@ impl Bench {
             return Ok(Added { external, lease: None, is_ours: false });
         }
         if self.table.get(&external).is_some_and(|row| row.internal != internal) {
-            return Err(Refusal::Conflict);
+            return Err(NotAdded::Conflict);
         }
         let lease = manner.grants.unwrap_or(lease);
         if protocol == NatPmp {
@@ -383,7 +383,7 @@ fn after_ten_ports_the_router_counts_as_full() {
 #[test]
 fn after_the_last_port_comes_the_first_unprivileged_one() {
     let mut wish = Wish::new(OURS, 65_534, false);
-    let ports = std::array::from_fn(|_| wish.refused(Refusal::Conflict).map(|()| wish.external).unwrap());
+    let ports = std::array::from_fn(|_| wish.refused(NotAdded::Conflict).map(|()| wish.external).unwrap());
     assert_eq!(ports, [65_535, 1024, 1025]);
 }
 
@@ -1101,9 +1101,9 @@ fn report() -> impl Strategy<Value = Report> {
     prop_oneof![
         fault().prop_map(|fault| Report::Found(Err(fault))),
         Just(Report::Found(Ok(WAN.into()))),
-        Just(Report::Added(Err(Refusal::Conflict))),
-        Just(Report::Added(Err(Refusal::OnlyPermanent))),
-        Just(Report::Added(Err(Refusal::BadLease))),
+        Just(Report::Added(Err(NotAdded::Conflict))),
+        Just(Report::Added(Err(NotAdded::OnlyPermanent))),
+        Just(Report::Added(Err(NotAdded::BadLease))),
         fault().prop_map(|fault| Report::Removed(Err(fault))),
     ]
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use crate::gateway::Refusal;
+use crate::gateway::NotAdded;
 use crate::reach::MappingFault;
 
 /// External ports that are tried before the router counts as full.
@@ -34,12 +34,12 @@ impl Wish {
     }
 
     /// Asks for something else from now on, unless there is nothing else to ask for.
-    pub(super) fn refused(&mut self, refusal: Refusal) -> Result<(), MappingFault> {
+    pub(super) fn refused(&mut self, refusal: NotAdded) -> Result<(), MappingFault> {
         match refusal {
-            Refusal::Conflict => self.next_port(),
-            Refusal::OnlyPermanent if self.permanent => Err(MappingFault::Lease),
-            Refusal::OnlyPermanent | Refusal::BadLease => self.other_lease(),
-            Refusal::Fault(fault) => Err(fault),
+            NotAdded::Conflict => self.next_port(),
+            NotAdded::OnlyPermanent if self.permanent => Err(MappingFault::Lease),
+            NotAdded::OnlyPermanent | NotAdded::BadLease => self.other_lease(),
+            NotAdded::Fault(fault) => Err(fault),
         }
     }
 

@@ -23,7 +23,7 @@ use crate::random::Random;
 use crate::reach::{Doubt, LanAddress, Mapping, Nat, NatKind, NodeType, Reach};
 use crate::time::Instant;
 use sight::{Asked, Sight};
-pub(crate) use sight::{ServerUp, Verdict};
+pub(crate) use sight::{ProbeOutcome, ServerUp};
 
 /// The addresses of the interfaces are listed so often: soon enough after a laptop has moved that a person does not
 /// think it stuck, and rarely enough that an idle program sleeps.
@@ -257,10 +257,10 @@ impl Finder {
     }
 
     /// What came of `Probe`.
-    pub(crate) fn handle_probed(&mut self, server: usize, port: u16, verdict: Verdict, now: Instant) {
+    pub(crate) fn handle_probed(&mut self, server: usize, port: u16, outcome: ProbeOutcome, now: Instant) {
         let current = self.port_for(server);
         let Some(sight) = self.sights.get_mut(server) else { return };
-        if !sight.handle_probed(port, verdict, current, now) {
+        if !sight.handle_probed(port, outcome, current, now) {
             return;
         }
         let is_open = sight.asked == Asked::Not;
@@ -275,8 +275,8 @@ impl Finder {
     /// busy to answer in time.
     pub(crate) fn handle_late_probe(&mut self, server: usize, now: Instant) {
         let Some(sight) = self.sights.get_mut(server) else { return };
-        if sight.verdict == Some(Verdict::No) {
-            sight.verdict = Some(Verdict::TooFar);
+        if sight.outcome == Some(ProbeOutcome::No) {
+            sight.outcome = Some(ProbeOutcome::TooFar);
             self.dirty = true;
             self.weigh(now);
             self.work(now);
@@ -389,7 +389,7 @@ impl Finder {
         if self.node_type() != NodeType::Passive {
             return None;
         }
-        let closed = self.sights.get(server).is_some_and(|sight| sight.verdict == Some(Verdict::No));
+        let closed = self.sights.get(server).is_some_and(|sight| sight.outcome == Some(ProbeOutcome::No));
         (!closed || self.settings.node_type.is_some()).then(|| self.port_for(server)).flatten()
     }
 
@@ -543,9 +543,9 @@ impl Finder {
         }
     }
 
-    /// The verdicts of the servers are of another port, or of another time.
+    /// What came of the probes is of another port, or of another time.
     fn ask_again(&mut self, now: Instant) {
-        self.sights.iter_mut().for_each(Sight::forget_verdict);
+        self.sights.iter_mut().for_each(Sight::forget_outcome);
         self.recheck_at = Some(now);
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Finder;
-use super::sight::{Sight, Verdict};
+use super::sight::{ProbeOutcome, Sight};
 use crate::address::is_public_address;
 use crate::config::PortMapping;
 use crate::reach::{Doubt, Mapping, MappingFault, Nat, NodeType, Reach, Reachability, ServerSight};
@@ -124,18 +124,18 @@ impl Finder {
         if self.listening.is_none() {
             return Reachability::Unknown(Doubt::NotListening);
         }
-        let says = |verdict| self.outside().any(|sight| sight.verdict == Some(verdict));
+        let says = |outcome| self.outside().any(|sight| sight.outcome == Some(outcome));
         // Who is asked once more has said what counts until then.
-        let asking = self.outside().any(|sight| sight.is_asked() && sight.verdict.is_none());
+        let asking = self.outside().any(|sight| sight.is_asked() && sight.outcome.is_none());
         let doubts = [
-            (Verdict::TooFar, Doubt::TooFar),
-            (Verdict::Busy, Doubt::Busy),
-            (Verdict::Unanswered, Doubt::Unanswered),
+            (ProbeOutcome::TooFar, Doubt::TooFar),
+            (ProbeOutcome::Busy, Doubt::Busy),
+            (ProbeOutcome::Unanswered, Doubt::Unanswered),
         ];
-        let doubt = doubts.into_iter().find(|(verdict, _)| says(*verdict)).map(|(_, doubt)| doubt);
+        let doubt = doubts.into_iter().find(|(outcome, _)| says(*outcome)).map(|(_, doubt)| doubt);
         match doubt {
-            _ if says(Verdict::Yes) => Reachability::Yes,
-            _ if says(Verdict::No) && !asking => Reachability::No,
+            _ if says(ProbeOutcome::Yes) => Reachability::Yes,
+            _ if says(ProbeOutcome::No) && !asking => Reachability::No,
             Some(doubt) if !asking => Reachability::Unknown(doubt),
             _ => Reachability::Unknown(self.open_question()),
         }

@@ -24,7 +24,7 @@ pub(crate) struct ServerUp {
 
 /// What came of asking a server to connect to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum ProbeOutcome {
     /// It was us who answered there.
     Yes,
     No,
@@ -62,8 +62,8 @@ pub(super) struct Sight {
     pub(super) asked: Asked,
     /// What it is asked now began before something changed.
     outdated: bool,
-    /// The last verdict about the port as it is now.
-    pub(super) verdict: Option<Verdict>,
+    /// What came of the last probe of the port as it is now.
+    pub(super) outcome: Option<ProbeOutcome>,
 }
 
 impl Sight {
@@ -82,7 +82,7 @@ impl Sight {
             observers: None,
             asked: Asked::Not,
             outdated: false,
-            verdict: None,
+            outcome: None,
         }
     }
 
@@ -108,7 +108,7 @@ impl Sight {
 
     /// It could not tell the last time.
     pub(super) fn is_doubtful(&self) -> bool {
-        matches!(self.verdict, Some(Verdict::Busy | Verdict::Unanswered | Verdict::TooFar))
+        matches!(self.outcome, Some(ProbeOutcome::Busy | ProbeOutcome::Unanswered | ProbeOutcome::TooFar))
     }
 
     /// What it said before stands; what it was asked it will not say any more.
@@ -120,7 +120,7 @@ impl Sight {
         if let Asked::For { .. } = self.asked {
             self.asked = Asked::Answered;
             self.outdated = false;
-            self.learn(Verdict::Unanswered);
+            self.learn(ProbeOutcome::Unanswered);
         }
     }
 
@@ -133,7 +133,7 @@ impl Sight {
     pub(super) fn handle_probed(
         &mut self,
         port: u16,
-        verdict: Verdict,
+        outcome: ProbeOutcome,
         current: Option<u16>,
         now: Instant,
     ) -> bool {
@@ -141,26 +141,26 @@ impl Sight {
         if asked != port {
             return false;
         }
-        let still_true = verdict == Verdict::Yes && current == Some(port);
+        let still_true = outcome == ProbeOutcome::Yes && current == Some(port);
         if std::mem::take(&mut self.outdated) && !still_true {
             self.asked = Asked::Not;
             return true;
         }
         self.asked = Asked::Answered;
-        self.learn(match verdict {
+        self.learn(match outcome {
             // Being connected to, prompted, and answering takes two round trips, and the question and its answer took
             // one.
-            Verdict::No if self.rtt.is_some_and(|rtt| now - at < 3 * rtt) => Verdict::TooFar,
-            verdict => verdict,
+            ProbeOutcome::No if self.rtt.is_some_and(|rtt| now - at < 3 * rtt) => ProbeOutcome::TooFar,
+            outcome => outcome,
         });
         true
     }
 
     /// What was known stays until it is known better.
-    fn learn(&mut self, verdict: Verdict) {
-        let is_certain = |verdict: Verdict| matches!(verdict, Verdict::Yes | Verdict::No);
-        if is_certain(verdict) || !self.verdict.is_some_and(is_certain) {
-            self.verdict = Some(verdict);
+    fn learn(&mut self, outcome: ProbeOutcome) {
+        let is_certain = |outcome: ProbeOutcome| matches!(outcome, ProbeOutcome::Yes | ProbeOutcome::No);
+        if is_certain(outcome) || !self.outcome.is_some_and(is_certain) {
+            self.outcome = Some(outcome);
         }
     }
 
@@ -191,20 +191,20 @@ impl Sight {
 
     /// Whether its answer is still to come.
     pub(super) fn may_still_say_yes(&self) -> bool {
-        self.is_asked() || self.can_be_asked() && self.verdict.is_none()
+        self.is_asked() || self.can_be_asked() && self.outcome.is_none()
     }
 
-    /// It may be asked again; its last verdict stands meanwhile.
+    /// It may be asked again; what came of the last probe stands meanwhile.
     pub(super) fn forget_answer(&mut self) {
         if self.asked == Asked::Answered {
             self.asked = Asked::Not;
         }
     }
 
-    /// Its verdict is of another port, or another time, and so is what it was asked. It is asked again only when it has
-    /// answered that: its connections do not say which question they belong to.
-    pub(super) fn forget_verdict(&mut self) {
-        self.verdict = None;
+    /// What came of its probe is of another port, or another time, and so is what it was asked. It is asked again only
+    /// when it has answered that: its connections do not say which question they belong to.
+    pub(super) fn forget_outcome(&mut self) {
+        self.outcome = None;
         match self.asked {
             Asked::For { .. } => self.outdated = true,
             _ => self.asked = Asked::Not,
@@ -217,7 +217,7 @@ impl Sight {
         self.local = None;
         self.up_since = None;
         self.observers = None;
-        self.verdict = None;
+        self.outcome = None;
         self.asked = Asked::Not;
     }
 

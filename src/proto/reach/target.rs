@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
-use super::sight::{Sight, Verdict};
+use super::sight::{ProbeOutcome, Sight};
 use super::{Finder, FinderAction};
 use crate::address::is_public_address;
 use crate::config::PortMapping;
@@ -42,17 +42,17 @@ impl Finder {
     /// Nobody got through to us, and nobody is trying any more.
     pub(super) fn is_found_closed(&self) -> bool {
         let over_ipv4 = || self.outside().filter(|sight| sight.is_over_ipv4());
-        let vain = |sight: &Sight| match sight.verdict {
-            Some(Verdict::No) => true,
+        let vain = |sight: &Sight| match sight.outcome {
+            Some(ProbeOutcome::No) => true,
             // It can not tell; what it can tell is that there is a NAT.
-            Some(Verdict::TooFar) => self.translated() == Some(true),
+            Some(ProbeOutcome::TooFar) => self.translated() == Some(true),
             _ => false,
         };
         over_ipv4().any(vain) && !over_ipv4().any(Sight::may_still_say_yes)
     }
 
     fn is_reachable_by_ipv4(&self) -> bool {
-        self.outside().any(|sight| sight.is_over_ipv4() && sight.verdict == Some(Verdict::Yes))
+        self.outside().any(|sight| sight.is_over_ipv4() && sight.outcome == Some(ProbeOutcome::Yes))
     }
 
     /// They can not tell, but they are out in the world, and this node's addresses are not.

@@ -60,9 +60,9 @@ impl Bench {
         self.up(place, ServerKind::P2poll, Some("11.0.0.1:40000"));
     }
 
-    fn probed(&mut self, place: usize, port: u16, verdict: Verdict) {
+    fn probed(&mut self, place: usize, port: u16, outcome: ProbeOutcome) {
         self.pass(SECOND);
-        self.finder.handle_probed(place, port, verdict, self.now);
+        self.finder.handle_probed(place, port, outcome, self.now);
     }
 
     fn pass(&mut self, time: Duration) {
@@ -115,7 +115,7 @@ fn where_nothing_is_translated_there_is_no_nat_and_no_router_to_ask() {
     let mut bench = Bench::with_servers(1);
     bench.up(0, ServerKind::P2poll, Some("192.168.1.10:40000"));
     assert_eq!(bench.take(), [FinderAction::Probe { server: 0, port: 5000 }]);
-    bench.probed(0, 5000, Verdict::No);
+    bench.probed(0, 5000, ProbeOutcome::No);
     let picture = bench.picture();
     assert_eq!((picture.nat, picture.reachable), (Nat::None, Reachability::No));
     assert_eq!((picture.mapping.clone(), picture.node_type), (Mapping::NotNeeded, NodeType::Simultaneous));
@@ -132,7 +132,7 @@ fn a_port_that_is_open_already_is_left_alone() {
         bench.take(),
         [FinderAction::Probe { server: 0, port: 5000 }, FinderAction::Survey { observers }]
     );
-    bench.probed(0, 5000, Verdict::Yes);
+    bench.probed(0, 5000, ProbeOutcome::Yes);
     let picture = bench.picture();
     assert_eq!((picture.reachable, picture.mapping.clone()), (Reachability::Yes, Mapping::NotNeeded));
     assert_eq!((picture.wan, picture.translated), (Some([11, 0, 0, 1].into()), Some(true)));
@@ -145,14 +145,14 @@ fn a_closed_port_is_mapped_and_looked_at_again() {
     let mut bench = Bench::with_servers(1);
     bench.behind_nat(0);
     bench.take();
-    bench.probed(0, 5000, Verdict::No);
+    bench.probed(0, 5000, ProbeOutcome::No);
     assert_eq!(bench.take(), [FinderAction::Map(Some(target("192.168.1.10")))]);
     assert_eq!(bench.picture().mapping, Mapping::Searching);
     assert_eq!((bench.picture().node_type, bench.advertised()), (NodeType::Active, None));
     bench.finder.handle_mapping(mapped("11.0.0.1:5001"), bench.now);
     assert_eq!(bench.take(), [FinderAction::Probe { server: 0, port: 5001 }]);
     assert_eq!(bench.picture().reachable, Reachability::Unknown(Doubt::Pending));
-    bench.probed(0, 5001, Verdict::Yes);
+    bench.probed(0, 5001, ProbeOutcome::Yes);
     let picture = bench.picture();
     assert_eq!((picture.port, picture.reachable), (Some(5001), Reachability::Yes));
     assert_eq!((picture.node_type, bench.advertised()), (NodeType::Passive, Some(5001)));
@@ -162,7 +162,7 @@ fn a_closed_port_is_mapped_and_looked_at_again() {
 fn a_mapping_that_leads_nowhere_is_renewed_twice_and_then_left_to_the_schedule() {
     let mut bench = Bench::with_servers(1);
     bench.behind_nat(0);
-    bench.probed(0, 5000, Verdict::No);
+    bench.probed(0, 5000, ProbeOutcome::No);
     bench.take();
     bench.finder.handle_mapping(mapped("11.0.0.1:5000"), bench.now);
     let mut renewals = 0;
@@ -171,7 +171,7 @@ fn a_mapping_that_leads_nowhere_is_renewed_twice_and_then_left_to_the_schedule()
         for action in bench.take() {
             match action {
                 FinderAction::Probe { port, .. } => {
-                    bench.finder.handle_probed(0, port, Verdict::No, bench.now + SECOND)
+                    bench.finder.handle_probed(0, port, ProbeOutcome::No, bench.now + SECOND)
                 }
                 FinderAction::Renew => renewals += 1,
                 FinderAction::Interfaces => {}
@@ -190,10 +190,10 @@ fn one_server_that_gets_through_outweighs_one_that_does_not() {
     bench.behind_nat(0);
     bench.behind_nat(1);
     bench.take();
-    bench.probed(0, 5000, Verdict::No);
+    bench.probed(0, 5000, ProbeOutcome::No);
     assert_eq!(bench.picture().reachable, Reachability::Unknown(Doubt::Pending), "the other is asked still");
     assert_eq!(bench.take(), []);
-    bench.probed(1, 5000, Verdict::Yes);
+    bench.probed(1, 5000, ProbeOutcome::Yes);
     assert_eq!(bench.picture().reachable, Reachability::Yes);
     assert_eq!(bench.take(), []);
 }
@@ -217,7 +217,7 @@ fn two_servers_at_one_address_are_asked_one_after_the_other() {
         actions.into_iter().filter(probe).collect::<Vec<_>>()
     };
     assert_eq!(probes(bench.take()), [FinderAction::Probe { server: 0, port: 5000 }]);
-    bench.probed(0, 5000, Verdict::No);
+    bench.probed(0, 5000, ProbeOutcome::No);
     assert_eq!(probes(bench.take()), [FinderAction::Probe { server: 1, port: 5000 }]);
 }
 
@@ -227,7 +227,7 @@ fn a_no_from_far_away_means_nothing_but_that_a_router_is_asked() {
     bench.behind_nat(0);
     bench.take();
     bench.pass(2 * RTT);
-    bench.finder.handle_probed(0, 5000, Verdict::No, bench.now);
+    bench.finder.handle_probed(0, 5000, ProbeOutcome::No, bench.now);
     assert_eq!(bench.picture().reachable, Reachability::Unknown(Doubt::TooFar));
     assert_eq!(bench.take(), [FinderAction::Map(Some(target("192.168.1.10")))]);
 }
@@ -314,7 +314,7 @@ fn a_laptop_that_moves_begins_anew() {
     let mut bench = Bench::with_servers(1);
     bench.behind_nat(0);
     bench.finder.handle_surveyed(Ok(NatKind::Reuse), bench.now);
-    bench.probed(0, 5000, Verdict::No);
+    bench.probed(0, 5000, ProbeOutcome::No);
     bench.finder.handle_mapping(mapped("11.0.0.1:5000"), bench.now);
     bench.take();
     // In the middle of probing the mapped port.
@@ -329,7 +329,7 @@ fn a_laptop_that_moves_begins_anew() {
     assert_eq!((picture.nat, picture.translated), (Nat::Unknown(Doubt::Pending), None));
     assert_eq!(picture.reachable, Reachability::Unknown(Doubt::Pending));
     // What is said of the old place is not heard any more.
-    bench.probed(0, 5000, Verdict::Yes);
+    bench.probed(0, 5000, ProbeOutcome::Yes);
     bench.finder.handle_mapping(mapped("11.0.0.1:5000"), bench.now);
     assert_eq!(bench.picture().reachable, Reachability::Unknown(Doubt::Pending));
     assert_eq!(bench.picture().mapping, Mapping::Waiting);
@@ -340,9 +340,9 @@ fn a_new_outside_address_has_the_mapping_looked_after_not_taken_away() {
     let mut bench = Bench::with_servers(1);
     bench.behind_nat(0);
     bench.finder.handle_surveyed(Ok(NatKind::Reuse), bench.now);
-    bench.probed(0, 5000, Verdict::No);
+    bench.probed(0, 5000, ProbeOutcome::No);
     bench.finder.handle_mapping(mapped("11.0.0.1:5000"), bench.now);
-    bench.probed(0, 5000, Verdict::Yes);
+    bench.probed(0, 5000, ProbeOutcome::Yes);
     bench.pass(60 * SECOND);
     bench.take();
     bench.finder.handle_server_down(0, bench.now);
@@ -360,7 +360,7 @@ fn a_new_outside_address_has_the_mapping_looked_after_not_taken_away() {
     assert!(!actions.contains(&FinderAction::Map(None)), "{actions:?}");
     let picture = bench.picture();
     assert_eq!((picture.wan, picture.nat), (Some([11, 0, 0, 2].into()), Nat::Unknown(Doubt::Pending)));
-    bench.probed(0, 5000, Verdict::Yes);
+    bench.probed(0, 5000, ProbeOutcome::Yes);
     assert_eq!(bench.picture().mapping, mapped("11.0.0.1:5000"), "until the mapper knows better");
 }
 
@@ -369,11 +369,11 @@ fn one_server_that_sees_us_elsewhere_does_not_outweigh_another() {
     let mut bench = Bench::with_servers(2);
     bench.behind_nat(0);
     bench.behind_nat(1);
-    bench.probed(0, 5000, Verdict::No);
-    bench.probed(1, 5000, Verdict::No);
+    bench.probed(0, 5000, ProbeOutcome::No);
+    bench.probed(1, 5000, ProbeOutcome::No);
     bench.finder.handle_mapping(mapped("11.0.0.1:5000"), bench.now);
-    bench.probed(0, 5000, Verdict::Yes);
-    bench.probed(1, 5000, Verdict::Yes);
+    bench.probed(0, 5000, ProbeOutcome::Yes);
+    bench.probed(1, 5000, ProbeOutcome::Yes);
     for place in 2..9 {
         bench.pass(60 * SECOND);
         bench.take();
@@ -392,7 +392,7 @@ fn a_server_that_dies_while_it_is_asked_does_not_end_all_asking() {
     let mut bench = Bench::with_servers(2);
     bench.behind_nat(0);
     bench.behind_nat(1);
-    bench.probed(0, 5000, Verdict::No);
+    bench.probed(0, 5000, ProbeOutcome::No);
     bench.finder.handle_server_down(1, bench.now);
     assert_eq!(bench.picture().reachable, Reachability::No);
     bench.take();
@@ -405,12 +405,12 @@ fn what_is_advertised_can_change_while_the_picture_does_not() {
     let mut bench = Bench::with_servers(2);
     bench.behind_nat(0);
     bench.behind_nat(1);
-    bench.probed(0, 5000, Verdict::Yes);
-    bench.probed(1, 5000, Verdict::No);
+    bench.probed(0, 5000, ProbeOutcome::Yes);
+    bench.probed(1, 5000, ProbeOutcome::No);
     bench.picture();
     assert_eq!((bench.finder.advertised_port(0), bench.finder.advertised_port(1)), (Some(5000), None));
     bench.pass(RECHECK_EVERY);
-    bench.probed(1, 5000, Verdict::Yes);
+    bench.probed(1, 5000, ProbeOutcome::Yes);
     assert!(bench.finder.is_dirty());
     assert_eq!(bench.finder.poll_change(), None);
     assert_eq!(bench.finder.advertised_port(1), Some(5000));
@@ -420,7 +420,7 @@ fn what_is_advertised_can_change_while_the_picture_does_not() {
 fn an_interface_that_has_nothing_to_do_with_it_changes_nothing() {
     let mut bench = Bench::with_servers(1);
     bench.behind_nat(0);
-    bench.probed(0, 5000, Verdict::Yes);
+    bench.probed(0, 5000, ProbeOutcome::Yes);
     bench.take();
     let docker = LanAddress { interface: "docker0".into(), address: [172, 17, 0, 1].into() };
     for _ in 0..10 {
@@ -444,10 +444,10 @@ fn a_server_of_the_own_network_says_nothing_of_the_outside_when_there_is_another
         observes: false,
     };
     bench.finder.handle_server_up(0, near, bench.now);
-    bench.probed(0, 5000, Verdict::Yes);
+    bench.probed(0, 5000, ProbeOutcome::Yes);
     assert_eq!((bench.picture().nat, bench.picture().reachable), (Nat::None, Reachability::Yes));
     bench.behind_nat(1);
-    bench.probed(1, 5000, Verdict::No);
+    bench.probed(1, 5000, ProbeOutcome::No);
     let picture = bench.picture();
     assert_eq!((picture.wan, picture.reachable), (Some([11, 0, 0, 1].into()), Reachability::No));
     assert_eq!(picture.mapping, Mapping::Searching);
@@ -489,7 +489,7 @@ fn no_server_can_have_us_survey_others_as_often_as_it_likes() {
                         bench.finder.handle_surveyed(Err(Doubt::Unanswered), bench.now);
                     }
                     FinderAction::Probe { port, .. } => {
-                        bench.finder.handle_probed(0, port, Verdict::Yes, bench.now)
+                        bench.finder.handle_probed(0, port, ProbeOutcome::Yes, bench.now)
                     }
                     _ => {}
                 }
@@ -520,7 +520,7 @@ fn places_that_did_not_answer_are_asked_once() {
 fn a_program_that_is_too_busy_to_answer_in_time_is_not_closed() {
     let mut bench = Bench::with_servers(1);
     bench.behind_nat(0);
-    bench.probed(0, 5000, Verdict::No);
+    bench.probed(0, 5000, ProbeOutcome::No);
     bench.finder.handle_late_probe(0, bench.now);
     assert_eq!(bench.picture().reachable, Reachability::Unknown(Doubt::TooFar));
     assert_eq!((bench.picture().node_type, bench.advertised()), (NodeType::Passive, Some(5000)));
@@ -532,7 +532,7 @@ fn a_program_that_is_too_busy_to_answer_in_time_is_not_closed() {
 fn who_asks_all_the_time_gets_it_by_and_by() {
     let mut bench = Bench::with_servers(1);
     bench.behind_nat(0);
-    bench.probed(0, 5000, Verdict::Yes);
+    bench.probed(0, 5000, ProbeOutcome::Yes);
     bench.finder.handle_surveyed(Ok(NatKind::Reuse), bench.now);
     bench.take();
     let (mut probes, mut surveys) = (0, 0);
@@ -544,7 +544,7 @@ fn who_asks_all_the_time_gets_it_by_and_by() {
             match action {
                 FinderAction::Probe { port, .. } => {
                     probes += 1;
-                    bench.finder.handle_probed(0, port, Verdict::Yes, bench.now);
+                    bench.finder.handle_probed(0, port, ProbeOutcome::Yes, bench.now);
                 }
                 FinderAction::Survey { .. } => {
                     surveys += 1;
@@ -593,14 +593,14 @@ fn over_ipv6_the_port_is_the_one_that_no_router_maps() {
         observes: false,
     };
     bench.finder.handle_server_up(1, up, bench.now);
-    bench.probed(0, 5000, Verdict::No);
-    bench.probed(1, 5000, Verdict::No);
+    bench.probed(0, 5000, ProbeOutcome::No);
+    bench.probed(1, 5000, ProbeOutcome::No);
     bench.take();
     bench.finder.handle_mapping(mapped("11.0.0.1:6000"), bench.now);
     let probe = |server, port| FinderAction::Probe { server, port };
     assert_eq!(bench.take(), [probe(0, 6000), probe(1, 5000)]);
-    bench.probed(0, 6000, Verdict::Yes);
-    bench.probed(1, 5000, Verdict::No);
+    bench.probed(0, 6000, ProbeOutcome::Yes);
+    bench.probed(1, 5000, ProbeOutcome::No);
     assert_eq!(bench.take(), [], "the mapping does what it should");
     assert_eq!((bench.finder.advertised_port(0), bench.finder.advertised_port(1)), (Some(6000), None));
     assert_eq!(bench.picture().wan, Some([11, 0, 0, 1].into()));
@@ -617,7 +617,7 @@ fn what_the_configuration_fixes_is_not_found_out() {
     let mut bench = Bench::new(&config);
     bench.behind_nat(0);
     assert_eq!(bench.take(), [FinderAction::Probe { server: 0, port: 5000 }]);
-    bench.probed(0, 5000, Verdict::Yes);
+    bench.probed(0, 5000, ProbeOutcome::Yes);
     let picture = bench.picture();
     assert_eq!((picture.node_type, picture.nat), (NodeType::Active, Nat::Configured(NatKind::Random)));
     assert_eq!((picture.wan, picture.mapping.clone()), (Some([11, 5, 5, 5].into()), Mapping::NotNeeded));
@@ -631,7 +631,7 @@ fn an_interface_may_be_fixed() {
     bench.finder.handle_interfaces(vec![lan("192.168.1.10"), other.clone()], bench.now);
     assert_eq!(bench.picture().lan, [other]);
     bench.behind_nat(0);
-    bench.probed(0, 5000, Verdict::No);
+    bench.probed(0, 5000, ProbeOutcome::No);
     assert!(bench.take().contains(&FinderAction::Map(Some(target("10.0.0.3")))));
 }
 
@@ -646,10 +646,10 @@ fn a_server_is_asked_about_another_port_when_it_has_answered_about_the_first() {
         actions.into_iter().filter(is_probe).collect::<Vec<_>>()
     };
     assert_eq!(probes(bench.take()), []);
-    bench.probed(0, 5000, Verdict::Yes);
+    bench.probed(0, 5000, ProbeOutcome::Yes);
     assert_eq!(bench.picture().reachable, Reachability::Unknown(Doubt::Pending), "it is of the other port");
     assert_eq!(probes(bench.take()), [FinderAction::Probe { server: 0, port: 6000 }]);
-    bench.probed(0, 6000, Verdict::Yes);
+    bench.probed(0, 6000, ProbeOutcome::Yes);
     assert_eq!((bench.picture().port, bench.picture().reachable), (Some(6000), Reachability::Yes));
 }
 
@@ -670,7 +670,7 @@ fn always_asks_at_once_and_off_never() {
 
     let mut bench = Bench::new(&Config::new().rendezvous("rv:1").port_mapping(PortMapping::Off));
     bench.behind_nat(0);
-    bench.probed(0, 5000, Verdict::No);
+    bench.probed(0, 5000, ProbeOutcome::No);
     bench.pass(3600 * SECOND);
     assert!(!bench.take().iter().any(|action| matches!(action, FinderAction::Map(_))));
     assert_eq!(bench.picture().mapping, Mapping::Off);
@@ -691,24 +691,27 @@ fn loopback_and_public_addresses_need_no_router() {
 /// The port is the same inside and outside: it can not be asked for twice at once.
 #[test]
 fn a_mapping_that_comes_while_the_same_port_is_tried_is_tried_itself() {
-    for (verdict, settles) in [(Verdict::No, false), (Verdict::Unanswered, false), (Verdict::Yes, true)] {
+    for (outcome, settles) in
+        [(ProbeOutcome::No, false), (ProbeOutcome::Unanswered, false), (ProbeOutcome::Yes, true)]
+    {
         let mut bench = Bench::new(&Config::new().rendezvous("rv:1").port_mapping(PortMapping::Always));
         bench.behind_nat(0);
         bench.take();
         bench.finder.handle_mapping(mapped("11.0.0.1:5000"), bench.now);
-        assert_eq!(bench.take(), [], "{verdict:?}");
-        bench.probed(0, 5000, verdict);
+        assert_eq!(bench.take(), [], "{outcome:?}");
+        bench.probed(0, 5000, outcome);
         let again = [FinderAction::Probe { server: 0, port: 5000 }];
-        assert_eq!(bench.take(), if settles { &[][..] } else { &again[..] }, "{verdict:?}");
-        bench.probed(0, 5000, Verdict::Yes);
+        assert_eq!(bench.take(), if settles { &[][..] } else { &again[..] }, "{outcome:?}");
+        bench.probed(0, 5000, ProbeOutcome::Yes);
         assert_eq!(bench.picture().reachable, Reachability::Yes);
     }
 }
 
 #[test]
 fn a_doubt_takes_nothing_back() {
-    for doubt in [Verdict::Busy, Verdict::Unanswered, Verdict::TooFar] {
-        for (known, answer) in [(Verdict::Yes, Reachability::Yes), (Verdict::No, Reachability::No)] {
+    for doubt in [ProbeOutcome::Busy, ProbeOutcome::Unanswered, ProbeOutcome::TooFar] {
+        for (known, answer) in [(ProbeOutcome::Yes, Reachability::Yes), (ProbeOutcome::No, Reachability::No)]
+        {
             let mut bench = Bench::with_servers(1);
             bench.behind_nat(0);
             bench.probed(0, 5000, known);

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::identity::{Key, PublicKey};
 use crate::random::Random;
-use crate::wire::proof::{Role, Ticket};
+use crate::wire::proof::{ProofRole, Ticket};
 
 /// A public key, a signature of zeros and an id as they stand on the wire.
 const KEY: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
@@ -369,7 +369,7 @@ fn texts() -> impl Strategy<Value = SignalText> {
 fn proofs() -> impl Strategy<Value = Request> {
     (0..2usize, keys(), hex_tokens(), addrs(), signatures()).prop_map(
         |(role, key, nonce, server, signature)| {
-            Request::Prove(Box::new(Proof { role: Role::ALL[role], key, nonce, server, signature }))
+            Request::Prove(Box::new(Proof { role: ProofRole::ALL[role], key, nonce, server, signature }))
         },
     )
 }

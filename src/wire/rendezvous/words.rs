@@ -10,7 +10,7 @@ use super::{
     Ports, SignalText, Token,
 };
 use crate::identity::{NodeId, PublicKey, Signature};
-use crate::wire::proof::{Proof, Role, SignedTicket, Ticket};
+use crate::wire::proof::{Proof, ProofRole, SignedTicket, Ticket};
 use crate::wire::relay::RelayLimits;
 
 /// The words of a line, and what a word can mean.
@@ -124,7 +124,7 @@ impl<'a> Words<'a> {
     /// `ROLE PUBKEY NONCE SERVERADDR SIG`
     pub(super) fn proof(&mut self) -> Option<Proof> {
         Some(Proof {
-            role: Role::named(self.next()?)?,
+            role: ProofRole::named(self.next()?)?,
             key: self.public_key()?,
             nonce: self.key_token()?,
             server: self.addr()?,

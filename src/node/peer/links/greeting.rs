@@ -18,7 +18,7 @@ use crate::id::{CallId, ConId, LinkNonce, StreamId};
 use crate::identity::{NodeId, PublicKey};
 use crate::proto::handshake::{Accepting, Dialling, HandshakeFault, Opening, Step, classify};
 use crate::time::Instant;
-use crate::wire::hello::{Hello, MAX_HELLO, Refusal, Refused};
+use crate::wire::hello::{Hello, HelloRefusal, MAX_HELLO, Refused};
 use crate::wire::line::{Found, Line};
 use crate::wire::nonce;
 
@@ -67,8 +67,8 @@ pub(in super::super) enum Hold {
 }
 
 /// What is to be done with a hello.
-enum Verdict {
-    Refuse(Refusal),
+enum Welcome {
+    Refuse(HelloRefusal),
     Wait(Instant),
     Answer,
 }
@@ -204,8 +204,13 @@ impl Node {
     ) {
         let Some(key) = &self.core.identity.key else { return };
         let Errand::Call { call, upgrade, .. } = errand else { return };
-        let dialling =
-            Dialling::new(to, Some(call), upgrade, LinkNonce::fresh(&mut self.core.identity.random));
+        let dialling = Dialling::new(
+            to,
+            Some(call),
+            upgrade,
+            LinkNonce::fresh(&mut self.core.identity.random),
+            self.core.config.streams.credit(),
+        );
         let line = dialling.first_line(key);
         if let Some(tag) = self.core.streams.tag_mut(id) {
             *tag = Role::Greeting;
@@ -283,18 +288,18 @@ impl Node {
 
     /// What comes of a hello that has waited since then; whether there is more to look at.
     pub(super) fn handle_hello(&mut self, id: StreamId, hello: Hello, since: Instant, now: Instant) -> bool {
-        let verdict = match self.verdict(id, &hello, now) {
-            Verdict::Refuse(why) => {
+        let welcome = match self.welcome(id, &hello, now) {
+            Welcome::Refuse(why) => {
                 self.refuse_hello(id, why, now);
                 return false;
             }
-            verdict => verdict,
+            welcome => welcome,
         };
         if hello.upgrade {
             self.hide(id, now);
         }
-        match verdict {
-            Verdict::Wait(until) => {
+        match welcome {
+            Welcome::Wait(until) => {
                 let until = until.min(since + self.core.config.links.hello_timeout);
                 if until <= now {
                     self.fail_greeting(id, HandshakeFault::NotANode, now);
@@ -303,7 +308,7 @@ impl Node {
                 self.set_stage(id, Stage::Waiting { hello: Box::new(hello), since }, until);
                 true
             }
-            Verdict::Refuse(_) | Verdict::Answer => {
+            Welcome::Refuse(_) | Welcome::Answer => {
                 if let Some(call) = hello.call {
                     self.give_up_dials(call, hello.key.id());
                 }
@@ -312,19 +317,19 @@ impl Node {
         }
     }
 
-    fn verdict(&self, id: StreamId, hello: &Hello, now: Instant) -> Verdict {
+    fn welcome(&self, id: StreamId, hello: &Hello, now: Instant) -> Welcome {
         let peer = hello.key.id();
         if let Some(why) = self.objection(id, hello) {
-            return Verdict::Refuse(why);
+            return Welcome::Refuse(why);
         }
         if let Some(until) = self.doubtful_until(peer, now).filter(|_| !hello.upgrade) {
-            return Verdict::Wait(until);
+            return Welcome::Wait(until);
         }
         // Of the smaller id our own goes on until this one has proven to be the peer's: anybody can say so.
         if self.core.identity.id() > Some(peer) && self.has_own_hello(id, peer, hello.upgrade) {
-            return Verdict::Wait(now + self.core.config.links.hello_timeout);
+            return Welcome::Wait(now + self.core.config.links.hello_timeout);
         }
-        Verdict::Answer
+        Welcome::Answer
     }
 
     /// A stream that is to take the place of another is no connection of its own: what the application knows of it ends here.
@@ -347,12 +352,13 @@ impl Node {
     fn answer_hello(&mut self, id: StreamId, hello: Hello, now: Instant) -> bool {
         let Some(key) = &self.core.identity.key else { return false };
         let nonce = LinkNonce::fresh(&mut self.core.identity.random);
-        let (accepting, line) = Accepting::answer(&hello, key, nonce);
+        let takes = self.core.config.streams.credit();
+        let (accepting, line) = Accepting::answer(&hello, key, nonce, takes);
         if self.core.streams.queue_protocol(id, &line).is_err() {
             self.give_up_greeting(id, now);
             return false;
         }
-        self.core.streams.frame(id);
+        self.core.streams.frame_sending(id, takes, hello.credit);
         let (accepting, hello) = (Box::new(accepting), Box::new(hello));
         self.set_stage(id, Stage::Answered { accepting, hello }, now + self.core.config.links.hello_timeout);
         true
@@ -365,37 +371,37 @@ impl Node {
     }
 
     /// Why a hello is not answered.
-    fn objection(&self, id: StreamId, hello: &Hello) -> Option<Refusal> {
+    fn objection(&self, id: StreamId, hello: &Hello) -> Option<HelloRefusal> {
         let peer = hello.key.id();
         if self.core.is_leaving() {
-            return Some(Refusal::Closing);
+            return Some(HelloRefusal::Closing);
         }
         if Some(peer) == self.core.identity.id() {
-            return Some(Refusal::Identity);
+            return Some(HelloRefusal::Identity);
         }
         if let Some(call) = hello.call
             && self.calls.peer_of(call).is_some_and(|expected| expected != peer)
         {
-            return Some(Refusal::Identity);
+            return Some(HelloRefusal::Identity);
         }
         let link = self.links.to(peer).and_then(|con| self.links.link(con));
         if hello.upgrade {
             let relayed = self.links.to(peer).is_some_and(|con| self.links.is_relayed(con));
-            return (!relayed).then_some(Refusal::Unknown);
+            return (!relayed).then_some(HelloRefusal::Unknown);
         }
         // What is left over of a call that has led to a link already, or was given up.
         let over =
             |call: CallId| self.calls.was_ours(call) || link.is_some_and(|link| link.calls.contains(&call));
         let left_over = hello.call.is_some_and(over);
         if left_over {
-            return Some(Refusal::Unknown);
+            return Some(HelloRefusal::Unknown);
         }
         // On a connection that was punched, or relayed, for a call nobody else is expected.
         let expected = self.links.greetings.get(&id).and_then(Greeting::dialled_for);
-        expected.is_some_and(|(call, _)| hello.call != Some(call)).then_some(Refusal::Unknown)
+        expected.is_some_and(|(call, _)| hello.call != Some(call)).then_some(HelloRefusal::Unknown)
     }
 
-    fn refuse_hello(&mut self, id: StreamId, why: Refusal, now: Instant) {
+    fn refuse_hello(&mut self, id: StreamId, why: HelloRefusal, now: Instant) {
         let _ = self.core.streams.queue_protocol(id, &Refused { why }.print());
         self.fail_greeting(id, HandshakeFault::Unwelcome, now);
     }
@@ -428,19 +434,20 @@ impl Node {
             Step::Failed(fault) => self.fail_greeting(id, fault, now),
             Step::Proven { .. } if self.is_rival_answered(id) => self.hold_back(id, line, now),
             Step::Proven { peer, .. } if self.is_one_too_many(id, peer.id(), now) => self.drop_greeting(id),
-            Step::Proven { peer, send } => self.prove(id, peer, send, now),
+            Step::Proven { peer, credit, send } => self.prove(id, peer, credit, send, now),
         }
         false
     }
 
     /// The other side has proven who it is: says the last line of the greeting, if that is ours to say.
-    fn prove(&mut self, id: StreamId, peer: PublicKey, send: Option<Vec<u8>>, now: Instant) {
-        if let Some(line) = send
-            && self.core.streams.queue_protocol(id, &line).is_err()
-        {
-            return self.fail_greeting(id, HandshakeFault::NotANode, now);
+    fn prove(&mut self, id: StreamId, peer: PublicKey, credit: u64, send: Option<Vec<u8>>, now: Instant) {
+        if let Some(line) = send {
+            if self.core.streams.queue_protocol(id, &line).is_err() {
+                return self.fail_greeting(id, HandshakeFault::NotANode, now);
+            }
+            self.core.streams.frame_sending(id, self.core.config.streams.credit(), credit);
         }
-        self.core.streams.frame(id);
+        self.core.streams.frame_receiving(id);
         self.handle_proven(id, peer, now);
     }
 }

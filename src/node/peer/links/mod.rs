@@ -21,6 +21,7 @@ use crate::id::{CallId, ConId, StreamId};
 use crate::identity::{NodeId, PublicKey};
 use crate::time::{Instant, soonest};
 use crate::unl::Unl;
+use crate::wire::escape::escape;
 use crate::wire::line::Line;
 pub(super) use greeting::{Errand, Greeting};
 use migration::Moving;
@@ -36,8 +37,6 @@ pub(super) struct Links {
     pub(super) relayed: BTreeMap<ConId, Relayed>,
     moving: BTreeMap<ConId, Moving>,
     by_node: BTreeMap<NodeId, ConId>,
-    /// Lines that came before the peer's hello, and are to be read first.
-    before: BTreeMap<ConId, VecDeque<Line>>,
     temporary: BTreeMap<ConId, Temporary>,
     /// Failed dials of calls that are not told of yet.
     deferred: Vec<Deferred>,
@@ -94,16 +93,6 @@ impl Links {
             .fold(None, soonest)
     }
 
-    /// Whether reading has to look at more than the stream.
-    #[inline]
-    pub(super) fn concern_reading(&self) -> bool {
-        !self.links.is_empty() || !self.before.is_empty()
-    }
-
-    pub(super) fn has_before(&self) -> bool {
-        !self.before.is_empty()
-    }
-
     pub(super) fn link(&self, con: ConId) -> Option<&Link> {
         self.links.get(&con)
     }
@@ -121,15 +110,6 @@ impl Links {
     pub(super) fn greetings_of(&self, call: CallId) -> Vec<StreamId> {
         let is_it = |greeting: &Greeting| greeting.call() == Some(call);
         self.greetings.iter().filter(|(_, greeting)| is_it(greeting)).map(|(&id, _)| id).collect()
-    }
-
-    /// Connections with lines from before their hello.
-    pub(super) fn before_at(&self, place: usize) -> Option<ConId> {
-        self.before.keys().nth(place).copied()
-    }
-
-    pub(super) fn befores(&self) -> usize {
-        self.before.len()
     }
 
     #[cfg(test)]
@@ -193,7 +173,6 @@ impl Node {
     /// A connection of the application's is gone.
     pub(super) fn forget_link(&mut self, con: ConId, now: Instant) {
         self.links.temporary.remove(&con);
-        self.links.before.remove(&con);
         self.links.relayed.remove(&con);
         self.links.moving.remove(&con);
         let stream = self.connections.get(con).map(|connection| connection.writing);
@@ -209,8 +188,11 @@ impl Node {
 
     /// The connection is a link to this node from now on.
     pub(super) fn make_link(&mut self, con: ConId, link: Link, before: VecDeque<Line>) {
-        if !before.is_empty() {
-            self.links.before.insert(con, before);
+        // As they would stand on the wire from here on: what is read is unescaped.
+        let lines: Vec<u8> =
+            before.iter().flat_map(|line| [&escape(line.as_bytes())[..], b"\r\n"].concat()).collect();
+        if let Some(stream) = self.reading_end(con).filter(|_| !lines.is_empty()) {
+            self.core.streams.put_back(stream, lines.into());
         }
         self.links.by_node.insert(link.peer.id(), con);
         self.links.links.insert(con, link);
@@ -265,7 +247,6 @@ impl Node {
             return;
         }
         connection.closed_by_us = true;
-        self.links.before.remove(&con);
         self.close_old_paths(con, now);
     }
 }

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use log::Level;
 
-use super::super::{Node, Slot};
+use super::super::{Connection, Node, Slot};
 use super::greeting::{Errand, Greeting, Hold, Stage};
 use super::{Link, Relayed};
-use crate::connect::{Rung, RungFault};
+use crate::connect::{Refusal, Rung, RungFault};
 use crate::error::CloseReason;
 use crate::event::Via;
 use crate::id::{ConId, StreamId};
 use crate::identity::PublicKey;
 use crate::proto::handshake::HandshakeFault;
 use crate::time::Instant;
-use crate::wire::hello::Refusal;
+use crate::wire::hello::HelloRefusal;
 
 /// Connections on which both sides have proven who they are.
 impl Node {
@@ -108,7 +108,7 @@ impl Node {
             self.network.peers.handle_inbound_opened(addr, now);
         }
         let connection = self.connection(id, via, addr, greeting.ends, slot);
-        let con = self.name(connection);
+        let con = self.name(Connection { is_watched: relayed.is_some(), ..connection });
         self.make_link(con, link, greeting.before);
         self.links.relayed.extend(relayed.map(|relayed| (con, relayed)));
         self.core.notes.push(Level::Info, || format!("{con} is node {}: {via} {addr}", peer.id()));
@@ -243,12 +243,12 @@ impl Node {
     }
 }
 
-fn refusal(why: Refusal) -> crate::connect::Refusal {
+fn refusal(why: HelloRefusal) -> Refusal {
     match why {
-        Refusal::Busy => crate::connect::Refusal::Busy,
-        Refusal::Full => crate::connect::Refusal::Full,
-        Refusal::Closing => crate::connect::Refusal::Closing,
-        Refusal::Unknown | Refusal::Identity => crate::connect::Refusal::Unknown,
-        Refusal::Other => crate::connect::Refusal::Unwilling,
+        HelloRefusal::Busy => Refusal::Busy,
+        HelloRefusal::Full => Refusal::Full,
+        HelloRefusal::Closing => Refusal::Closing,
+        HelloRefusal::Unknown | HelloRefusal::Identity => Refusal::Unknown,
+        HelloRefusal::Other => Refusal::Unwilling,
     }
 }

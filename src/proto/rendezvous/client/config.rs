@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::identity::Key;
-use crate::wire::proof::Role;
+use crate::wire::proof::ProofRole;
 use crate::wire::rendezvous::Features;
 
 /// When a client does what. The defaults are pyp2p's where it has them.
@@ -13,7 +13,7 @@ pub(crate) struct ClientConfig {
     /// Proven to the server in each session, which then is kept. Default: none.
     pub(crate) key: Option<Arc<Key>>,
     /// What the key is proven for. Default: to take and send signals.
-    pub(crate) role: Role,
+    pub(crate) role: ProofRole,
     /// Extensions that are offered, those for who has a key only with one; with none there is no `HELLO`. Default: all.
     pub(crate) features: Features,
     /// Ask for nodes so often, while some are wanted. Default 30 min.
@@ -45,7 +45,7 @@ impl Default for ClientConfig {
         let seconds = Duration::from_secs;
         Self {
             key: None,
-            role: Role::Signal,
+            role: ProofRole::Signal,
             features: Features::ALL,
             bootstrap_every: seconds(30 * 60),
             bootstrap_soonest: seconds(10),

@@ -8,7 +8,7 @@ use super::session::{Answer, Session, Standing};
 use super::{Client, MAX_OUT, State};
 use crate::identity::{NodeId, Signature};
 use crate::time::Instant;
-use crate::wire::proof::{self, Denial, Role};
+use crate::wire::proof::{self, Denial, ProofRole};
 use crate::wire::rendezvous::{Features, Outgoing, Request, SignalText, Token};
 
 /// Signals whose answers are awaited, at most: more than a node has attempts to connect at a time by default.
@@ -28,7 +28,7 @@ impl Client {
         now: Instant,
     ) -> bool {
         let until = now + self.config.answer_within;
-        let room = !self.leaving && self.out.len() <= MAX_OUT && self.config.role == Role::Signal;
+        let room = !self.leaving && self.out.len() <= MAX_OUT && self.config.role == ProofRole::Signal;
         let State::Open(session) = &mut self.state else { return false };
         let standing = matches!(session.standing, Standing::Asked | Standing::Proven);
         let known = session.features.has(Features::SIGNAL);

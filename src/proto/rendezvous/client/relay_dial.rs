@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::identity::{Key, Signature};
 use crate::time::Instant;
-use crate::wire::proof::{self, Denial, Role, Ticket};
+use crate::wire::proof::{self, Denial, ProofRole, Ticket};
 use crate::wire::relay::{RelayLimits, RelayRefusal};
 use crate::wire::rendezvous::{Features, Reply, Request, Token};
 
@@ -128,7 +128,8 @@ impl RelayDial {
         let Some(server_nonce) = nonce.filter(|_| features.has(OFFERED)) else {
             return Some(Err(RelayFault::Unknown));
         };
-        proof::prove(&self.key, Role::Relay, self.server, &server_nonce, &self.nonce).write(&mut self.out);
+        proof::prove(&self.key, ProofRole::Relay, self.server, &server_nonce, &self.nonce)
+            .write(&mut self.out);
         self.ticket.write(&mut self.out);
         self.stage = Stage::Proving;
         None

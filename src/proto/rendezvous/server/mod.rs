@@ -14,7 +14,6 @@
 
 mod action;
 mod counts;
-mod deadlines;
 mod identities;
 mod ids;
 mod limits;
@@ -32,16 +31,16 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::proto::deadlines::Deadlines;
 use crate::proto::household::household;
 use crate::random::Random;
 use crate::time::{Instant, soonest};
-use crate::wire::proof::Role;
+use crate::wire::proof::ProofRole;
 use crate::wire::relay::RelayRefusal;
 use crate::wire::rendezvous::{
     Features, MAX_OBSERVERS, Ntp, Observer, Ports, Reply, Request, Token, Verdict, write_nodes,
 };
 pub(crate) use action::{CloseWhy, ServerAction};
-use deadlines::Deadlines;
 use identities::Identities;
 pub(crate) use ids::{ClientId, ProbeId};
 pub(crate) use limits::Limits;
@@ -496,7 +495,7 @@ impl Client {
 fn leads_to_relay(request: &Request) -> bool {
     match request {
         Request::Hello(_) | Request::Relay(_) | Request::Quit => true,
-        Request::Prove(proof) => proof.role == Role::Relay,
+        Request::Prove(proof) => proof.role == ProofRole::Relay,
         _ => false,
     }
 }

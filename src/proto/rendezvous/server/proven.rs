@@ -10,7 +10,7 @@ use crate::address::canonical;
 use crate::identity::{NodeId, PublicKey};
 use crate::random::Random;
 use crate::time::Instant;
-use crate::wire::proof::{Denial, Proof, Role, SignedTicket};
+use crate::wire::proof::{Denial, Proof, ProofRole, SignedTicket};
 use crate::wire::relay::RelayRefusal;
 use crate::wire::rendezvous::{Delivery, Features, Incoming, Outgoing, Reply, Token};
 
@@ -29,7 +29,7 @@ pub(super) enum Nonce {
 /// Who is at the other end of a connection.
 #[derive(Debug)]
 pub(super) struct Proven {
-    pub(super) role: Role,
+    pub(super) role: ProofRole,
     key: PublicKey,
     pub(super) id: NodeId,
     /// Signals since then.
@@ -73,7 +73,7 @@ impl Server {
         match self.check_proof(client, proof, now) {
             Ok(id) => {
                 Reply::Proven(id).write(reply);
-                if proof.role == Role::Signal {
+                if proof.role == ProofRole::Signal {
                     self.mailbox.collect(id, &self.limits, now, reply);
                 }
             }
@@ -122,7 +122,7 @@ impl Server {
             return Err(Denial::Signature);
         }
         let (role, key, id) = (proof.role, proof.key, proof.key.id());
-        if role == Role::Signal && !self.identities.claim(id, client, self.limits.identities) {
+        if role == ProofRole::Signal && !self.identities.claim(id, client, self.limits.identities) {
             return Err(Denial::Full);
         }
         if let Some(state) = self.clients.get_mut(&client) {
@@ -145,7 +145,7 @@ impl Server {
     /// `None` when the sender may not say anything now.
     fn pass_on(&mut self, client: ClientId, signal: Outgoing, now: Instant) -> Option<Delivery> {
         let state = self.clients.get_mut(&client)?;
-        let proven = state.proven.as_mut().filter(|proven| proven.role == Role::Signal)?;
+        let proven = state.proven.as_mut().filter(|proven| proven.role == ProofRole::Signal)?;
         if !proven.take_allowance(self.limits.signals_a_minute, now) {
             return None;
         }
@@ -175,7 +175,8 @@ impl Server {
             return Err(RelayRefusal::Off);
         }
         let state = self.clients.get_mut(&client).ok_or(RelayRefusal::Proof)?;
-        let proven = state.proven.take_if(|proven| proven.role == Role::Relay).ok_or(RelayRefusal::Proof)?;
+        let proven =
+            state.proven.take_if(|proven| proven.role == ProofRole::Relay).ok_or(RelayRefusal::Proof)?;
         let side = match proven.key {
             key if key == ticket.caller => Side::Caller,
             key if key == ticket.callee => Side::Callee,

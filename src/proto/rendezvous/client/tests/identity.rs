@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::identity::Key;
-use crate::wire::proof::{Denial, Role};
+use crate::wire::proof::{Denial, ProofRole};
 use crate::wire::rendezvous::Delivery;
 
 const GREETING: &str = "HELLO p2poll 1 peers seen ping listed observers probe id observe signal relay";
@@ -73,7 +73,7 @@ fn the_key_is_proven_with_the_first_words_after_the_greeting() {
     let (proof, rest) = said.split_once('|').unwrap();
     assert_eq!(rest, "WHOAMI|OBSERVERS|");
     let Some(Request::Prove(proof)) = Request::parse(proof.as_bytes()) else { panic!("{proof}") };
-    assert_eq!((proof.role, proof.key), (Role::Signal, key(1).public()));
+    assert_eq!((proof.role, proof.key), (ProofRole::Signal, key(1).public()));
     assert_eq!(proof.server, SERVER.parse().unwrap());
     assert!(proof.holds(&Token::new(NONCE.as_bytes()).unwrap()));
     assert!(!node.client.is_proven());

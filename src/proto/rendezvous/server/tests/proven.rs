@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::identity::{Key, NodeId};
-use crate::wire::proof::{Role, Ticket, prove};
+use crate::wire::proof::{ProofRole, Ticket, prove};
 use crate::wire::relay::RelayLimits;
 
 const OWN: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -52,7 +52,7 @@ impl Desk {
         nonce.to_owned()
     }
 
-    fn prove_at(&mut self, client: u64, key: &Key, role: Role, server: &str) -> String {
+    fn prove_at(&mut self, client: u64, key: &Key, role: ProofRole, server: &str) -> String {
         let nonce = self.greet(client);
         let request = prove(key, role, server.parse().unwrap(), &token(&nonce), &token(OWN));
         self.say(client, &line(&request))
@@ -61,7 +61,7 @@ impl Desk {
     /// A client that is proven for signals; what it finds in its box.
     fn join(&mut self, client: u64, number: u8) -> String {
         self.connect(client, &format!("203.0.113.{client}:4000"));
-        let answer = self.prove_at(client, &key(number), Role::Signal, SERVER);
+        let answer = self.prove_at(client, &key(number), ProofRole::Signal, SERVER);
         let rest = answer.strip_prefix(&format!("PROVEN {}|", id(number)));
         rest.unwrap_or_else(|| panic!("{answer}")).to_owned()
     }
@@ -76,7 +76,7 @@ impl Desk {
     /// A client that is proven for relays.
     fn half(&mut self, client: u64, number: u8) -> &mut Self {
         self.connect(client, &format!("203.0.113.{client}:4000"));
-        let answer = self.prove_at(client, &key(number), Role::Relay, SERVER);
+        let answer = self.prove_at(client, &key(number), ProofRole::Relay, SERVER);
         assert_eq!(answer, format!("PROVEN {}|", id(number)));
         self
     }
@@ -104,10 +104,10 @@ fn who_offers_id_is_given_a_nonce_of_its_own_and_proves_once() {
     let (first, second) = (desk.greet(1), desk.greet(2));
     assert_ne!(first, second);
     assert_eq!(desk.greet(1), first, "as long as it is good");
-    assert_eq!(desk.prove_at(1, &key(1), Role::Signal, SERVER), format!("PROVEN {}|", id(1)));
+    assert_eq!(desk.prove_at(1, &key(1), ProofRole::Signal, SERVER), format!("PROVEN {}|", id(1)));
     assert_eq!(desk.server.identities(), 1);
     assert_eq!(desk.say(1, "HELLO p2poll 1 id"), "HELLO p2poll 1 id|", "there is no second one");
-    let again = prove(&key(1), Role::Signal, SERVER.parse().unwrap(), &token(&first), &token(OWN));
+    let again = prove(&key(1), ProofRole::Signal, SERVER.parse().unwrap(), &token(&first), &token(OWN));
     assert_eq!(desk.say(1, &line(&again)), "DENIED nonce|");
     assert_eq!(desk.say(3, &line(&again)), "DENIED nonce|");
     desk.close(1);
@@ -119,17 +119,17 @@ fn a_proof_of_another_connection_or_key_is_denied_and_uses_the_nonce_up() {
     let mut desk = Desk::new();
     desk.connect(1, "203.0.113.1:1").connect(2, "203.0.113.2:1");
     let (nonce, _) = (desk.greet(1), desk.greet(2));
-    let stolen = prove(&key(1), Role::Signal, SERVER.parse().unwrap(), &token(&nonce), &token(OWN));
+    let stolen = prove(&key(1), ProofRole::Signal, SERVER.parse().unwrap(), &token(&nonce), &token(OWN));
     assert_eq!(desk.say(2, &line(&stolen)), "DENIED signature|");
     let nonce = desk.greet(1);
     let Request::Prove(mut forged) =
-        prove(&key(1), Role::Signal, SERVER.parse().unwrap(), &token(&nonce), &token(OWN))
+        prove(&key(1), ProofRole::Signal, SERVER.parse().unwrap(), &token(&nonce), &token(OWN))
     else {
         panic!("it is one")
     };
     forged.key = key(2).public();
     assert_eq!(desk.say(1, &line(&Request::Prove(forged))), "DENIED signature|");
-    let good = prove(&key(1), Role::Signal, SERVER.parse().unwrap(), &token(&nonce), &token(OWN));
+    let good = prove(&key(1), ProofRole::Signal, SERVER.parse().unwrap(), &token(&nonce), &token(OWN));
     assert_eq!(desk.say(1, &line(&good)), "DENIED nonce|");
     assert_eq!(desk.server.identities(), 0);
 }
@@ -146,11 +146,11 @@ fn a_proof_for_another_server_is_denied_unless_it_is_a_name_of_this_one() {
         (5, "198.51.100.1:80", "PROVEN"),
     ] {
         desk.connect(client, &format!("203.0.113.{client}:1"));
-        let said = desk.prove_at(client, &key(1), Role::Signal, server);
+        let said = desk.prove_at(client, &key(1), ProofRole::Signal, server);
         assert!(said.starts_with(answer), "{server}: {said}");
     }
     desk.connect(6, "[2001:db8::7]:1");
-    let said = desk.prove_at(6, &key(1), Role::Signal, "[2001:db8::8000]:8000");
+    let said = desk.prove_at(6, &key(1), ProofRole::Signal, "[2001:db8::8000]:8000");
     assert!(said.starts_with("PROVEN"), "{said}");
 }
 
@@ -159,10 +159,10 @@ fn a_full_server_takes_no_other_id() {
     let mut desk = Desk::with(Limits { identities: 1, ..Limits::default() });
     desk.join(1, 1);
     desk.connect(2, "203.0.113.2:1");
-    assert_eq!(desk.prove_at(2, &key(2), Role::Signal, SERVER), "DENIED full|");
+    assert_eq!(desk.prove_at(2, &key(2), ProofRole::Signal, SERVER), "DENIED full|");
     assert_eq!(desk.join(3, 1), "");
     desk.connect(4, "203.0.113.4:1");
-    assert_eq!(desk.prove_at(4, &key(2), Role::Relay, SERVER), format!("PROVEN {}|", id(2)));
+    assert_eq!(desk.prove_at(4, &key(2), ProofRole::Relay, SERVER), format!("PROVEN {}|", id(2)));
 }
 
 #[test]
@@ -385,7 +385,7 @@ fn a_server_for_relays_only_answers_nothing_else() {
         let request = prove(&key(number), role, SERVER.parse().unwrap(), &token(nonce), &token(OWN));
         desk.say(client, &line(&request))
     };
-    assert_eq!(prove(&mut desk, 1, 1, Role::Signal), "", "it takes no signals");
+    assert_eq!(prove(&mut desk, 1, 1, ProofRole::Signal), "", "it takes no signals");
     let text = SignalText::new("x").unwrap();
     let signal = Outgoing { to: id(2), observed: None, signature: [0; 64], text };
     desk.silent(1, &line(&Request::Signal(Box::new(signal))));
@@ -395,7 +395,7 @@ fn a_server_for_relays_only_answers_nothing_else() {
     let ticket = line(&ticket.request(ticket.sign(&key(1)), ticket.sign(&key(2))));
     for client in [1, 2] {
         assert_eq!(
-            prove(&mut desk, client, client as u8, Role::Relay),
+            prove(&mut desk, client, client as u8, ProofRole::Relay),
             format!("PROVEN {}|", id(client as u8))
         );
     }

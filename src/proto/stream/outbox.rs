@@ -34,6 +34,11 @@ impl Outbox {
         &mut self.bytes
     }
 
+    /// Takes off what follows the first `at` bytes.
+    pub(super) fn split_off(&mut self, at: usize) -> Vec<u8> {
+        self.bytes.split_off((self.sent + at).min(self.bytes.len()))
+    }
+
     /// The network took `len` bytes. A buffer that is empty goes to `spare`.
     pub(crate) fn handle_sent(&mut self, len: usize, spare: &mut SpareBuffers) {
         self.sent += len.min(self.len());
