@@ -21,7 +21,7 @@ const LAYERS: [Layer; 8] = [
         name: "values",
         modules: &[
             "address", "config", "connect", "error", "event", "gateway", "id", "identity", "job", "note",
-            "random", "reach", "socket", "time", "unl",
+            "random", "reach", "socket", "text", "time", "unl",
         ],
         uses: &[],
     },

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "this is the place that the guards point to")]
 
 mod clock;
+mod draft;
 mod entropy;
 mod gateway;
 mod interfaces;

@@ -64,10 +64,9 @@ impl<H: Host, T: Transport> Engine<'_, H, T> {
 
     /// Sends what is queued on a stream, as far as the network takes it now.
     pub(crate) fn write(&mut self, slot: usize) {
-        let streams = self.host.streams();
-        while !streams.unsent(slot).is_empty() {
-            match self.transport.write(slot, streams.unsent(slot)) {
-                Write::Sent(len) => streams.handle_sent(slot, len),
+        while !self.host.streams().unsent(slot).is_empty() {
+            match self.transport.write(slot, self.host.streams().unsent(slot)) {
+                Write::Sent(len) => self.host.handle_sent(slot, len),
                 Write::Blocked => return,
                 Write::Broken => return self.host.handle_deaf(slot, self.transport.now()),
             }
@@ -93,7 +92,7 @@ impl<H: Host, T: Transport> Engine<'_, H, T> {
             while let Some(action) = self.host.poll_action() {
                 self.act(action, now);
             }
-            while let Some(slot) = self.host.streams().poll_resumed() {
+            while let Some(slot) = self.host.poll_resumed() {
                 self.transport.offer(slot);
             }
             while let Some(slot) = self.host.streams().poll_unsent() {
@@ -112,7 +111,7 @@ impl<H: Host, T: Transport> Engine<'_, H, T> {
         let mut left = self.host.streams().limits().read_per_tick;
         loop {
             // No room: the node resumes the stream when there is some.
-            let Some(space) = self.host.streams().space(slot) else { return };
+            let Some(space) = self.host.space(slot) else { return };
             match self.transport.read(slot, space) {
                 Read::Data(len) => {
                     self.pass_through(slot, len);

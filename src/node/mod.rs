@@ -50,6 +50,21 @@ pub(crate) trait Host {
     /// A stream that was dialled did not come about.
     fn handle_connect_failed(&mut self, slot: usize, kind: io::ErrorKind, now: Instant);
 
+    /// Room to read a stream into. `None`: not now; it is told by [`poll_resumed`](Self::poll_resumed) when there is some.
+    fn space(&mut self, slot: usize) -> Option<&mut [u8]> {
+        self.streams().space(slot)
+    }
+
+    /// The next stream that was refused room to receive into and has some again.
+    fn poll_resumed(&mut self) -> Option<usize> {
+        self.streams().poll_resumed()
+    }
+
+    /// The network took `len` bytes of what is queued on a stream.
+    fn handle_sent(&mut self, slot: usize, len: usize) {
+        self.streams().handle_sent(slot, len);
+    }
+
     /// `len` bytes were read into the stream's space.
     fn handle_received(&mut self, slot: usize, len: usize, now: Instant);
 
