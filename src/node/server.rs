@@ -87,6 +87,8 @@ impl ServerNode {
             public_addresses: config.public_addresses.clone(),
             mail: config.max_mail,
             signals_a_minute: config.max_signals_per_minute,
+            signals_per_recipient: config.max_signals_per_recipient,
+            signals_per_address: config.max_signals_per_address,
             relays: config.max_relays,
             relays_per_node: config.max_relays_per_node,
             relays_per_address: config.max_relays_per_address,

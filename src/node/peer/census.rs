@@ -33,7 +33,7 @@ impl Node {
             greetings: self.links.greetings.len(),
             streams: self.core.streams.iter().filter(|(_, role)| of_calls(role)).count(),
             dials: self.dials.len(),
-            guests: self.servers.guests(),
+            guests: self.servers.foreign(),
             links: self.links.count(),
         }
     }

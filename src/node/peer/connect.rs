@@ -14,7 +14,7 @@ use super::connections::Slot;
 use super::core::Core;
 use super::ends::Ends;
 use super::links::Errand;
-use super::{Node, Role};
+use super::{Node, Role, unl};
 use crate::config::Config;
 use crate::connect::{Connect, RungFault};
 use crate::error::{ConnectError, FailReason};
@@ -65,7 +65,7 @@ impl Node {
         tell: impl FnOnce(&mut Connector, &mut Surroundings<'_>) -> R,
     ) -> R {
         let reach = self.reach();
-        let lan = self.own_lan(&reach);
+        let lan = unl::own_lan(self.core.listening, &reach);
         let Core { config, identity, streams, budget, notes, own, listening, .. } = &mut self.core;
         let (bind, listens, unl) = (config.bind, listening.is_some(), identity.unl.as_ref());
         let links = LinksView {
@@ -128,21 +128,21 @@ impl Node {
             Action::Adopt { dial, via, waiters, took } => self.adopt(dial, via, &waiters, took, now),
             Action::Admit { dial } => self.admit_candidate(dial, now),
             Action::FindServers { call, unl } => {
-                let servers = self.servers_of(&unl, now);
+                let servers = self.servers.servers_of(&mut self.core, &unl, now);
                 self.tell_connector(now, |calls, around| calls.handle_servers(call, servers, around, now));
             }
             Action::Signal(signal) => self.send_call_signal(&signal, now),
             Action::Announce { server, ip, ports } => {
-                let sent = self.send_candidate(server, ip, ports, now);
+                let sent = self.servers.send_candidate(&mut self.core, server, ip, ports, now);
                 self.core.notes.push(Level::Debug, || format!("candidate of {ip}: {sent}"));
             }
             Action::Accept { call, server, ip, ports, ntp } => {
-                if !self.send_accept(server, ip, ports, ntp, now) {
+                if !self.servers.send_accept(&mut self.core, server, (ip, ports, ntp), now) {
                     self.tell_connector(now, |calls, around| calls.handle_unaccepted(call, around, now));
                 }
             }
-            Action::Register { server } => self.register_again(server, now),
-            Action::RefreshRelays => self.look_up_relays(now),
+            Action::Register { server } => self.servers.register_again(&mut self.core, server, now),
+            Action::RefreshRelays => self.own_relays.look_up(&mut self.core, now),
             Action::EndHandshakes { node, calls, others } => {
                 self.end_other_greetings(node, &calls, &others);
             }
@@ -291,7 +291,8 @@ impl Node {
         for stream in self.links.greetings_of(call) {
             self.give_up_greeting(stream, now);
         }
-        self.release_guests(now);
+        let connector = &self.connector;
+        self.servers.release_foreign(&mut self.core, |server| connector.needs(server), now);
     }
 }
 
@@ -352,7 +353,7 @@ impl Node {
         let OutgoingSignal { call, server, to, observed, text, .. } = signal;
         let Some(key) = &self.core.identity.key else { return };
         let signature = signal::sign(key, to, text);
-        let sent = self.send_signal(*server, *to, *observed, signature, text, now);
+        let sent = self.servers.send_signal(&mut self.core, *server, *to, (*observed, signature, text), now);
         self.core.notes.push(Level::Debug, || format!("call {call}, to {to}, sent: {sent}: {text}"));
         if !sent {
             self.tell_connector(now, |calls, around| calls.handle_unsent(signal, around, now));
@@ -403,7 +404,7 @@ impl Node {
     pub(super) fn waits_for_candidates(&self) -> bool {
         let reach = self.reach();
         let predictable = reach.nat.kind().is_some_and(|kind| kind != NatKind::Random);
-        let told = self.told_type(&reach) == NodeType::Simultaneous;
+        let told = unl::told_type(&self.core.config, &reach) == NodeType::Simultaneous;
         self.greets_all()
             && self.core.config.links.simultaneous
             && told
