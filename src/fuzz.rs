@@ -478,11 +478,12 @@ mod tests {
         let (hex, proof) = ("ab".repeat(16), "A".repeat(86));
         // RFC 8032 section 7.1, TEST 1.
         let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
-        let begin = format!(r#"~hello {{"p2poll":1,"key":"{key}","nonce":"{hex}","credit":9""#);
+        let begin = format!(r#"~hello {{"p2poll":1,"key":"{key}","nonce":"{hex}","credit":9"#);
         let relay = format!(r#""relay":{{"server":"[2001:db8::1]:5","sig":"{proof}"}}"#);
         let call = format!(r#""call":"{hex}""#);
         let lines = [
             format!("{begin}}}"),
+            format!(r#"{begin},"use":"link"}}"#),
             format!(r#"{begin},{call},"use":"upgrade"}}"#),
             format!(r#"{begin},"proof":"{proof}"}}"#),
             format!(r#"~proof {{"proof":"{proof}"}}"#),

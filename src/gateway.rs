@@ -28,7 +28,13 @@ pub(crate) enum Order {
         lease: Option<Duration>,
     },
     /// Ask it to forget `external`, if that still leads to `internal`.
-    Remove { protocol: MappingProtocol, external: u16, internal: SocketAddrV4 },
+    Remove {
+        protocol: MappingProtocol,
+        external: u16,
+        internal: SocketAddrV4,
+        /// The router has said that it added it: it is to be removed also where the router's table does not tell whose it is.
+        was_added: bool,
+    },
 }
 
 impl Order {
@@ -61,6 +67,8 @@ pub(crate) struct Added {
     pub(crate) lease: Option<Duration>,
     /// No: somebody else has made one that leads to us already, which was left as it is.
     pub(crate) is_ours: bool,
+    /// The router has said that it added it, and its own table says that nothing is there.
+    pub(crate) is_missing: bool,
 }
 
 /// Why a router adds no mapping.
@@ -73,6 +81,8 @@ pub(crate) enum NotAdded {
     OnlyPermanent,
     /// UPnP error 402: it does not take this kind of lease.
     BadLease,
+    /// The router says that it failed, and not why: for some it is the kind of the lease (UPnP error 501).
+    Unexplained(MappingFault),
     /// Nothing that could be asked differently.
     Fault(MappingFault),
 }

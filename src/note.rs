@@ -3,9 +3,14 @@
 //! Machines return notes instead of logging: the application's logger may call anything, so it runs only after the
 //! facade has released its borrow.
 
+mod throttle;
+
 use std::collections::VecDeque;
 
 use log::Level;
+pub(crate) use throttle::Throttle;
+
+use crate::text::harmless;
 
 /// One line for the log.
 #[derive(Debug)]
@@ -30,7 +35,8 @@ impl Notes {
             return;
         }
         if self.queue.len() < Self::LIMIT {
-            self.queue.push_back(Note { level, text: text() });
+            // Most of it is of our own words, and some of strangers': a log is read at a terminal, too.
+            self.queue.push_back(Note { level, text: harmless(&text()).into_owned() });
         } else {
             self.dropped += 1;
         }
@@ -48,6 +54,14 @@ impl Notes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_stranger_says_does_nothing_to_the_log() {
+        log::set_max_level(log::LevelFilter::Info);
+        let mut notes = Notes::default();
+        notes.push(Level::Info, || "it says \u{1b}[2J\n\u{202e}x".into());
+        assert_eq!(notes.pop().map(|note| note.text).as_deref(), Some("it says \\u{1b}[2J\\u{a}\\u{202e}x"));
+    }
 
     #[test]
     fn notes_are_bounded_and_the_rest_is_counted() {

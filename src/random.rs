@@ -1,7 +1,8 @@
 //! Randomness as a value.
 //!
 //! A machine is handed its generator. The operating system seeds it in `io`; the simulator seeds it with a number
-//! that it prints, and the run can be repeated.
+//! that it prints, and the run can be repeated. In a process that was forked off, every generator goes on otherwise than in
+//! the one that it comes from: nonces do not come twice.
 
 use std::time::Duration;
 
@@ -10,28 +11,44 @@ use rand_core::{Rng, SeedableRng};
 
 /// A cryptographic generator: what comes next can not be told from what came before.
 #[derive(Debug)]
-pub(crate) struct Random(ChaCha12Rng);
+pub(crate) struct Random {
+    generator: ChaCha12Rng,
+    /// The process that it belongs to.
+    process: u32,
+}
 
 impl Random {
     pub(crate) fn from_seed(seed: [u8; 32]) -> Self {
-        Self(ChaCha12Rng::from_seed(seed))
+        Self { generator: ChaCha12Rng::from_seed(seed), process: std::process::id() }
     }
 
     /// For simulations and tests: a generator named by a number.
     #[cfg(test)]
     pub(crate) fn from_number(seed: u64) -> Self {
-        Self(ChaCha12Rng::seed_from_u64(seed))
+        Self { generator: ChaCha12Rng::seed_from_u64(seed), process: std::process::id() }
     }
 
     /// A generator of its own for another machine, so that one's use does not shift another's sequence.
     pub(crate) fn fork(&mut self) -> Self {
         let mut seed = [0; 32];
-        self.0.fill_bytes(&mut seed);
+        self.generator(std::process::id()).fill_bytes(&mut seed);
         Self::from_seed(seed)
     }
 
     pub(crate) fn next_u64(&mut self) -> u64 {
-        self.0.next_u64()
+        self.generator(std::process::id()).next_u64()
+    }
+
+    /// The generator as this process goes on with it. One that comes from another process, as a copy, starts anew from what
+    /// comes next and the process's number: neither the other one nor any other copy has the same.
+    fn generator(&mut self, process: u32) -> &mut ChaCha12Rng {
+        if self.process != process {
+            let mut seed = [0; 32];
+            self.generator.fill_bytes(&mut seed);
+            seed.iter_mut().zip(process.to_be_bytes()).for_each(|(seed, number)| *seed ^= number);
+            (self.generator, self.process) = (ChaCha12Rng::from_seed(seed), process);
+        }
+        &mut self.generator
     }
 
     /// Uniform in `0..bound`; 0 when `bound` is 0.
@@ -58,6 +75,21 @@ mod tests {
         let (mut a, mut b) = (Random::from_number(7), Random::from_number(7));
         assert!((0..100).all(|_| a.next_u64() == b.next_u64()));
         assert_ne!(a.fork().next_u64(), a.next_u64());
+    }
+
+    #[test]
+    fn a_copy_in_another_process_goes_on_otherwise() {
+        let next = |process: u32| {
+            let mut copy = Random::from_number(7);
+            let numbers: Vec<u64> = (0..100).map(|_| copy.generator(process).next_u64()).collect();
+            assert_eq!(copy.process, process);
+            numbers
+        };
+        let own = std::process::id();
+        let (parent, child, sibling) = (next(own), next(own ^ 1), next(own ^ 2));
+        assert!(parent.iter().all(|number| !child.contains(number) && !sibling.contains(number)));
+        assert!(child.iter().all(|number| !sibling.contains(number)));
+        assert_eq!(child, next(own ^ 1), "the same process, the same numbers");
     }
 
     #[test]

@@ -88,8 +88,9 @@ pub struct Reach {
     /// Its address as the outside sees it: as configured, as a rendezvous server says, or as the router says. IPv4 where
     /// there are both.
     pub wan: Option<IpAddr>,
-    /// Addresses of its interfaces that others in the same network can use; loopback only where it listens only there. Empty
-    /// right after the start: they are listed a moment later.
+    /// Addresses of its interfaces that others in the same network can use; loopback only where it listens only there. First
+    /// those from which the servers and the rest of the world are reached, last those of bridges to guests of this machine.
+    /// Empty right after the start: they are listed a moment later.
     pub lan: Vec<LanAddress>,
     /// The port at which others reach it from outside, as far as they do: the mapped one, or the one at which it
     /// listens. `None` when it does not listen.
@@ -302,6 +303,16 @@ pub enum Mapping {
         /// [`Net`](crate::Net) stops.
         lease: Option<Duration>,
     },
+    /// The router says that it forwards the port, and its own list of what it forwards does not have it. That counts for
+    /// nothing until a server has found the port open, or the router lists it; then it is [`Mapping::Mapped`].
+    Unconfirmed {
+        /// How it was asked.
+        protocol: MappingProtocol,
+        /// The router's external address and port that should lead to us.
+        external: SocketAddr,
+        /// As with [`Mapping::Mapped`].
+        lease: Option<Duration>,
+    },
     /// The router's own address is not a public one: there is another NAT before it, and a mapping would be of no use.
     DoubleNat {
         /// How it was asked.
@@ -332,6 +343,12 @@ impl fmt::Display for Mapping {
             Self::Mapped { protocol, external, lease: None } => {
                 write!(f, "{external} by {protocol}, until it is deleted")
             }
+            Self::Unconfirmed { protocol, external, .. } => {
+                write!(
+                    f,
+                    "the router says {external} (by {protocol}), and does not list it among what it forwards"
+                )
+            }
             Self::DoubleNat { protocol, router } => write!(
                 f,
                 "the router's own address, {router} (by {protocol}), is not public: there is another NAT before it"
@@ -358,14 +375,12 @@ pub enum MappingFault {
     /// What answered is no router that could be used: its address is not in this network, or its answer makes no
     /// sense.
     Dubious,
-    /// The environment names an HTTP proxy, through which a router can not be asked.
-    Proxy,
     /// The router has no address outside itself. It is not connected, or there is another NAT before it: some tell that
     /// like this, and have nothing that [`Mapping::DoubleNat`] could show.
     NoOutside,
     /// The machine has no IPv4 address in a network of its own, so there is nothing to forward to.
     NoAddress,
-    /// Asking ended in a panic of the library underneath, which is contained.
+    /// Asking ended in a panic, which is contained.
     Panicked,
     /// Earlier questions still hang, so that no more are asked.
     Hung,
@@ -384,7 +399,6 @@ impl fmt::Display for MappingFault {
             Self::Conflict => "the router has no free port for us",
             Self::Lease => "the router accepts no lease, neither limited nor permanent",
             Self::Dubious => "what answers is no router of this network",
-            Self::Proxy => "an HTTP proxy is set (http_proxy), and would get what is meant for the router",
             Self::NoOutside => "the router has no external address itself",
             Self::NoAddress => "no IPv4 address to forward to",
             Self::Panicked => "asking the router ended in a panic",

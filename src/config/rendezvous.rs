@@ -1,9 +1,10 @@
 //! How a rendezvous server is to behave: every limit, with its default and the reason for it.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::StreamLimits;
+use crate::address::zoned;
 
 /// How a [`Rendezvous`](crate::Rendezvous) server is to behave. Begin with [`RendezvousConfig::new`], say where to
 /// listen, end with [`start`](RendezvousConfig::start).
@@ -27,7 +28,10 @@ pub struct RendezvousConfig {
     pub(crate) max_probes_per_address: usize,
     pub(crate) public_addresses: Vec<SocketAddr>,
     pub(crate) max_signals_per_minute: u32,
+    pub(crate) max_signals_per_recipient: u32,
+    pub(crate) max_signals_per_address: u32,
     pub(crate) max_mail: usize,
+    pub(crate) max_backlog: usize,
     pub(crate) relay: bool,
     pub(crate) max_relays: usize,
     pub(crate) max_relays_per_node: usize,
@@ -52,7 +56,10 @@ impl Default for RendezvousConfig {
             max_probes_per_address: 10,
             public_addresses: Vec::new(),
             max_signals_per_minute: 600,
+            max_signals_per_recipient: 600,
+            max_signals_per_address: 3000,
             max_mail: 20_000,
+            max_backlog: 128 << 20,
             relay: true,
             max_relays: 1000,
             max_relays_per_node: 8,
@@ -62,9 +69,12 @@ impl Default for RendezvousConfig {
             relay_rate: 1 << 20,
             relay_idle: Duration::from_secs(10 * 60),
             streams: StreamLimits {
-                max_line: 8 << 10,
-                max_unread: 64 << 10,
-                max_queued: 256 << 10,
+                // The longest request is a signal, of 3.3 KB.
+                max_line: 4 << 10,
+                // More is not read in one go, and no request is left in the stream.
+                max_unread: 4 << 10,
+                // What one client's share can be, and one batch of answers with mail among them.
+                max_queued: 64 << 10,
                 ..StreamLimits::default()
             },
         }
@@ -78,8 +88,10 @@ impl RendezvousConfig {
     }
 
     /// Adds an address to listen at, as `IP:PORT`; several are one server. pyp2p's usual port is 8000; port 0 lets the
-    /// operating system choose. Without any it listens at `[::]:8000`, IPv4 included. With more than
-    /// [`RendezvousConfig::MAX_LISTEN`] it does not start.
+    /// operating system choose. Without any it listens at `[::]:8000`. `[::]` includes IPv4, unless the same port is
+    /// given with an address of IPv4, too: `0.0.0.0:8000` and `[::]:8000` go together. A link-local address of IPv6
+    /// needs its interface, as in `[fe80::1%eth0]:8000`. With more than [`RendezvousConfig::MAX_LISTEN`] it does not
+    /// start.
     pub fn listen(mut self, addr: impl Into<String>) -> Self {
         self.listen.push(addr.into());
         self
@@ -158,10 +170,35 @@ impl RendezvousConfig {
         self
     }
 
+    /// How many signals are passed on to one node in a minute, whoever sends them: divided fairly, by the addresses (IPv6: by
+    /// /64) that the server sees and by keys, and beyond them each address has four; loopback is not limited. Defaults to 600:
+    /// a node looks at no more.
+    pub fn max_signals_per_recipient(mut self, signals: u32) -> Self {
+        self.max_signals_per_recipient = signals;
+        self
+    }
+
+    /// How many signals one address (IPv6: one /64) may have passed on in a minute, loopback excepted. Defaults to 3000: 500
+    /// attempts to connect, of all behind a carrier's NAT.
+    pub fn max_signals_per_address(mut self, signals: u32) -> Self {
+        self.max_signals_per_address = signals;
+        self
+    }
+
     /// How many signals wait for nodes that are not connected, each for a minute at most. Defaults to 20,000: 70 MB
-    /// when all are as long as they can be. One node has 16 waiting for it and 32 of its own at most.
+    /// when all are as long as they can be. One node has 16 waiting for it at most, or 8 KiB, of which one sender has 4 and one address no
+    /// more than it leaves free; and one sender has 32 in all.
     pub fn max_mail(mut self, signals: usize) -> Self {
         self.max_mail = signals;
+        self
+    }
+
+    /// How many bytes of answers may wait, all together, for clients that do not read them. Defaults to 128 MiB. The more
+    /// of it is used, the less of it one client gets, 32 KiB at most; then its requests wait, and are not even read. A
+    /// client that reads is answered in any case, so each client that does not may hold one batch of answers beyond the
+    /// budget, with 8 KiB of its requests: 25 KiB at most.
+    pub fn max_backlog(mut self, bytes: usize) -> Self {
+        self.max_backlog = bytes;
         self
     }
 
@@ -249,17 +286,24 @@ impl RendezvousConfig {
         Ok(())
     }
 
-    pub(crate) fn listen_addrs(&self) -> Result<Vec<SocketAddr>, crate::error::StartError> {
+    /// `at_interface`: the address at the interface of a name.
+    pub(crate) fn listen_addrs(
+        &self,
+        at_interface: impl Fn(Ipv6Addr, &str, u16) -> Option<SocketAddr>,
+    ) -> Result<Vec<SocketAddr>, crate::error::StartError> {
         if self.listen.is_empty() {
             return Ok(vec![SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 8000))]);
         }
         self.listen
             .iter()
             .map(|text| {
-                text.parse().map_err(|_| crate::error::StartError::BadAddress {
-                    text: text.clone(),
-                    why: "a server listens at IP:PORT, not at a name",
-                })
+                let bad = |why| crate::error::StartError::BadAddress { text: text.clone(), why };
+                match (text.parse(), zoned(text)) {
+                    (Ok(addr), _) => Ok(addr),
+                    (Err(_), Some((ip, zone, port))) => at_interface(ip, zone, port)
+                        .ok_or_else(|| bad("this machine has no interface of that name")),
+                    (Err(_), None) => Err(bad("a server listens at IP:PORT, not at a name")),
+                }
             })
             .collect()
     }

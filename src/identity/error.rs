@@ -35,6 +35,8 @@ pub enum KeyFault {
     /// this node, so this is an error and not a warning that nobody sees, as it is with ssh. `chmod 600` mends the
     /// file, but does not call back what was read.
     Exposed(u32),
+    /// It belongs to another user (unix only), with this number, who knows it, and may change it.
+    Owner(u32),
     /// The operating system could not read or write it.
     System(io::Error),
 }
@@ -68,6 +70,7 @@ impl fmt::Display for KeyFault {
                 f,
                 "others may read or write this key (mode {mode:03o}); make it yours alone with chmod 600, or make a new one"
             ),
+            Self::Owner(user) => write!(f, "this key belongs to another user (number {user}), who knows it"),
             Self::System(error) => error.fmt(f),
         }
     }

@@ -5,10 +5,10 @@
 //! wins; the others take what is there. What is there is never overwritten.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{self, ErrorKind, Read as _};
+use std::path::Path;
 
-use super::entropy;
+use super::{draft, entropy};
 use crate::identity::{Key, KeyError, KeyFault, LONGEST, parse_secret_line, print_secret_line};
 
 impl Key {
@@ -20,7 +20,7 @@ impl Key {
     /// The key in this file; when there is no file, a new key, and the file with it. Its directory has to exist.
     ///
     /// Programs that start at the same moment get the same key. The file can only be read by its owner; one that
-    /// others can read or write is refused (on unix), as ssh does it. A file that is damaged, or no key's at all, is an
+    /// others can read or write is refused (on unix), as ssh does it, and so is one that belongs to another user. A file that is damaged, or no key's at all, is an
     /// error and stays as it is.
     ///
     /// It reads and writes a small file, and waits for the disk: call it before the loop begins.
@@ -67,6 +67,9 @@ fn load(path: &Path) -> Result<Key, KeyFault> {
         return Err(KeyFault::Foreign);
     }
     // Of the file that is open: a look at the path could be at another one.
+    if let Some(owner) = other_owner(&metadata)? {
+        return Err(KeyFault::Owner(owner));
+    }
     if let Some(mode) = exposing_mode(&metadata) {
         return Err(KeyFault::Exposed(mode));
     }
@@ -80,11 +83,11 @@ fn load(path: &Path) -> Result<Key, KeyFault> {
 fn create(path: &Path, seed: &[u8; 32], link: impl Fn(&Path, &Path) -> io::Result<()>) -> io::Result<Key> {
     let key = Key::from_seed(seed);
     let text = print_secret_line(&key);
-    let draft = draft_name(path)?;
-    let outcome = write_new(&draft, &text).and_then(|()| match link(&draft, path) {
+    let draft = draft::name_beside(path)?;
+    let outcome = draft::write_new(owner_only(), &draft, &text).and_then(|()| match link(&draft, path) {
         // Some file systems have no second names (FAT, Android's). There a crash may leave a part of the file, and who
         // starts at the same moment may see it; both are errors later, and never another key.
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => write_new(path, &text),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => draft::write_new(owner_only(), path, &text),
         outcome => outcome,
     });
     // It may never have come to be.
@@ -92,24 +95,6 @@ fn create(path: &Path, seed: &[u8; 32], link: impl Fn(&Path, &Path) -> io::Resul
     outcome?;
     keep_name(path);
     Ok(key)
-}
-
-/// Writes a file that only its owner can read, down to the disk; fails when there is one. A part of it is removed.
-fn write_new(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = owner_only().write(true).create_new(true).open(path)?;
-    let outcome = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-    if outcome.is_err() {
-        let _ = fs::remove_file(path);
-    }
-    outcome
-}
-
-/// A name beside it that nobody else uses.
-fn draft_name(path: &Path) -> io::Result<PathBuf> {
-    let [a, b, c, d, ..] = entropy::seed()?;
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".new-{:08x}", u32::from_be_bytes([a, b, c, d])));
-    Ok(name.into())
 }
 
 #[cfg(unix)]
@@ -151,6 +136,29 @@ fn exposing_mode(_: &fs::Metadata) -> Option<u32> {
     None
 }
 
+/// The owner, when that is somebody else: whoever can put a file of his in its place knows the key, and so can be us.
+#[cfg(unix)]
+fn other_owner(metadata: &fs::Metadata) -> io::Result<Option<u32>> {
+    use std::os::unix::fs::MetadataExt as _;
+    let owner = metadata.uid();
+    Ok((owner != own_user()?).then_some(owner))
+}
+
+/// Who this process is, as far as files are concerned. The standard library does not tell; but what the process makes is
+/// its own, and a pipe is made nowhere on a disk.
+#[cfg(unix)]
+fn own_user() -> io::Result<u32> {
+    use std::os::fd::OwnedFd;
+    use std::os::unix::fs::MetadataExt as _;
+    let (reader, _writer) = io::pipe()?;
+    Ok(File::from(OwnedFd::from(reader)).metadata()?.uid())
+}
+
+#[cfg(not(unix))]
+fn other_owner(_: &fs::Metadata) -> io::Result<Option<u32>> {
+    Ok(None)
+}
+
 /// The name is in the directory, which is to reach the disk, too.
 #[cfg(unix)]
 fn keep_name(path: &Path) {
@@ -164,6 +172,8 @@ fn keep_name(_: &Path) {}
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::path::PathBuf;
     use std::sync::Barrier;
 
     use super::*;
@@ -313,6 +323,24 @@ mod tests {
                 fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
                 assert_eq!(Key::load_or_create(&file).unwrap().id(), id, "{mode:o}");
             }
+        }
+
+        #[test]
+        fn a_key_of_another_owner_is_refused() {
+            let directory = Directory::new("owner");
+            let file = directory.file();
+            let id = Key::load_or_create(&file).unwrap().id();
+            let own = own_user().unwrap();
+            assert_eq!(fs::metadata(&file).unwrap().uid(), own);
+            // Only root can give a file away.
+            let Ok(()) = std::os::unix::fs::chown(&file, Some(own + 1), None) else {
+                assert_ne!(own, 0);
+                return;
+            };
+            let fault = fault(&file);
+            assert!(matches!(fault, KeyFault::Owner(owner) if owner == own + 1), "{fault}");
+            std::os::unix::fs::chown(&file, Some(own), None).unwrap();
+            assert_eq!(Key::load_or_create(&file).unwrap().id(), id);
         }
 
         #[test]

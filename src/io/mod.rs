@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "this is the place that the guards point to")]
 
 mod clock;
+mod draft;
 mod entropy;
 mod gateway;
 mod interfaces;
@@ -15,5 +16,7 @@ mod worker;
 pub(crate) use clock::Clock;
 pub(crate) use entropy::seed;
 pub(crate) use gateway::GatewayDesk;
-pub(crate) use sockets::{Progress, Read, Sockets, Stream, Write, kind_of};
-pub(crate) use worker::{Report, Worker};
+pub(crate) use interfaces::at_interface;
+pub(crate) use listener::Entrance;
+pub(crate) use sockets::{Progress, Sockets, Stream, kind_of};
+pub(crate) use worker::Worker;

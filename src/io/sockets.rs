@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +10,9 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use super::listener::{Accept, Listener};
+use super::listener::{Accept, Entrance, Listener};
 use crate::address::canonical;
+use crate::socket::{Accepted, Read, Write};
 
 /// Events taken from the operating system at once; what does not fit comes the next time.
 const EVENTS: usize = 1024;
@@ -34,32 +35,8 @@ pub(crate) enum Progress {
     Failed(usize, io::ErrorKind),
 }
 
-/// What a read gave.
-#[derive(Debug)]
-pub(crate) enum Read {
-    Data(usize),
-    Blocked,
-    /// The peer finished sending.
-    Finished,
-    Broken(io::ErrorKind),
-}
-
-/// What a write gave.
-#[derive(Debug)]
-pub(crate) enum Write {
-    Sent(usize),
-    Blocked,
-    /// Nothing can be sent any more. What arrived before is still to be read; the stream's end shows there.
-    Broken,
-}
-
-/// A connection that was accepted and belongs to no slot yet.
-#[derive(Debug)]
-pub(crate) struct Stream {
-    socket: TcpStream,
-    pub(crate) peer: SocketAddr,
-    pub(crate) local: SocketAddr,
-}
+/// A connection that was accepted.
+pub(crate) type Stream = Accepted<TcpStream>;
 
 #[derive(Debug)]
 struct Slot {
@@ -128,12 +105,8 @@ impl Sockets {
         self.poll.registry().try_clone()
     }
 
-    /// Listens at an address; at all addresses where `ip` is `None`.
-    pub(crate) fn listen(&mut self, ip: Option<IpAddr>, port: u16) -> io::Result<SocketAddr> {
-        let mut listener = match ip {
-            Some(ip) => Listener::bind(SocketAddr::new(ip, port))?,
-            None => Listener::bind_any(port)?,
-        };
+    pub(crate) fn listen(&mut self, entrance: Entrance) -> io::Result<SocketAddr> {
+        let mut listener = Listener::open(entrance)?;
         let token = Token(WAKER.0 - 1 - self.listeners.len());
         self.poll.registry().register(&mut listener.socket, token, Interest::READABLE)?;
         let local = listener.local;

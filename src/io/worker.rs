@@ -11,8 +11,8 @@ use std::thread;
 
 use mio::Waker;
 
-use super::interfaces;
-use crate::reach::LanAddress;
+use super::{draft, interfaces};
+use crate::job::Report;
 
 /// Jobs that may wait. A resolver that hangs holds up those behind it, whose deadlines are kept by the node.
 const QUEUE: usize = 512;
@@ -46,15 +46,6 @@ impl Order {
             Self::Panic(query) => Report::Resolved(*query, Err(why.into())),
         }
     }
-}
-
-/// What a job gave.
-#[derive(Debug)]
-pub(crate) enum Report {
-    Resolved(u64, Result<Vec<SocketAddr>, String>),
-    Loaded(io::Result<String>),
-    Saved(io::Result<()>),
-    Interfaces(io::Result<Vec<LanAddress>>),
 }
 
 /// The thread, started with its first job. It ends when this is dropped, after the job that it is at.
@@ -152,7 +143,7 @@ fn carry_out(order: &Order) -> Report {
     match order {
         Order::Resolve(query, host, port) => Report::Resolved(*query, resolve(host, *port)),
         Order::Load(path) => Report::Loaded(load(path)),
-        Order::Save(path, text) => Report::Saved(save(path, text)),
+        Order::Save(path, text) => Report::Saved(draft::replace(path, text)),
         Order::Interfaces => Report::Interfaces(interfaces::addresses()),
         #[cfg(test)]
         Order::Panic(query) => panic!("{query} is meant to be one"),
@@ -172,14 +163,6 @@ fn load(path: &Path) -> io::Result<String> {
     let mut text = Vec::new();
     fs::File::open(path)?.take(LARGEST_FILE).read_to_end(&mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
-}
-
-/// Written beside it and renamed, so that a crash leaves the old file or the new one, never half of one.
-fn save(path: &Path, text: &str) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    fs::write(&beside, text)?;
-    fs::rename(&beside, path)
 }
 
 #[cfg(test)]

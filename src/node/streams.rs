@@ -522,6 +522,13 @@ impl<T> Streams<T> {
         self.table.get(id).map_or(0, |entry| entry.stream.queued())
     }
 
+    /// Gives back what the memory of a stream's queue has beyond what it holds.
+    pub(crate) fn trim_queue(&mut self, id: StreamId) {
+        if let Some(entry) = self.table.get_mut(id) {
+            entry.stream.trim_queue();
+        }
+    }
+
     pub(crate) fn facts(&self, id: StreamId) -> Option<StreamFacts> {
         self.table.get(id).map(|entry| StreamFacts {
             counters: entry.stream.counters(),

@@ -4,6 +4,7 @@ pub(crate) mod admission;
 pub(crate) mod attempts;
 pub(crate) mod backoff;
 pub(crate) mod budget;
+pub(crate) mod connect;
 pub(crate) mod deadlines;
 pub(crate) mod dial;
 pub(crate) mod duplicates;

@@ -12,7 +12,7 @@ use p2poll::{Config, Event, Mapping, Net, PortMapping, Reach};
 
 use crate::Failure;
 use crate::arguments::DoctorOptions;
-use crate::output::{Output, Plain, complain, harmless, is_logged};
+use crate::output::{Output, Plain, complain, is_logged};
 use crate::waiting::Waiting;
 use advice::advice;
 use findings::{Findings, without_times};
@@ -113,8 +113,7 @@ impl Doctor<'_> {
         news.extend(self.findings.handle_reach(self.net.reach()));
         // Once is enough: the log has the same in its own words.
         for line in news.into_iter().filter(|_| !is_logged()) {
-            // It may hold what routers and servers said.
-            self.output.tell(|| harmless(&line));
+            self.output.tell(|| line);
         }
         Ok(())
     }
@@ -154,7 +153,7 @@ impl Doctor<'_> {
     /// Takes back what the router was asked.
     fn leave(mut self, waiting: &mut Waiting) -> Result<(), Failure> {
         let reach = self.net.reach();
-        if matches!(reach.mapping, Mapping::Mapped { .. }) {
+        if matches!(reach.mapping, Mapping::Mapped { .. } | Mapping::Unconfirmed { .. }) {
             self.output.tell(|| "asking the router to remove the mapping; Ctrl-C ends at once".into());
         }
         if !self.stop(waiting)?
@@ -188,7 +187,7 @@ impl Doctor<'_> {
 /// What may stay on the router that has not said in time that it removed everything.
 fn left_behind(mapping: &Mapping) -> Option<String> {
     match mapping {
-        Mapping::Mapped { lease, .. } => {
+        Mapping::Mapped { lease, .. } | Mapping::Unconfirmed { lease, .. } => {
             let then = match lease {
                 Some(lease) => format!("it ends by itself in {} s at most", lease.as_secs()),
                 None => "it may stay until somebody removes it there".into(),

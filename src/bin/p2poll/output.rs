@@ -1,5 +1,6 @@
 //! What the user is told: lines, events and reports on standard output, the rest on standard error.
 
+use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
 use std::net::SocketAddr;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use p2poll::{
     ConId, ConnectError, Event, FailReason, Line, NatKind, Progress, RendezvousNews, RungFault, Tried, Unl,
+    harmless,
 };
 use serde_json::{Value, json};
 
@@ -144,7 +146,7 @@ impl Output {
     }
 
     fn write_json(&mut self, value: &Value) -> io::Result<()> {
-        writeln!(self.stdout, "{}", ascii_controls(&value.to_string()))
+        writeln!(self.stdout, "{}", escaped(&value.to_string()))
     }
 }
 
@@ -153,10 +155,11 @@ pub(crate) fn is_logged() -> bool {
     log::log_enabled!(target: "p2poll", log::Level::Info)
 }
 
-/// Something for a person that matters also to one who wants to be told as little as can be.
+/// Something for a person that matters also to one who wants to be told as little as can be. What strangers say may be
+/// in it, so that it is one line, whatever is in it.
 pub(crate) fn complain(text: impl Display) {
     // Without standard error there is nobody to tell.
-    let _ = writeln!(io::stderr(), "p2poll: {text}");
+    let _ = writeln!(io::stderr(), "p2poll: {}", harmless(&text.to_string()));
 }
 
 /// With the fields in the order in which the help names them.
@@ -272,33 +275,24 @@ fn to_text(event: &Event, logged: bool) -> Option<String> {
     })
 }
 
-/// Shows what would command a terminal instead of obeying it: control characters other than the tabulator, and those
-/// that turn the direction of writing.
-pub(crate) fn harmless(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if (c.is_control() && c != '\t') || turns {
-            out.extend(c.escape_unicode());
-        } else {
-            out.push(c);
-        }
+/// JSON allows what a terminal may obey, or not show, to stand for itself (all but the first controls); its escapes mean
+/// the same.
+fn escaped(json: &str) -> Cow<'_, str> {
+    if let Cow::Borrowed(_) = harmless(json) {
+        return Cow::Borrowed(json);
     }
-    out
-}
-
-/// JSON allows DEL and the controls above it to stand for themselves; a terminal may obey them.
-fn ascii_controls(json: &str) -> String {
-    let mut out = String::with_capacity(json.len());
+    let mut out = String::with_capacity(json.len() + 16);
     for c in json.chars() {
-        if ('\u{7f}'..='\u{9f}').contains(&c) {
-            // Outside of strings there is only ASCII, so that this is inside of one.
-            let _ = write!(out, "\\u{:04x}", u32::from(c));
-        } else {
+        if let Cow::Borrowed(_) = harmless(c.encode_utf8(&mut [0; 4])) {
             out.push(c);
+            continue;
+        }
+        // Outside of strings there is only ASCII, so that this is inside of one.
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            let _ = write!(out, "\\u{unit:04x}");
         }
     }
-    out
+    Cow::Owned(out)
 }
 
 /// The kind of a NAT, as all events have it.
@@ -320,10 +314,11 @@ mod tests {
 
     #[test]
     fn no_peer_commands_the_terminal() {
-        assert_eq!(harmless("a\tb \u{1b}[2J\r\u{7}\u{9b}1m"), "a\tb \\u{1b}[2J\\u{d}\\u{7}\\u{9b}1m");
-        assert_eq!(harmless("grüße \u{202e}x"), "grüße \\u{202e}x");
-        let json = ascii_controls(&json!({ "line": "\u{1b}\u{9b}\u{7f}ü" }).to_string());
-        assert_eq!(json, r#"{"line":"\u001b\u009b\u007fü"}"#);
-        assert_eq!(serde_json::from_str::<Value>(&json).expect("JSON")["line"], "\u{1b}\u{9b}\u{7f}ü");
+        let said = "\u{1b}\u{9b}\u{7f}ü\u{202e}\u{2028}\u{e0041}";
+        let value = json!({ "line": said }).to_string();
+        let json = escaped(&value);
+        assert_eq!(json, r#"{"line":"\u001b\u009b\u007fü\u202e\u2028\udb40\udc41"}"#);
+        assert_eq!(serde_json::from_str::<Value>(&json).expect("JSON")["line"], said);
+        assert_eq!(escaped(r#"{"line":"ü\t"}"#), r#"{"line":"ü\t"}"#);
     }
 }

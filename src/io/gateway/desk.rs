@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use mio::Waker;
 
-use super::proxy::Environment;
 use super::said::said;
-use super::{nat_pmp, proxy, upnp};
+use super::{nat_pmp, upnp};
 use crate::gateway::{NotAdded, Order, Report};
 use crate::reach::{MappingFault, MappingProtocol};
 
@@ -26,7 +25,6 @@ const PATIENCE: Duration = Duration::from_secs(4);
 #[derive(Debug)]
 pub(crate) struct GatewayDesk {
     waker: Arc<Waker>,
-    environment: Environment,
     patience: Duration,
     reports: Option<(Sender<Outcome>, Receiver<Outcome>)>,
     /// Threads that have not reported.
@@ -64,26 +62,16 @@ struct Errand {
     order: Order,
     upnp: Option<Arc<upnp::Router>>,
     nat_pmp: Option<Ipv4Addr>,
-    environment: Environment,
     patience: Duration,
 }
 
 impl GatewayDesk {
     pub(crate) fn new(waker: Arc<Waker>) -> Self {
-        Self::with(waker, |name| std::env::var(name).ok(), PATIENCE)
+        Self::with(waker, PATIENCE)
     }
 
-    pub(super) fn with(waker: Arc<Waker>, environment: Environment, patience: Duration) -> Self {
-        Self {
-            waker,
-            environment,
-            patience,
-            reports: None,
-            alive: 0,
-            failed: VecDeque::new(),
-            upnp: None,
-            nat_pmp: None,
-        }
+    pub(super) fn with(waker: Arc<Waker>, patience: Duration) -> Self {
+        Self { waker, patience, reports: None, alive: 0, failed: VecDeque::new(), upnp: None, nat_pmp: None }
     }
 
     /// Carries it out. `request` names it in its report; later orders have larger numbers.
@@ -122,7 +110,6 @@ impl GatewayDesk {
             order: order.clone(),
             upnp: self.upnp.as_ref().map(|known| Arc::clone(&known.router)),
             nat_pmp: self.nat_pmp.as_ref().map(|known| known.router),
-            environment: self.environment,
             patience: self.patience,
         };
         let (reports, _) = self.reports.get_or_insert_with(channel);
@@ -153,9 +140,6 @@ impl Errand {
         use MappingProtocol::{NatPmp, Upnp};
         match self.order {
             Order::Find { protocol: Upnp, from, router, within } => {
-                if proxy::is_in_the_way(self.environment, router) {
-                    return (Report::Found(Err(MappingFault::Proxy)), None);
-                }
                 let outcome = upnp::find(*from.ip(), router, within, self.upnp.as_deref());
                 found(outcome, |router| Found::Upnp(Arc::new(router)))
             }
@@ -172,9 +156,9 @@ impl Errand {
                 };
                 (Report::Added(added), None)
             }
-            Order::Remove { protocol, external, internal } => {
+            Order::Remove { protocol, external, internal, was_added } => {
                 let removed = match (protocol, &self.upnp, self.nat_pmp) {
-                    (Upnp, Some(router), _) => router.remove(external, internal, self.patience),
+                    (Upnp, Some(router), _) => router.remove(external, internal, was_added, self.patience),
                     (NatPmp, _, Some(router)) => nat_pmp::remove(router, internal, self.patience),
                     _ => Err(MappingFault::NoRouter),
                 };

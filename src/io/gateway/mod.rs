@@ -1,13 +1,19 @@
 //! Routers: carries out [`Order`](crate::gateway::Order)s, each on a thread of its own, because asking blocks.
 //!
-//! The crates that do the asking are made for programs that may wait; some routers make them wait for long, and some
-//! made them panic. Here neither reaches the loop: a thread that hangs is left behind and counted, a panic is a report.
-//! Without the feature `gateway` no order is carried out.
+//! Routers make who asks them wait for long, and answer whatever they like. Neither reaches the loop: a thread that
+//! hangs is left behind and counted, a panic is a report. Without the feature `gateway` no order is carried out.
+//!
+//! UPnP from the outside in: `upnp` (the router, what it forwards), `entry` (its table), `soap` (one action), `ssdp` (the
+//! search), `description` (its services), `http` and `xml` (what all that is written in).
 
+#[cfg(feature = "gateway")]
+mod description;
 #[cfg(feature = "gateway")]
 mod desk;
 #[cfg(feature = "gateway")]
 mod entry;
+#[cfg(feature = "gateway")]
+mod http;
 #[cfg(feature = "gateway")]
 mod nat_pmp;
 #[cfg(not(feature = "gateway"))]
@@ -15,11 +21,15 @@ mod off;
 #[cfg(feature = "gateway")]
 mod place;
 #[cfg(feature = "gateway")]
-mod proxy;
-#[cfg(feature = "gateway")]
 mod said;
 #[cfg(feature = "gateway")]
+mod soap;
+#[cfg(feature = "gateway")]
+mod ssdp;
+#[cfg(feature = "gateway")]
 mod upnp;
+#[cfg(feature = "gateway")]
+mod xml;
 
 // The router in process needs 127.0.0.0/8 as a whole.
 #[cfg(test)]

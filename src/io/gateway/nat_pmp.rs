@@ -37,11 +37,12 @@ pub(super) fn find(
     };
     check_source(router, from)?;
     let external = ask(router, within, Natpmp::send_public_address_request, |response| match response {
-        // What is missing of an answer that was cut reads so, too.
-        Response::Gateway(gateway) => Some(*gateway.public_address()).filter(|ip| !ip.is_unspecified()),
+        Response::Gateway(gateway) => Some(*gateway.public_address()),
         Response::TCP(_) | Response::UDP(_) => None,
     });
     match external {
+        // Some say so instead of RFC 6886's "network failure"; what is missing of an answer that was cut reads so, too.
+        Ok(external) if external.is_unspecified() => Err(MappingFault::NoOutside),
         Ok(external) => Ok((router, external.into())),
         Err(MappingFault::Silent) => Err(MappingFault::NoRouter),
         Err(fault) => Err(fault),
@@ -64,7 +65,7 @@ pub(super) fn add(
     match granted {
         Ok(mapping) => {
             let (external, lease) = (mapping.public_port(), Some(*mapping.lifetime()));
-            Ok(Added { external, lease, is_ours: true })
+            Ok(Added { external, lease, is_ours: true, is_missing: false })
         }
         Err(fault) => Err(NotAdded::Fault(fault)),
     }

@@ -1,21 +1,16 @@
-//! The words of routers and libraries.
+//! The words of routers.
 
 use crate::reach::MappingFault;
+use crate::text::is_harmless;
 
-/// What a router or a library says, fit to be printed: whatever came from the network may hold anything.
+/// What a router says, fit to be printed: whatever came from the network may hold anything.
 pub(super) fn said(text: &str) -> MappingFault {
-    let printable = text.chars().map(|character| if is_printable(character) { character } else { '?' });
+    let printable = text.chars().map(|character| if is_harmless(character) { character } else { '?' });
     MappingFault::Other(printable.take(LONGEST).collect::<String>().into())
 }
 
 /// Characters of what is said that are kept.
 const LONGEST: usize = 200;
-
-/// Neither a control character nor one that turns the direction of what follows it.
-fn is_printable(character: char) -> bool {
-    !character.is_control()
-        && !matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,18 +1,13 @@
 //! The desk and the router in process: what each habit of a router comes to, and how soon.
-//!
-//! `http_proxy` in the environment would get the library's requests, which is the library's rule: a test of UPnP that
-//! finds it set runs again in a process without it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token, Waker};
 
 use super::desk::GatewayDesk;
-use super::proxy;
-use super::router::{ControlUrl, Counts, FakeRouter, Http, Leases, Mapping, NatPmp, Ssdp};
+use super::router::{ControlUrl, Counts, FakeRouter, Framing, Http, Leases, Mapping, NatPmp, Ssdp, Writing};
 use crate::gateway::{Added, NotAdded, Order, Report};
 use crate::reach::{MappingFault, MappingProtocol};
 
@@ -37,18 +32,18 @@ struct Bench {
 
 impl Bench {
     fn new(protocol: MappingProtocol) -> Self {
-        Self::with(protocol, |_| None, AMPLE)
+        Self::with(protocol, AMPLE)
     }
 
     /// With little time for everything.
     fn hasty(protocol: MappingProtocol) -> Self {
-        Self { within: SHORT, ..Self::with(protocol, |_| None, SHORT) }
+        Self { within: SHORT, ..Self::with(protocol, SHORT) }
     }
 
-    fn with(protocol: MappingProtocol, environment: proxy::Environment, patience: Duration) -> Self {
+    fn with(protocol: MappingProtocol, patience: Duration) -> Self {
         let poll = Poll::new().unwrap();
         let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
-        let desk = GatewayDesk::with(waker, environment, patience);
+        let desk = GatewayDesk::with(waker, patience);
         Self { desk, poll, router: FakeRouter::start().unwrap(), protocol, within: AMPLE, request: 0 }
     }
 
@@ -106,8 +101,17 @@ impl Bench {
     }
 
     fn remove(&mut self, external: u16) -> Result<(), MappingFault> {
+        self.remove_what(external, false)
+    }
+
+    /// What the router has said that it added.
+    fn remove_added(&mut self, external: u16) -> Result<(), MappingFault> {
+        self.remove_what(external, true)
+    }
+
+    fn remove_what(&mut self, external: u16, was_added: bool) -> Result<(), MappingFault> {
         let protocol = self.protocol;
-        let report = self.carry_out(Order::Remove { protocol, external, internal: US });
+        let report = self.carry_out(Order::Remove { protocol, external, internal: US, was_added });
         let Report::Removed(outcome) = report else { panic!("{report:?}") };
         outcome
     }
@@ -137,35 +141,8 @@ fn nat_pmp_hasty() -> Bench {
     Bench::hasty(MappingProtocol::NatPmp)
 }
 
-/// A test of UPnP: as it is, or in a process without a proxy.
-macro_rules! upnp_test {
-    ($name:ident, $body:expr) => {
-        #[test]
-        fn $name() {
-            if !runs_elsewhere(stringify!($name)) {
-                $body
-            }
-        }
-    };
-}
-
-fn runs_elsewhere(name: &str) -> bool {
-    // For a router on loopback; only a proxy for everything is of interest.
-    if !proxy::is_in_the_way(|name| std::env::var(name).ok(), Some(Ipv4Addr::new(127, 255, 0, 1).into())) {
-        return false;
-    }
-    let (_, module) = module_path!().split_once("::").unwrap();
-    let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", &format!("{module}::{name}")]).stdout(Stdio::null());
-    for variable in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
-        child.env_remove(variable);
-    }
-    assert!(child.status().unwrap().success(), "{name} fails without a proxy");
-    true
-}
-
 fn ours(external: u16, lease: Option<Duration>) -> Added {
-    Added { external, lease, is_ours: true }
+    Added { external, lease, is_ours: true, is_missing: false }
 }
 
 fn other(text: &str) -> MappingFault {
@@ -194,24 +171,7 @@ fn nobody_is_asked_before_somebody_is_found() {
 }
 
 #[test]
-fn with_a_proxy_in_the_environment_nothing_is_sent() {
-    let environment: proxy::Environment = |name| (name == "HTTP_PROXY").then(|| "http://127.0.0.1:9".into());
-    let mut bench = Bench::with(MappingProtocol::Upnp, environment, AMPLE);
-    assert_eq!(bench.find(), Err(MappingFault::Proxy));
-    assert_eq!(bench.router.counts(), Counts::default());
-    bench.protocol = MappingProtocol::NatPmp;
-    assert!(bench.find().is_ok(), "it is no matter of NAT-PMP's");
-}
-
-#[test]
-fn a_panic_is_a_report() {
-    let mut bench = Bench::with(MappingProtocol::Upnp, |_| panic!("this one is meant to be"), AMPLE);
-    assert_eq!(bench.find(), Err(MappingFault::Panicked));
-    bench.protocol = MappingProtocol::NatPmp;
-    assert!(bench.find().is_ok(), "the desk goes on");
-}
-
-upnp_test!(upnp_adds_renews_and_removes, {
+fn upnp_adds_renews_and_removes() {
     let mut bench = upnp_found();
     let added = Ok(ours(44_444, HOUR));
     assert_eq!(bench.add(44_444, HOUR), added);
@@ -220,14 +180,15 @@ upnp_test!(upnp_adds_renews_and_removes, {
     assert_eq!(bench.remove(44_444), Ok(()));
     assert_eq!(bench.remove(44_444), Ok(()), "there is nothing any more");
     assert_eq!(bench.router.mappings(), []);
-    let Counts { search, description, schema, external_address, add, delete, specific_entry, .. } =
+    let Counts { search, description, external_address, add, delete, specific_entry, .. } =
         bench.router.counts();
-    assert_eq!((description, schema, external_address, add, delete), (1, 1, 1, 2, 1));
+    assert_eq!((description, external_address, add, delete), (1, 1, 2, 1));
     assert_eq!((search, specific_entry), (4, 6));
     assert_eq!((bench.router.counts().generic_entry, bench.router.counts().unknown), (0, 0));
-});
+}
 
-upnp_test!(upnp_with_every_kind_of_control_url, {
+#[test]
+fn upnp_with_every_kind_of_control_url() {
     for url in [ControlUrl::Rooted, ControlUrl::Relative, ControlUrl::Absolute] {
         let mut bench = upnp();
         bench.router.set(|router| router.control_url = url);
@@ -236,21 +197,23 @@ upnp_test!(upnp_with_every_kind_of_control_url, {
         assert_eq!(bench.remove(44_444), Ok(()), "{url:?}");
         assert_eq!(bench.router.counts().unknown, 0);
     }
-});
+}
 
-upnp_test!(upnp_with_nonsense_before_the_answer, {
+#[test]
+fn upnp_with_nonsense_before_the_answer() {
     for ssdp in [Ssdp::GarbageFirst, Ssdp::Ipv6First] {
         let mut bench = upnp();
         bench.router.set(|router| router.ssdp = ssdp);
         assert!(bench.find().is_ok(), "{ssdp:?}");
     }
-});
+}
 
-upnp_test!(upnp_with_nobody_or_somebody_dubious, {
+#[test]
+fn upnp_with_nobody_or_somebody_dubious() {
     let mut bench = upnp_hasty();
     bench.router.set(|router| router.ssdp = Ssdp::Silent);
     assert_eq!(bench.find(), Err(MappingFault::NoRouter));
-    assert_eq!(bench.router.counts().search, 7, "two searches, in case of loss");
+    assert_eq!(bench.router.counts().search, 8, "two searches, in case of loss");
     for elsewhere in [Ipv4Addr::new(203, 0, 113, 1), Ipv4Addr::new(127, 0, 0, 1)] {
         bench.router.set(|router| router.ssdp = Ssdp::Elsewhere(elsewhere));
         assert_eq!(bench.find(), Err(MappingFault::Dubious));
@@ -265,13 +228,18 @@ upnp_test!(upnp_with_nobody_or_somebody_dubious, {
         let order = Order::Find { protocol, from: US, router, within: SHORT };
         assert_eq!(bench.carry_out(order), Report::Found(Err(MappingFault::NoRouter)));
     }
-});
+}
 
-upnp_test!(upnp_with_a_router_that_hangs_or_never_ends, {
-    for http in [Http::Hung, Http::Endless, Http::Slow(Duration::from_secs(60))] {
+#[test]
+fn upnp_with_a_router_that_hangs_or_never_ends() {
+    for (http, fault) in [
+        (Http::Hung, MappingFault::Silent),
+        (Http::Slow(Duration::from_secs(60)), MappingFault::Silent),
+        (Http::Endless, MappingFault::Dubious),
+    ] {
         let mut bench = upnp_hasty();
         bench.router.set(|router| router.http = http);
-        assert_eq!(bench.find(), Err(MappingFault::Silent), "{http:?}");
+        assert_eq!(bench.find(), Err(fault), "{http:?}");
     }
     let mut bench = upnp_hasty().found();
     bench.router.set(|router| router.http = Http::Hung);
@@ -282,16 +250,18 @@ upnp_test!(upnp_with_a_router_that_hangs_or_never_ends, {
     bench.router.set(|router| router.http = Http::Endless);
     assert_eq!(bench.add(44_444, HOUR), Err(NotAdded::Fault(MappingFault::Dubious)));
     assert_eq!((bench.router.counts().add, bench.router.counts().delete), (0, 0));
-});
+}
 
-upnp_test!(upnp_with_a_slow_router, {
+#[test]
+fn upnp_with_a_slow_router() {
     let mut bench = upnp();
     bench.router.set(|router| router.http = Http::Slow(Duration::from_millis(40)));
     assert!(bench.find().is_ok());
     assert!(bench.add(44_444, HOUR).is_ok());
-});
+}
 
-upnp_test!(upnp_leases_that_a_router_does_not_take, {
+#[test]
+fn upnp_leases_that_a_router_does_not_take() {
     for is_eloquent in [true, false] {
         let mut bench = upnp_found();
         let mut try_with = |leases, lease| {
@@ -307,10 +277,14 @@ upnp_test!(upnp_leases_that_a_router_does_not_take, {
         assert_eq!(try_with(Leases::Neither, None), Err(NotAdded::BadLease));
         let cut = Some(Duration::from_secs(120));
         assert_eq!(try_with(Leases::UpTo(120), HOUR), Ok(ours(44_444, cut)));
+        let why = if is_eloquent { "UPnP error 501: Error501" } else { "UPnP error 501" };
+        assert_eq!(try_with(Leases::LimitedFail, HOUR), Err(NotAdded::Unexplained(other(why))));
+        assert_eq!(try_with(Leases::LimitedFail, None), Ok(ours(44_444, None)));
     }
-});
+}
 
-upnp_test!(upnp_refusals, {
+#[test]
+fn upnp_refusals() {
     let mut bench = upnp_found();
     bench.router.set(|router| router.conflicts = 1);
     assert_eq!(bench.add(44_444, HOUR), Err(NotAdded::Conflict));
@@ -320,17 +294,25 @@ upnp_test!(upnp_refusals, {
         (401, MappingFault::Refused),
         (724, MappingFault::Conflict),
         (728, MappingFault::Conflict),
-        (501, other("UPnP error 501: Error501")),
+        (799, other("UPnP error 799: Error799")),
     ];
     for (code, fault) in faults {
         bench.router.set(|router| router.refusal = Some(code));
         assert_eq!(bench.add(44_446, HOUR), Err(NotAdded::Fault(fault)), "{code}");
     }
-    bench.router.set(|router| router.is_eloquent = false);
-    assert_eq!(bench.add(44_446, HOUR), Err(NotAdded::Fault(other("UPnP error 501"))));
-});
+    for code in [501, 600, 601] {
+        bench.router.set(|router| router.refusal = Some(code));
+        let fault = other(&format!("UPnP error {code}: Error{code}"));
+        assert_eq!(bench.add(44_446, HOUR), Err(NotAdded::Unexplained(fault)), "{code}");
+    }
+    bench.router.set(|router| (router.refusal, router.is_eloquent) = (Some(799), false));
+    assert_eq!(bench.add(44_446, HOUR), Err(NotAdded::Fault(other("UPnP error 799"))));
+    bench.router.set(|router| router.refusal = Some(729));
+    assert_eq!(bench.add(44_446, HOUR), Err(NotAdded::Conflict));
+}
 
-upnp_test!(upnp_takes_nothing_from_others_and_removes_nothing_of_theirs, {
+#[test]
+fn upnp_takes_nothing_from_others_and_removes_nothing_of_theirs() {
     for has_specific_entry in [true, false] {
         let mut bench = upnp_found();
         bench.router.set(|router| router.has_specific_entry = has_specific_entry);
@@ -349,23 +331,28 @@ upnp_test!(upnp_takes_nothing_from_others_and_removes_nothing_of_theirs, {
         assert_eq!((bench.router.counts().add, bench.router.counts().delete), (1, 1));
         assert_eq!(bench.router.counts().generic_entry > 0, !has_specific_entry);
     }
-});
+}
 
-upnp_test!(upnp_leaves_what_leads_to_us_by_somebody_elses_wish, {
+#[test]
+fn upnp_leaves_what_leads_to_us_by_somebody_elses_wish() {
     for has_specific_entry in [true, false] {
         let mut bench = upnp_found();
         bench.router.set(|router| router.has_specific_entry = has_specific_entry);
         for (seconds, lease) in [(0, None), (3600, HOUR)] {
             bench.router.put_mapping(mapping(US, seconds));
-            assert_eq!(bench.add(44_444, HOUR), Ok(Added { external: 44_444, lease, is_ours: false }));
+            assert_eq!(
+                bench.add(44_444, HOUR),
+                Ok(Added { external: 44_444, lease, is_ours: false, is_missing: false })
+            );
             assert_eq!(bench.remove(44_444), Ok(()));
             assert_eq!(bench.router.mappings(), [mapping(US, seconds)]);
         }
         assert_eq!((bench.router.counts().add, bench.router.counts().delete), (0, 0));
     }
-});
+}
 
-upnp_test!(upnp_knows_its_own_by_whatever_the_router_calls_it, {
+#[test]
+fn upnp_knows_its_own_by_whatever_the_router_calls_it() {
     for shown in ["", "P2POLL (UPnP)"] {
         let mut bench = upnp_found();
         bench.router.set(|router| router.describes_as = Some(shown.into()));
@@ -376,9 +363,10 @@ upnp_test!(upnp_knows_its_own_by_whatever_the_router_calls_it, {
         assert_eq!(bench.remove(44_444), Ok(()));
         assert_eq!(bench.router.mappings(), []);
     }
-});
+}
 
-upnp_test!(upnp_with_a_router_that_restarts, {
+#[test]
+fn upnp_with_a_router_that_restarts() {
     let mut bench = upnp_found();
     assert!(bench.add(44_444, HOUR).is_ok());
     bench.router.restart();
@@ -386,39 +374,156 @@ upnp_test!(upnp_with_a_router_that_restarts, {
     assert!(bench.find().is_ok());
     assert_eq!(bench.router.mappings(), []);
     assert!(bench.add(44_444, HOUR).is_ok());
-});
+}
 
-upnp_test!(upnp_with_a_router_that_has_restarted_unnoticed, {
+#[test]
+fn upnp_with_a_router_that_has_restarted_unnoticed() {
     let mut bench = upnp_found();
     let mut observer = upnp();
     std::mem::swap(&mut bench.router, &mut observer.router);
     observer.router.restart();
     assert!(observer.find().is_ok());
     assert_eq!(bench.add(44_444, HOUR), Err(NotAdded::Fault(MappingFault::Silent)));
-});
+}
 
-upnp_test!(what_the_router_says_of_its_address_is_told_as_it_is, {
+#[test]
+fn what_the_router_says_of_its_address_is_told_as_it_is() {
     for ip in ["192.168.7.7", "100.64.0.9", "8.8.8.8", "127.0.0.1"] {
         for mut bench in [upnp(), nat_pmp()] {
             bench.router.set(|router| router.external = ip.parse().unwrap());
             assert_eq!(bench.find(), Ok(ip.parse().unwrap()));
         }
     }
-    // By NAT-PMP there is a refusal to say so.
-    for (mut bench, why) in [(upnp(), MappingFault::NoOutside), (nat_pmp_hasty(), MappingFault::Dubious)] {
+    for mut bench in [upnp(), nat_pmp()] {
         bench.router.set(|router| router.external = Ipv4Addr::UNSPECIFIED.into());
-        assert_eq!(bench.find(), Err(why));
+        let begin = Instant::now();
+        assert_eq!(bench.find(), Err(MappingFault::NoOutside));
+        assert!(begin.elapsed() < AMPLE / 2, "it has answered, and nobody else will");
     }
-});
+}
 
-upnp_test!(upnp_with_a_router_that_forgets, {
+#[test]
+fn upnp_with_a_router_that_forgets() {
     let mut bench = upnp_found();
     assert!(bench.add(44_444, HOUR).is_ok());
     bench.router.forget_mappings();
     assert_eq!(bench.remove(44_444), Ok(()));
+    // It says yes, and has nothing in its table.
     bench.router.set(|router| router.is_forgetful = true);
-    assert_eq!(bench.add(44_444, HOUR), Ok(ours(44_444, HOUR)));
-});
+    assert_eq!(bench.add(44_444, HOUR), Ok(Added { is_missing: true, ..ours(44_444, HOUR) }));
+    let deletes = bench.router.counts().delete;
+    assert_eq!(bench.remove_added(44_444), Ok(()));
+    assert_eq!(bench.router.counts().delete, deletes + 1, "it may be there all the same");
+}
+
+#[test]
+fn upnp_with_a_table_that_does_not_say_whose_it_is() {
+    for client in ["laptop", "", "0.0.0.0"] {
+        for has_specific_entry in [true, false] {
+            let mut bench = upnp_found();
+            bench.router.set(|router| {
+                (router.shows_client, router.has_specific_entry) = (Some(client), has_specific_entry);
+            });
+            assert_eq!(bench.add(44_444, HOUR), Ok(ours(44_444, HOUR)), "{client:?}");
+            assert_eq!(bench.add(44_444, HOUR), Ok(ours(44_444, HOUR)), "renewed");
+            assert_eq!(bench.router.mappings().len(), 1);
+            // It may be another's, for all that is told, unless it was we who added it.
+            assert_eq!(bench.remove(44_444), Err(other("the router does not tell whose the mapping is")));
+            assert_eq!(bench.remove_added(44_444), Ok(()));
+            assert_eq!(bench.router.mappings(), []);
+            // Another program's, by its port.
+            bench.router.put_mapping(mapping(SocketAddrV4::new(*US.ip(), 5000), 0));
+            assert_eq!(bench.add(44_444, HOUR), Err(NotAdded::Conflict));
+            assert_eq!(bench.remove_added(44_444), Ok(()));
+            assert_eq!(bench.router.mappings().len(), 1);
+        }
+    }
+}
+
+#[test]
+fn upnp_with_a_router_that_takes_us_for_somebody_else() {
+    let mut bench = upnp_found();
+    bench.router.set(|router| router.takes_us_for = Some(Ipv4Addr::new(127, 0, 0, 9)));
+    let fault = other("it would be forwarded to 127.0.0.9:44444, not to 127.0.0.1:44444");
+    assert_eq!(bench.add(44_444, HOUR), Err(NotAdded::Fault(fault)));
+    assert_eq!(bench.router.mappings(), [], "what was just added is deleted");
+    // What was there before stays.
+    let others = mapping(SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 9), 44_444), 0);
+    bench.router.put_mapping(others.clone());
+    assert_eq!(bench.add(44_444, HOUR), Err(NotAdded::Conflict));
+    assert_eq!(bench.router.mappings(), [others]);
+}
+
+#[test]
+fn upnp_with_a_free_port_that_is_an_entry() {
+    for free in [("", ""), ("0", ""), ("0", "0.0.0.0"), ("", "0.0.0.0")] {
+        let mut bench = upnp_found();
+        bench.router.set(|router| router.free_entry = Some(free));
+        assert_eq!(bench.add(44_444, HOUR), Ok(ours(44_444, HOUR)), "{free:?}");
+        assert_eq!(bench.remove(44_444), Ok(()));
+        assert_eq!(bench.router.mappings(), []);
+    }
+}
+
+#[test]
+fn upnp_with_answers_in_chunks_and_without_a_length() {
+    for framing in [Framing::Chunks, Framing::End] {
+        for has_specific_entry in [true, false] {
+            let mut bench = upnp();
+            bench
+                .router
+                .set(|router| (router.framing, router.has_specific_entry) = (framing, has_specific_entry));
+            assert!(bench.find().is_ok(), "{framing:?}");
+            bench.router.put_mapping(Mapping { external: 1, ..mapping(US, 0) });
+            assert_eq!(bench.add(44_444, HOUR), Ok(ours(44_444, HOUR)), "{framing:?}");
+            assert_eq!(bench.remove(44_444), Ok(()));
+            assert_eq!(bench.router.mappings().len(), 1);
+        }
+    }
+}
+
+#[test]
+fn upnp_with_several_lines_to_the_outside() {
+    let (unspecified, private, public) =
+        ([0, 0, 0, 0].into(), [192, 168, 7, 7].into(), [11, 22, 33, 44].into());
+    for has_many_devices in [false, true] {
+        for dead in [vec![unspecified], vec![private], vec![private, unspecified, private]] {
+            let mut bench = upnp();
+            bench.router.set(|router| {
+                (router.dead_services, router.has_many_devices) = (dead.clone(), has_many_devices);
+            });
+            assert_eq!(bench.find(), Ok(public), "{dead:?}");
+            assert_eq!(bench.add(44_444, HOUR), Ok(ours(44_444, HOUR)));
+            assert_eq!(bench.remove(44_444), Ok(()));
+        }
+        // None of them is public: the best of them.
+        let mut bench = upnp();
+        bench.router.set(|router| {
+            router.external = unspecified;
+            (router.dead_services, router.has_many_devices) = (vec![unspecified, private], has_many_devices);
+        });
+        assert_eq!(bench.find(), Ok(private));
+        bench.router.set(|router| router.dead_services = vec![unspecified]);
+        assert_eq!(bench.find(), Err(MappingFault::NoOutside));
+    }
+}
+
+#[test]
+fn upnp_with_what_is_not_quite_xml() {
+    for writing in [
+        Writing::RawAmpersand,
+        Writing::WrongEnd,
+        Writing::TrailingNul,
+        Writing::LeadingBlank,
+        Writing::Latin1,
+    ] {
+        let mut bench = upnp();
+        bench.router.set(|router| router.writing = writing);
+        assert!(bench.find().is_ok(), "{writing:?}");
+        assert_eq!(bench.add(44_444, HOUR), Ok(ours(44_444, HOUR)), "{writing:?}");
+        assert_eq!(bench.remove(44_444), Ok(()), "{writing:?}");
+    }
+}
 
 #[test]
 fn nat_pmp_adds_renews_and_removes() {
@@ -487,7 +592,7 @@ fn nat_pmp_with_a_router_that_makes_no_sense() {
     let mut bench = nat_pmp_hasty();
     for (habit, fault) in [
         (NatPmp::Silent, MappingFault::NoRouter),
-        (NatPmp::Truncated(8), MappingFault::Dubious),
+        (NatPmp::Truncated(8), MappingFault::NoOutside),
         (NatPmp::WrongVersion, version),
     ] {
         bench.router.set(|router| router.nat_pmp = habit);

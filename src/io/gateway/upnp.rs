@@ -1,18 +1,17 @@
-//! UPnP's Internet Gateway Device, by the crate `igd`.
+//! UPnP's Internet Gateway Device: the router that has an address outside, what it forwards, and whose that is.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use igd::{
-    AddPortError, Gateway, GatewayIpVersion, PortMappingProtocol, RemovePortError, RequestError, SearchError,
-    SearchOptions,
-};
-
+use super::description::{self, Place, Service};
 use super::entry::{self, Entry};
-use super::place;
 use super::said::said;
+use super::soap::{self, Failure};
+use super::ssdp::Search;
+use super::xml;
+use crate::address::{is_no_host, is_public};
 use crate::gateway::{Added, NotAdded};
 use crate::reach::MappingFault;
 
@@ -26,7 +25,7 @@ const ROUNDING: Duration = Duration::from_secs(5);
 /// A router that was found.
 #[derive(Debug)]
 pub(super) struct Router {
-    gateway: Gateway,
+    service: Service,
     /// What it has made of our description, if it does not keep it as it is.
     shows: OnceLock<String>,
 }
@@ -39,9 +38,14 @@ enum Owner {
     /// Somebody else's, that leads to `internal` all the same, for so long.
     Friend(Option<Duration>),
     Other,
+    /// It leads to this port of somebody whom the router does not name.
+    Unknown,
 }
 
 /// Searches, and asks who was found for its external address. `last`: who was found the last time.
+///
+/// Some routers have a service for each line to the outside, whether that is connected or not, and some networks have
+/// several that call themselves routers: the first with a public address is taken, else the best of all that are heard.
 pub(super) fn find(
     from: Ipv4Addr,
     router: Option<IpAddr>,
@@ -52,20 +56,110 @@ pub(super) fn find(
     if router.is_some_and(|router| router.is_ipv6()) {
         return Err(MappingFault::NoRouter);
     }
-    let witness = Witness::new(from, router);
-    // The library sends its search once, so there are two, and a lost datagram does not matter. The first one goes
-    // straight to the most likely router, which answers at once; who is asked by multicast may take as many seconds as
-    // the library's search says, three. A last quarter is for what is asked of whom is found.
-    let gateway = search(from, router.or_else(|| place::likely_router(from)), within / 5)
-        .or_else(|_| search(from, router, within * 11 / 20))
-        .map_err(|error| search_fault(&error, &witness))?;
-    if !place::is_sane(gateway.addr.ip(), from, router) {
-        return Err(MappingFault::Dubious);
+    let mut search = Search::begin(from, router, within * 2 / 5).map_err(|error| search_fault(&error))?;
+    // The last fifth is for what is asked of whom is found last.
+    let mut until = end - within / 5;
+    let mut best = Best::default();
+    while let Some(place) = search.next(until) {
+        best.examine(&place, end);
+        if best.is_public() {
+            break;
+        }
+        // Others that there are answer about now.
+        until = until.min(Instant::now() + within / 5);
     }
-    let external = external_address(&gateway, end.saturating_duration_since(Instant::now()))?;
-    let same = last.filter(|last| last.gateway.addr.ip() == gateway.addr.ip());
+    let nobody = if search.heard_others() { MappingFault::Dubious } else { MappingFault::NoRouter };
+    let (service, external) = best.outcome(nobody)?;
+    let same = last.filter(|last| last.service.place.addr.ip() == service.place.addr.ip());
     let shows = same.map(|last| last.shows.clone()).unwrap_or_default();
-    Ok((Router { gateway, shows }, external))
+    Ok((Router { service, shows }, external))
+}
+
+/// The best that was found so far.
+#[derive(Default)]
+struct Best {
+    found: Option<(Service, IpAddr)>,
+    fault: Option<MappingFault>,
+}
+
+impl Best {
+    /// Asks all services of a description, until one has a public address.
+    fn examine(&mut self, place: &Place, end: Instant) {
+        // Who does not answer does not use up the time of the others.
+        let patience = || end.saturating_duration_since(Instant::now()) / 2;
+        let services = match soap::get(place, patience()) {
+            Ok(document) => description::services(&document, place),
+            Err(fault) => return self.note(fault),
+        };
+        if services.is_empty() {
+            self.note(MappingFault::Dubious);
+        }
+        for service in services {
+            match external_address(&service, patience()) {
+                Ok(external) => self.offer(service, external),
+                Err(fault) => self.note(fault),
+            }
+            if self.is_public() {
+                return;
+            }
+        }
+    }
+
+    fn is_public(&self) -> bool {
+        self.found.as_ref().is_some_and(|(_, external)| worth(*external) == Worth::Public)
+    }
+
+    fn offer(&mut self, service: Service, external: IpAddr) {
+        if external.is_unspecified() {
+            return self.note(MappingFault::NoOutside);
+        }
+        if self.found.as_ref().is_none_or(|(_, known)| worth(*known) < worth(external)) {
+            self.found = Some((service, external));
+        }
+    }
+
+    /// What one that has no outside says is more than what one says that is no router.
+    fn note(&mut self, fault: MappingFault) {
+        let weight = |fault: &MappingFault| match fault {
+            MappingFault::Dubious => 0,
+            MappingFault::Silent => 1,
+            MappingFault::NoOutside => 3,
+            _ => 2,
+        };
+        if self.fault.as_ref().is_none_or(|known| weight(known) < weight(&fault)) {
+            self.fault = Some(fault);
+        }
+    }
+
+    fn outcome(self, nobody: MappingFault) -> Result<(Service, IpAddr), MappingFault> {
+        self.found.ok_or_else(|| self.fault.unwrap_or(nobody))
+    }
+}
+
+/// What an external address is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Worth {
+    Nothing,
+    /// There is another NAT before it.
+    Inside,
+    Public,
+}
+
+fn worth(external: IpAddr) -> Worth {
+    match external.to_canonical() {
+        IpAddr::V4(ip) if is_public(ip) => Worth::Public,
+        IpAddr::V4(ip) if !is_no_host(ip) => Worth::Inside,
+        _ => Worth::Nothing,
+    }
+}
+
+/// The external address; unspecified where the router has none: miniupnpd says nothing at all then, and others 0.0.0.0.
+fn external_address(service: &Service, patience: Duration) -> Result<IpAddr, MappingFault> {
+    let answer = soap::call(service, "GetExternalIPAddress", &[], patience)?;
+    match xml::text_of(&answer, "NewExternalIPAddress") {
+        Some("") => Ok(Ipv4Addr::UNSPECIFIED.into()),
+        text => text.and_then(|text| text.parse().ok()).ok_or(MappingFault::Dubious),
+    }
 }
 
 impl Router {
@@ -81,59 +175,103 @@ impl Router {
     ) -> Result<Added, NotAdded> {
         let before = self.look_up(external, patience).map_err(NotAdded::Fault)?;
         match self.owner(&before, internal) {
-            Owner::Nobody | Owner::Us => {}
-            Owner::Friend(lease) => return Ok(Added { external, lease, is_ours: false }),
+            Owner::Nobody | Owner::Us | Owner::Unknown => {}
+            Owner::Friend(lease) => {
+                return Ok(Added { external, lease, is_ours: false, is_missing: false });
+            }
             Owner::Other => return Err(NotAdded::Conflict),
         }
-        // 0 would be for ever.
-        let seconds = lease.map_or(0, |lease| u32::try_from(lease.as_secs()).unwrap_or(u32::MAX).max(1));
-        self.gateway
-            .add_port(PortMappingProtocol::TCP, external, internal.into(), seconds, DESCRIPTION)
-            .map_err(refusal)?;
-        let added = |lease| Ok(Added { external, lease, is_ours: true });
+        self.ask_to_add(external, internal, lease, patience)?;
         // What is there now: routers shorten leases, and say so nowhere else.
-        match self.look_up(external, patience) {
-            Ok(Entry::LeadsTo { internal: to, .. }) if to != Some(internal) => Err(NotAdded::Conflict),
-            Ok(Entry::LeadsTo { lease: granted, description, .. }) => {
-                if description != DESCRIPTION {
+        let after = self.look_up(external, patience).unwrap_or(Entry::Untold);
+        let added = |lease, is_missing| Ok(Added { external, lease, is_ours: true, is_missing });
+        match (self.owner(&after, internal), after) {
+            // Nothing was there, so it is ours, and of no use: the router takes us for somebody else.
+            (Owner::Other, Entry::LeadsTo { client, port, .. }) if before == Entry::Nowhere => {
+                let _ = self.ask_to_delete(external, patience);
+                let leads = client.map_or_else(|| "another port".into(), |ip| format!("{ip}:{port}"));
+                Err(NotAdded::Fault(said(&format!("it would be forwarded to {leads}, not to {internal}"))))
+            }
+            (Owner::Other, _) => Err(NotAdded::Conflict),
+            (owner, Entry::LeadsTo { lease: granted, description, .. }) => {
+                if matches!(owner, Owner::Friend(_)) {
                     // It is the one that was just added: the router changes descriptions.
                     self.shows.get_or_init(|| description);
                 }
-                added(shorter(lease, granted))
+                added(shorter(lease, granted), false)
             }
-            Ok(Entry::Nowhere | Entry::Untold) | Err(_) => added(lease),
+            (_, Entry::Nowhere) => added(lease, true),
+            (_, Entry::Untold) => added(lease, false),
         }
     }
 
-    /// Removes a mapping, if it is ours.
+    /// Removes a mapping, if it is ours. `was_added`: the router has said that it added it, so that it is removed also where
+    /// the table does not tell whose it is, or that it is there.
     pub(super) fn remove(
         &self,
         external: u16,
         internal: SocketAddrV4,
+        was_added: bool,
         patience: Duration,
     ) -> Result<(), MappingFault> {
         let entry = self.look_up(external, patience)?;
-        if entry == Entry::Untold {
-            return Err(said("the router does not tell whose the mapping is"));
+        match self.owner(&entry, internal) {
+            Owner::Us => self.ask_to_delete(external, patience),
+            Owner::Nobody | Owner::Unknown if was_added => self.ask_to_delete(external, patience),
+            Owner::Unknown => Err(said("the router does not tell whose the mapping is")),
+            Owner::Nobody if entry == Entry::Untold => {
+                Err(said("the router does not tell whose the mapping is"))
+            }
+            Owner::Nobody | Owner::Friend(_) | Owner::Other => Ok(()),
         }
-        if !matches!(self.owner(&entry, internal), Owner::Us) {
-            return Ok(());
-        }
-        match self.gateway.remove_port(PortMappingProtocol::TCP, external) {
-            Ok(()) | Err(RemovePortError::NoSuchPortMapping) => Ok(()),
-            Err(RemovePortError::ActionNotAuthorized) => Err(MappingFault::Refused),
-            Err(RemovePortError::RequestError(error)) => Err(request_fault(&error)),
+    }
+
+    /// The arguments are in the order of WANIPConnection:1 section 2.4.16, by which simple routers take them.
+    fn ask_to_add(
+        &self,
+        external: u16,
+        internal: SocketAddrV4,
+        lease: Option<Duration>,
+        patience: Duration,
+    ) -> Result<(), NotAdded> {
+        // 0 would be for ever.
+        let seconds = lease.map_or(0, |lease| u32::try_from(lease.as_secs()).unwrap_or(u32::MAX).max(1));
+        let (external, seconds) = (external.to_string(), seconds.to_string());
+        let (client, port) = (internal.ip().to_string(), internal.port().to_string());
+        let arguments = [
+            ("NewRemoteHost", ""),
+            ("NewExternalPort", &*external),
+            ("NewProtocol", "TCP"),
+            ("NewInternalPort", &port),
+            ("NewInternalClient", &client),
+            ("NewEnabled", "1"),
+            ("NewPortMappingDescription", DESCRIPTION),
+            ("NewLeaseDuration", &seconds),
+        ];
+        let answer = soap::call(&self.service, "AddPortMapping", &arguments, patience);
+        answer.map(|_| ()).map_err(refusal)
+    }
+
+    fn ask_to_delete(&self, external: u16, patience: Duration) -> Result<(), MappingFault> {
+        let external = external.to_string();
+        let arguments = [("NewRemoteHost", ""), ("NewExternalPort", &*external), ("NewProtocol", "TCP")];
+        match soap::call(&self.service, "DeletePortMapping", &arguments, patience) {
+            // WANIPConnection:1 section 2.4.17: NoSuchEntryInArray.
+            Ok(_) | Err(Failure::Code(714, _)) => Ok(()),
+            Err(failure) => Err(failure.into()),
         }
     }
 
     fn look_up(&self, external: u16, patience: Duration) -> Result<Entry, MappingFault> {
-        entry::look_up(&self.gateway, external, patience)
+        entry::look_up(&self.service, external, patience)
     }
 
     fn owner(&self, entry: &Entry, internal: SocketAddrV4) -> Owner {
         match entry {
             Entry::Nowhere | Entry::Untold => Owner::Nobody,
-            Entry::LeadsTo { internal: to, .. } if *to != Some(internal) => Owner::Other,
+            Entry::LeadsTo { port, .. } if *port != internal.port() => Owner::Other,
+            Entry::LeadsTo { client: None, .. } => Owner::Unknown,
+            Entry::LeadsTo { client, .. } if *client != Some(*internal.ip()) => Owner::Other,
             Entry::LeadsTo { description, .. }
                 if description == DESCRIPTION || self.shows.get() == Some(description) =>
             {
@@ -155,126 +293,23 @@ fn shorter(asked: Option<Duration>, granted: Option<Duration>) -> Option<Duratio
     }
 }
 
-fn search(from: Ipv4Addr, router: Option<IpAddr>, within: Duration) -> Result<Gateway, SearchError> {
-    let mut options = SearchOptions::default();
-    options.bind_addr = (from, 0).into();
-    options.timeout = Some(within);
-    options.gateway_ip_version = GatewayIpVersion::V4;
-    if let Some(router) = router {
-        options.broadcast_address = (router, 1900).into();
-        // It takes no router on loopback for one, unless it is told to.
-        options.allowed_gateway_ips.extend(from.is_loopback().then_some(router));
-    }
-    igd::search_gateway(options)
-}
-
-fn external_address(gateway: &Gateway, patience: Duration) -> Result<IpAddr, MappingFault> {
-    let external = match entry::external_address(gateway, patience)? {
-        Some(external) => external,
-        // What we can not read, the library may.
-        None => gateway.get_external_ip().map_err(|error| match error {
-            igd::GetExternalIpError::ActionNotAuthorized => MappingFault::Refused,
-            igd::GetExternalIpError::RequestError(error) => request_fault(&error),
-        })?,
-    };
-    if external.is_unspecified() { Err(MappingFault::NoOutside) } else { Ok(external) }
-}
-
-/// Hears who answers a search, because the library does not say why it took nobody.
-struct Witness(io::Result<UdpSocket>);
-
-impl Witness {
-    fn new(from: Ipv4Addr, router: Option<IpAddr>) -> Self {
-        Self(Self::ask(from, router))
-    }
-
-    fn ask(from: Ipv4Addr, router: Option<IpAddr>) -> io::Result<UdpSocket> {
-        let to = SocketAddr::new(router.unwrap_or(Ipv4Addr::new(239, 255, 255, 250).into()), 1900);
-        let socket = UdpSocket::bind((from, 0))?;
-        socket.set_nonblocking(true)?;
-        let question = format!(
-            "M-SEARCH * HTTP/1.1\r\nHOST: {to}\r\nMAN: \"ssdp:discover\"\r\nMX: 1\r\n\
-             ST: urn:schemas-upnp-org:device:InternetGatewayDevice:1\r\n\r\n"
-        );
-        socket.send_to(question.as_bytes(), to)?;
-        Ok(socket)
-    }
-
-    /// Why nobody was taken of those who answered.
-    fn fault(&self) -> MappingFault {
-        let Ok(socket) = &self.0 else { return MappingFault::NoRouter };
-        let mut fault = MappingFault::NoRouter;
-        let mut buffer = [0; 2048];
-        // As many as the operating system keeps for us; who floods does not keep us here.
-        for _ in 0..64 {
-            let Ok((len, from)) = socket.recv_from(&mut buffer) else { break };
-            let answer = String::from_utf8_lossy(&buffer[..len]).to_ascii_lowercase();
-            let Some((_, location)) = answer.split_once("location:") else { continue };
-            // Who answers for itself was asked for its description, and gave none.
-            if location.trim_start().starts_with(&format!("http://{}", from.ip())) {
-                return MappingFault::Silent;
-            }
-            fault = MappingFault::Dubious;
-        }
-        fault
+fn search_fault(error: &io::Error) -> MappingFault {
+    match error.kind() {
+        io::ErrorKind::AddrNotAvailable => MappingFault::NoAddress,
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => MappingFault::NoRouter,
+        _ => said(&error.to_string()),
     }
 }
 
-fn search_fault(error: &SearchError, witness: &Witness) -> MappingFault {
-    match error {
-        SearchError::IoError(error) => match error.kind() {
-            io::ErrorKind::AddrNotAvailable => MappingFault::NoAddress,
-            io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => MappingFault::NoRouter,
-            _ => said(&error.to_string()),
-        },
-        _ => witness.fault(),
-    }
-}
-
-fn refusal(error: AddPortError) -> NotAdded {
-    match error {
-        AddPortError::PortInUse => NotAdded::Conflict,
-        AddPortError::OnlyPermanentLeasesSupported => NotAdded::OnlyPermanent,
-        AddPortError::ActionNotAuthorized => NotAdded::Fault(MappingFault::Refused),
-        // Ours are the same as long as they can be: the external one was taken.
-        AddPortError::SamePortValuesRequired => NotAdded::Fault(MappingFault::Conflict),
-        AddPortError::RequestError(error) => match code(&error) {
-            Some(402) => NotAdded::BadLease,
-            Some(718) => NotAdded::Conflict,
-            Some(725) => NotAdded::OnlyPermanent,
-            _ => NotAdded::Fault(request_fault(&error)),
-        },
-        error => NotAdded::Fault(said(&error.to_string())),
-    }
-}
-
-fn request_fault(error: &RequestError) -> MappingFault {
-    match (code(error), error) {
-        // Invalid action, not authorized.
-        (Some(401 | 606), _) | (None, RequestError::UnsupportedAction(_)) => MappingFault::Refused,
-        // Ports must be the same, and one is taken; no port is left (WANIPConnection:2 section 2.5.16).
-        (Some(724 | 728), _) => MappingFault::Conflict,
-        (Some(_), RequestError::ErrorCode(code, why)) => said(&format!("UPnP error {code}: {why}")),
-        (Some(code), _) => said(&format!("UPnP error {code}")),
-        (None, RequestError::IoError(error)) if error.kind() != io::ErrorKind::InvalidData => {
-            MappingFault::Silent
-        }
-        (None, RequestError::AttoHttpError(error)) if is_io(error) => MappingFault::Silent,
-        (None, _) => MappingFault::Dubious,
-    }
-}
-
-/// Whether the connection failed, not what was said on it. The client underneath is not ours to name, and gives its
-/// causes by no other way than its text.
-fn is_io(error: &impl std::fmt::Display) -> bool {
-    error.to_string().starts_with("Io Error")
-}
-
-/// The number of the error that the router gives, described or not.
-fn code(error: &RequestError) -> Option<u16> {
-    match error {
-        RequestError::ErrorCode(code, _) => Some(*code),
-        RequestError::InvalidResponse(answer) => entry::error_code(answer),
-        _ => None,
+/// WANIPConnection:1 section 2.4.16, and WANIPConnection:2 section 2.5.16.
+fn refusal(failure: Failure) -> NotAdded {
+    match failure {
+        // In conflict with another mapping, or with another way of making them.
+        Failure::Code(718 | 729, _) => NotAdded::Conflict,
+        Failure::Code(725, _) => NotAdded::OnlyPermanent,
+        Failure::Code(402, _) => NotAdded::BadLease,
+        // The action failed, and values that are not valid, or out of range.
+        Failure::Code(501 | 600 | 601, _) => NotAdded::Unexplained(failure.into()),
+        failure => NotAdded::Fault(failure.into()),
     }
 }

@@ -29,6 +29,8 @@ struct Entry {
     place: Place,
     /// An earlier question may have put it there, so that a "no" to the present one says nothing.
     stands: bool,
+    /// The router has said that it added it.
+    added: bool,
     failed_removals: u8,
     not_before: Instant,
 }
@@ -51,7 +53,8 @@ impl Ledger {
                 entry.place.protocol != place.protocol || entry.place.internal != place.internal
             });
         }
-        self.entry(place).stands = true;
+        let entry = self.entry(place);
+        (entry.stands, entry.added) = (true, true);
     }
 
     /// It can not be known whether the router added it.
@@ -82,6 +85,11 @@ impl Ledger {
     /// Tries at once whatever was to be tried again later.
     pub(super) fn hurry(&mut self) {
         self.0.iter_mut().for_each(|entry| entry.not_before = Instant::ZERO);
+    }
+
+    /// Whether the router has said that it added it.
+    pub(super) fn was_added(&self, place: Place) -> bool {
+        self.0.iter().any(|entry| entry.place == place && entry.added)
     }
 
     /// The first removal to do by this protocol, and when: of all that is not to be kept.
@@ -118,6 +126,6 @@ impl Ledger {
 
 impl Entry {
     fn new(place: Place) -> Self {
-        Self { place, stands: false, failed_removals: 0, not_before: Instant::ZERO }
+        Self { place, stands: false, added: false, failed_removals: 0, not_before: Instant::ZERO }
     }
 }

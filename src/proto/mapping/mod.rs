@@ -133,6 +133,8 @@ struct Mapped {
     is_foreign: bool,
     /// A renewal has failed, or it leads nowhere: with the next search that is lost it is lost, too.
     is_doubtful: bool,
+    /// The router's own table does not have it.
+    is_missing: bool,
 }
 
 #[derive(Debug)]
@@ -357,6 +359,7 @@ impl Mapper {
             renew_at: Some(now + lease.unwrap_or(self.config.lease) / 2),
             is_foreign: !added.is_ours,
             is_doubtful: false,
+            is_missing: added.is_missing,
         });
         self.usual_external = Some(added.external);
         self.verdict = None;
@@ -431,13 +434,15 @@ impl Mapper {
     }
 
     fn order_removal(&mut self, protocol: MappingProtocol, now: Instant) {
-        let Some((at, Place { external, internal, .. })) = self.next_removal(protocol) else { return };
+        let Some((at, place)) = self.next_removal(protocol) else { return };
+        let Place { external, internal, .. } = place;
         if at > now {
             return;
         }
         let is_left_behind = self.target.is_some_and(|target| target.internal.ip() != internal.ip());
         let timeout = if is_left_behind { self.config.farewell_timeout } else { self.config.change_timeout };
-        self.orders.issue(Order::Remove { protocol, external, internal }, None, now + timeout);
+        let was_added = self.ledger.was_added(place);
+        self.orders.issue(Order::Remove { protocol, external, internal, was_added }, None, now + timeout);
     }
 
     fn begin_search(&mut self, now: Instant) {
@@ -549,7 +554,8 @@ impl Mapper {
         }
         let deadline = now + self.config.change_timeout;
         let order = if asking.removes_first {
-            Order::Remove { protocol, external, internal }
+            let was_added = self.ledger.was_added(Place { protocol, external, internal });
+            Order::Remove { protocol, external, internal, was_added }
         } else {
             let lease = asking.wish.lease(self.config.lease);
             self.ledger.asked(Place { protocol, external, internal });
@@ -576,8 +582,13 @@ impl Mapper {
     fn current_status(&self) -> Mapping {
         match (&self.mapped, &self.verdict) {
             _ if self.target.is_none() => Mapping::Waiting,
-            (Some(Mapped { protocol, external, lease, .. }), _) => {
-                Mapping::Mapped { protocol: *protocol, external: (*external).into(), lease: *lease }
+            (Some(Mapped { protocol, external, lease, is_missing, .. }), _) => {
+                let (protocol, external, lease) = (*protocol, (*external).into(), *lease);
+                if *is_missing {
+                    Mapping::Unconfirmed { protocol, external, lease }
+                } else {
+                    Mapping::Mapped { protocol, external, lease }
+                }
             }
             // While it is tried again, what is known still holds.
             (None, Some(verdict)) => verdict.clone(),
@@ -685,5 +696,5 @@ fn judge(result: Result<IpAddr, MappingFault>) -> Side {
 /// Whether the answer rules out that the mapping was added.
 fn is_certain(refusal: &NotAdded) -> bool {
     use MappingFault::{Dubious, Other, Panicked, Silent};
-    !matches!(refusal, NotAdded::Fault(Silent | Panicked | Dubious | Other(_)))
+    !matches!(refusal, NotAdded::Unexplained(_) | NotAdded::Fault(Silent | Panicked | Dubious | Other(_)))
 }

@@ -27,8 +27,12 @@ enum Leases {
     Limited,
     /// Error 402 to limited ones.
     Only402ForLimited,
+    /// Error 501 to limited ones.
+    Only501ForLimited,
     /// Error 402 to all.
     None,
+    /// Error 501 to all.
+    None501,
 }
 
 /// How one protocol of the fake router behaves.
@@ -42,6 +46,8 @@ struct Manner {
     /// Where NAT-PMP puts it instead, in a router that chooses by itself.
     external: Option<u16>,
     fault: Option<MappingFault>,
+    /// Its table shows nothing of what it has added.
+    lists_nothing: bool,
     /// How long it takes for a change; `None`: nobody ever hears of it, but it is done.
     change_time: Option<Duration>,
     deaf: bool,
@@ -56,6 +62,7 @@ impl Manner {
             grants: None,
             external: None,
             fault: None,
+            lists_nothing: false,
             change_time: Some(SECOND / 10),
             deaf: false,
         }
@@ -69,11 +76,17 @@ impl Manner {
         match self.leases {
             Leases::Permanent if lease.is_some() => Some(NotAdded::OnlyPermanent),
             Leases::Only402ForLimited if lease.is_some() => Some(NotAdded::BadLease),
+            Leases::Only501ForLimited if lease.is_some() => Some(NotAdded::Unexplained(failed_action())),
+            Leases::None501 => Some(NotAdded::Unexplained(failed_action())),
             Leases::Limited if lease.is_none() => Some(NotAdded::BadLease),
             Leases::None => Some(NotAdded::BadLease),
             _ => self.fault.clone().map(NotAdded::Fault),
         }
     }
+}
+
+fn failed_action() -> MappingFault {
+    MappingFault::Other("UPnP error 501".into())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,7 +189,7 @@ impl Bench {
             Order::Add { protocol, external, internal, lease } => {
                 Report::Added(self.add(protocol, external, internal, lease))
             }
-            Order::Remove { protocol, external, internal } => {
+            Order::Remove { protocol, external, internal, .. } => {
                 self.remove(protocol, external, internal);
                 Report::Removed(self.manner(protocol).fault.clone().map_or(Ok(()), Err))
             }
@@ -196,7 +209,7 @@ impl Bench {
         }
         let external = manner.external.filter(|_| protocol == NatPmp).unwrap_or(external);
         if self.table.get(&external).is_some_and(|row| row.internal == internal && row.by_hand) {
-            return Ok(Added { external, lease: None, is_ours: false });
+            return Ok(Added { external, lease: None, is_ours: false, is_missing: false });
         }
         if self.table.get(&external).is_some_and(|row| row.internal != internal) {
             return Err(NotAdded::Conflict);
@@ -207,7 +220,7 @@ impl Bench {
         }
         let ends = lease.map(|lease| self.now + lease);
         self.table.insert(external, Row { internal, protocol, ends, by_hand: false });
-        Ok(Added { external, lease, is_ours: true })
+        Ok(Added { external, lease, is_ours: true, is_missing: manner.lists_nothing })
     }
 
     /// As io does it: only what leads to `internal`; by NAT-PMP all that does.
@@ -336,15 +349,46 @@ fn each_kind_of_lease_is_tried_once() {
         (Leases::Permanent, Some(None), both),
         (Leases::Limited, Some(Some(3600)), limited),
         (Leases::Only402ForLimited, Some(None), both),
+        (Leases::Only501ForLimited, Some(None), both),
         (Leases::None, None, both),
+        (Leases::None501, None, both),
     ];
     for (leases, lease, adds) in table {
         let mut bench = Bench::started(Manner { leases, ..Manner::good() }, Manner::absent());
         assert_eq!(bench.mapped(), lease.map(|lease| (Upnp, 4000, lease)), "{leases:?}");
         let adds: Vec<_> = adds.iter().map(|add| format!("0 add UPnP 4000 {add}")).collect();
         assert_eq!(bench.orders()[2..], adds, "{leases:?}");
-        let lost = lease.is_none().then_some((MappingFault::Lease, MappingFault::NoRouter));
+        // What the router said, where it said something of its own.
+        let fault = if leases == Leases::None501 { failed_action() } else { MappingFault::Lease };
+        let lost = lease.is_none().then_some((fault, MappingFault::NoRouter));
         assert_eq!(bench.failed(), lost);
+    }
+}
+
+#[test]
+fn what_the_router_does_not_list_is_not_mapped_until_it_does() {
+    let mut bench = Bench::started(Manner { lists_nothing: true, ..Manner::good() }, Manner::absent());
+    let external = SocketAddrV4::new(WAN, 4000).into();
+    let unconfirmed = Mapping::Unconfirmed { protocol: Upnp, external, lease: Some(HOUR) };
+    assert_eq!(bench.mapper.status(), &unconfirmed);
+    bench.run(HOUR / 2);
+    assert_eq!(bench.mapper.status(), &unconfirmed, "renewed all the same");
+    bench.manner(Upnp).lists_nothing = false;
+    bench.run(HOUR / 2);
+    assert_eq!(bench.mapped(), Some((Upnp, 4000, Some(3600))));
+}
+
+#[test]
+fn what_was_added_is_removed_as_such() {
+    for (fault, was_added) in [(None, true), (Some(MappingFault::Silent), false)] {
+        let mut bench = Bench::started(Manner { fault, ..Manner::good() }, Manner::absent());
+        bench.leave();
+        let said = |(_, order): &(u64, Order)| match order {
+            Order::Remove { was_added, .. } => Some(*was_added),
+            _ => None,
+        };
+        let removals: Vec<_> = bench.log.iter().filter_map(said).collect();
+        assert!(!removals.is_empty() && removals.iter().all(|said| *said == was_added), "{removals:?}");
     }
 }
 
@@ -1071,11 +1115,17 @@ fn fault() -> impl Strategy<Value = MappingFault> {
 }
 
 fn manner() -> impl Strategy<Value = Manner> {
-    use Leases::{All, Limited, None as Neither, Only402ForLimited, Permanent};
+    use Leases::{All, Limited, None as Neither, Only402ForLimited, Only501ForLimited, Permanent};
     let address = prop_oneof![3 => Just(IpAddr::V4(WAN)), 1 => Just(IpAddr::from([10, 0, 0, 1]))];
     let found = prop_oneof![4 => address.prop_map(Ok), 1 => fault().prop_map(Err)];
-    let leases =
-        prop_oneof![Just(All), Just(Permanent), Just(Limited), Just(Only402ForLimited), Just(Neither)];
+    let leases = prop_oneof![
+        Just(All),
+        Just(Permanent),
+        Just(Limited),
+        Just(Only402ForLimited),
+        Just(Only501ForLimited),
+        Just(Neither)
+    ];
     let grants = prop::option::weighted(
         0.2,
         prop_oneof![Just(None), (0u64..=u64::MAX).prop_map(|seconds| Some(Duration::from_secs(seconds)))],
@@ -1091,6 +1141,7 @@ fn manner() -> impl Strategy<Value = Manner> {
             grants,
             external,
             fault,
+            lists_nothing: find_time % 4 == 0,
             change_time,
             deaf: false,
         },
@@ -1104,6 +1155,7 @@ fn report() -> impl Strategy<Value = Report> {
         Just(Report::Added(Err(NotAdded::Conflict))),
         Just(Report::Added(Err(NotAdded::OnlyPermanent))),
         Just(Report::Added(Err(NotAdded::BadLease))),
+        fault().prop_map(|fault| Report::Added(Err(NotAdded::Unexplained(fault)))),
         fault().prop_map(|fault| Report::Removed(Err(fault))),
     ]
 }

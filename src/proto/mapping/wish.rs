@@ -39,6 +39,7 @@ impl Wish {
             NotAdded::Conflict => self.next_port(),
             NotAdded::OnlyPermanent if self.permanent => Err(MappingFault::Lease),
             NotAdded::OnlyPermanent | NotAdded::BadLease => self.other_lease(),
+            NotAdded::Unexplained(fault) => self.other_lease().map_err(|_| fault),
             NotAdded::Fault(fault) => Err(fault),
         }
     }

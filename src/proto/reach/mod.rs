@@ -203,7 +203,7 @@ impl Finder {
         self.paint();
     }
 
-    /// The addresses of all interfaces, but for loopback and link-local ones.
+    /// The addresses of all interfaces, but for loopback and link-local ones; the most useful ones first.
     pub(crate) fn handle_interfaces(&mut self, addresses: Vec<LanAddress>, now: Instant) {
         let addresses = self.own_among(addresses);
         self.interfaces_at = self.watches().then(|| now + WATCH_EVERY);
@@ -444,9 +444,10 @@ impl Finder {
             self.renewals = 0;
             self.backoff.reset();
         }
-        let is_mapped = matches!(self.mapping, Mapping::Mapped { .. });
         let wait = match known {
-            Some(false) if is_mapped && self.is_found_closed() && self.renewals < RENEWALS => {
+            Some(false)
+                if self.external().is_some() && self.is_found_closed() && self.renewals < RENEWALS =>
+            {
                 self.renewals += 1;
                 self.actions.push(FinderAction::Renew);
                 AFTER_RENEWAL
@@ -465,7 +466,6 @@ impl Finder {
         if let Some(ip) = self.settings.bind {
             addresses.retain(|lan| lan.address == ip);
         }
-        addresses.sort();
         addresses.truncate(MAX_ADDRESSES);
         addresses
     }
@@ -536,9 +536,10 @@ impl Finder {
         }
     }
 
+    /// Where a router says that it forwards to us, whether that is confirmed or not: servers find out.
     fn external(&self) -> Option<SocketAddr> {
         match self.mapping {
-            Mapping::Mapped { external, .. } => Some(external),
+            Mapping::Mapped { external, .. } | Mapping::Unconfirmed { external, .. } => Some(external),
             _ => None,
         }
     }

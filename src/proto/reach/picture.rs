@@ -7,7 +7,9 @@ use super::Finder;
 use super::sight::{ProbeOutcome, Sight};
 use crate::address::is_public_address;
 use crate::config::PortMapping;
-use crate::reach::{Doubt, Mapping, MappingFault, Nat, NodeType, Reach, Reachability, ServerSight};
+use crate::reach::{
+    Doubt, LanAddress, Mapping, MappingFault, Nat, NodeType, Reach, Reachability, ServerSight,
+};
 
 impl Finder {
     /// Paints the picture; `None` when it is the one that there was.
@@ -17,7 +19,7 @@ impl Finder {
             nat: self.nat(),
             translated: self.translated(),
             wan: self.wan(),
-            lan: self.lan.addresses.clone(),
+            lan: self.lan(),
             port: self.public_port(),
             reachable: self.reachability(),
             mapping: self.mapping(),
@@ -28,6 +30,18 @@ impl Finder {
         }
         self.published = Arc::new(picture);
         Some(Arc::clone(&self.published))
+    }
+
+    /// First those from which the servers are reached, the ones out in the world before others: there are more interfaces
+    /// than room in a UNL on some machines, and most of them lead to nobody.
+    pub(super) fn lan(&self) -> Vec<LanAddress> {
+        let local = |sight: &Sight| Some(sight.local?.ip());
+        let used: Vec<IpAddr> =
+            self.outside().filter_map(local).chain(self.sights.iter().filter_map(local)).collect();
+        let mut lan = self.lan.addresses.clone();
+        let place = |lan: &LanAddress| used.iter().position(|ip| *ip == lan.address).unwrap_or(usize::MAX);
+        lan.sort_by_key(place);
+        lan
     }
 
     /// Only what is certain makes it anything but passive.
@@ -50,8 +64,10 @@ impl Finder {
 
     /// Where no server can tell: behind a NAT whose router forwards nothing.
     fn is_closed_for_all_we_know(&self) -> bool {
-        matches!(self.mapping, Mapping::Failed { .. } | Mapping::DoubleNat { .. })
-            && self.only_old_servers_outside()
+        matches!(
+            self.mapping,
+            Mapping::Failed { .. } | Mapping::DoubleNat { .. } | Mapping::Unconfirmed { .. }
+        ) && self.only_old_servers_outside()
     }
 
     fn nat(&self) -> Nat {
@@ -157,6 +173,9 @@ impl Finder {
                 Mapping::Failed { upnp: MappingFault::NoAddress, nat_pmp: MappingFault::NoAddress }
             }
             Mapping::Waiting if !self.may_need_mapping() => Mapping::NotNeeded,
+            Mapping::Unconfirmed { protocol, external, lease } if self.is_reachable_by_ipv4() => {
+                Mapping::Mapped { protocol, external, lease }
+            }
             _ => self.mapping.clone(),
         }
     }

@@ -51,7 +51,7 @@ impl Finder {
         over_ipv4().any(vain) && !over_ipv4().any(Sight::may_still_say_yes)
     }
 
-    fn is_reachable_by_ipv4(&self) -> bool {
+    pub(super) fn is_reachable_by_ipv4(&self) -> bool {
         self.outside().any(|sight| sight.is_over_ipv4() && sight.outcome == Some(ProbeOutcome::Yes))
     }
 
@@ -81,8 +81,6 @@ impl Finder {
             IpAddr::V4(v4) if !is_public_address(ip) => Some(v4),
             _ => None,
         };
-        let own: Vec<IpAddr> = self.lan.addresses.iter().map(|lan| lan.address).collect();
-        let used = self.sights.iter().filter_map(|sight| Some(sight.local?.ip()));
-        used.filter(|ip| own.contains(ip)).chain(own.iter().copied()).find_map(fits)
+        self.lan().into_iter().map(|lan| lan.address).find_map(fits)
     }
 }

@@ -249,6 +249,33 @@ fn old_servers_can_not_tell() {
 }
 
 #[test]
+fn what_the_router_does_not_list_counts_once_a_server_got_through() {
+    let external = addr("11.0.0.1:5001");
+    let unconfirmed =
+        Mapping::Unconfirmed { protocol: MappingProtocol::Upnp, external, lease: Some(3600 * SECOND) };
+    let mut bench = Bench::with_servers(1);
+    bench.behind_nat(0);
+    bench.probed(0, 5000, ProbeOutcome::No);
+    bench.take();
+    bench.finder.handle_mapping(unconfirmed.clone(), bench.now);
+    assert!(
+        bench.take().contains(&FinderAction::Probe { server: 0, port: 5001 }),
+        "the server is to find out"
+    );
+    assert_eq!(bench.picture().mapping, unconfirmed);
+    bench.probed(0, 5001, ProbeOutcome::Yes);
+    assert_eq!((&bench.picture().mapping, bench.picture().port), (&mapped("11.0.0.1:5001"), Some(5001)));
+
+    // Where no server can tell, it counts for nothing.
+    let mut bench = Bench::with_servers(1);
+    bench.up(0, ServerKind::Pyp2p, None);
+    bench.take();
+    bench.finder.handle_surveyed(Ok(NatKind::Preserving), bench.now);
+    bench.finder.handle_mapping(unconfirmed, bench.now);
+    assert_eq!((bench.picture().node_type, bench.advertised()), (NodeType::Simultaneous, None));
+}
+
+#[test]
 fn a_server_of_ones_own_network_says_nothing_of_the_outside() {
     let mut bench = Bench::with_servers(1);
     let up = ServerUp {
@@ -414,6 +441,21 @@ fn what_is_advertised_can_change_while_the_picture_does_not() {
     assert!(bench.finder.is_dirty());
     assert_eq!(bench.finder.poll_change(), None);
     assert_eq!(bench.finder.advertised_port(1), Some(5000));
+}
+
+#[test]
+fn the_address_that_servers_are_reached_from_comes_first() {
+    let mut bench = Bench::with_servers(1);
+    let bridge = |n: u8| LanAddress { interface: "docker0".into(), address: [172, 17, n, 1].into() };
+    let many: Vec<_> = (0..10).map(bridge).chain([lan("192.168.1.10")]).collect();
+    bench.finder.handle_interfaces(many.clone(), bench.now);
+    assert_eq!(bench.picture().lan, many, "as the operating system says, while nothing better is known");
+    bench.behind_nat(0);
+    let picture = bench.picture();
+    assert_eq!((&picture.lan[0], &picture.lan[1..]), (&many[10], &many[..10]));
+    bench.take();
+    bench.probed(0, 5000, ProbeOutcome::No);
+    assert_eq!(bench.take(), [FinderAction::Map(Some(target("192.168.1.10")))]);
 }
 
 #[test]

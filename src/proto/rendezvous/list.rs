@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::id::ServerId;
 use crate::time::Instant;
+use crate::unl::Unl;
 use crate::wire::address::HostPort;
 
 /// Signals that are looked at in a second, from one server: each costs a check of its signature, some 60
@@ -68,7 +69,7 @@ impl<T> ServerList<T> {
 
     /// The server of this name. Who is being left is not met again under the same id.
     pub(crate) fn named(&self, name: &str) -> Named {
-        let is_it = |server: &Server<T>| *server.name == *name && server.stay == Stay::Stays;
+        let is_it = |server: &Server<T>| Unl::names_server(name, &server.name) && server.stay == Stay::Stays;
         if let Some((&id, _)) = self.all.iter().find(|(_, server)| is_it(server)) {
             return Named::Known(id);
         }

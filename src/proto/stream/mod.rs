@@ -554,6 +554,11 @@ impl LineStream {
         if self.held { 0 } else { self.inbox.unread() }
     }
 
+    /// Gives back what the memory of the queue has beyond what it holds.
+    pub(crate) fn trim_queue(&mut self) {
+        self.outbox.trim();
+    }
+
     /// Bytes that wait for the network, or for the peer's leave.
     pub(crate) fn queued(&self) -> usize {
         self.outbox.len() + self.framing.as_ref().map_or(0, |framing| framing.protocol_queued())

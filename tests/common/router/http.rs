@@ -1,5 +1,7 @@
 //! As much of HTTP/1.1 as a control point needs: one request on a connection, answered and closed.
 
+use super::Framing;
+
 /// A request as it arrives.
 #[derive(Debug, Default)]
 pub(super) struct Request {
@@ -53,10 +55,18 @@ impl Request {
 }
 
 /// A whole answer.
-pub(super) fn answer(status: &str, body: &str) -> Vec<u8> {
-    let len = body.len();
-    format!(
-        "HTTP/1.1 {status}\r\nContent-Type: text/xml\r\nConnection: close\r\nContent-Length: {len}\r\n\r\n{body}"
-    )
-    .into_bytes()
+pub(super) fn answer(status: &str, body: &[u8], framing: Framing) -> Vec<u8> {
+    let (field, body) = match framing {
+        Framing::Length => (format!("Content-Length: {}\r\n", body.len()), body.to_vec()),
+        Framing::End => (String::new(), body.to_vec()),
+        // Small ones, so that names and numbers are cut.
+        Framing::Chunks => {
+            let chunks = body.chunks(19).chain([&[][..]]);
+            let framed = chunks
+                .flat_map(|chunk| [format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat());
+            ("Transfer-Encoding: chunked\r\n".into(), framed.collect())
+        }
+    };
+    let head = format!("HTTP/1.1 {status}\r\nContent-Type: text/xml\r\nConnection: close\r\n{field}\r\n");
+    [head.as_bytes(), &body].concat()
 }

@@ -30,6 +30,8 @@ const TRIES: usize = 64;
 pub(crate) struct Behaviour {
     pub(crate) ssdp: Ssdp,
     pub(crate) http: Http,
+    pub(crate) framing: Framing,
+    pub(crate) writing: Writing,
     pub(crate) control_url: ControlUrl,
     pub(crate) leases: Leases,
     /// So many times it says 718, whatever it is asked for.
@@ -40,8 +42,18 @@ pub(crate) struct Behaviour {
     pub(crate) is_eloquent: bool,
     /// It can be asked for one entry; otherwise only for all of them, one by one.
     pub(crate) has_specific_entry: bool,
+    /// It answers what it is asked of a port that leads nowhere with an entry of this port and client, not with an error.
+    pub(crate) free_entry: Option<(&'static str, &'static str)>,
     /// It forgets what it says it has deleted or added.
     pub(crate) is_forgetful: bool,
+    /// Its table shows this for each client.
+    pub(crate) shows_client: Option<&'static str>,
+    /// It takes who asks for this client.
+    pub(crate) takes_us_for: Option<Ipv4Addr>,
+    /// It has services before the one that works, with these external addresses, that forward nothing.
+    pub(crate) dead_services: Vec<IpAddr>,
+    /// The dead ones are on devices of their own, each with its own description.
+    pub(crate) has_many_devices: bool,
     /// It describes what it is asked to add by words of its own.
     pub(crate) describes_as: Option<String>,
     /// What it says its external address is, by both protocols; by NAT-PMP only IPv4.
@@ -72,6 +84,30 @@ pub(crate) enum Http {
     Endless,
 }
 
+/// How the end of an answer is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    Length,
+    /// In chunks, also to who speaks HTTP/1.0.
+    Chunks,
+    /// By the end of the connection.
+    End,
+}
+
+/// How it writes what should be XML.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writing {
+    Proper,
+    /// `&` for itself.
+    RawAmpersand,
+    /// An element that is closed by another name.
+    WrongEnd,
+    TrailingNul,
+    LeadingBlank,
+    /// A letter of Latin-1, which is not said.
+    Latin1,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ControlUrl {
     Rooted,
@@ -88,6 +124,8 @@ pub(crate) enum Leases {
     OnlyLimited,
     /// 402 to both.
     Neither,
+    /// 501 to limited ones.
+    LimitedFail,
     /// Longer ones are silently cut to so many seconds.
     UpTo(u32),
 }
@@ -114,7 +152,6 @@ pub(crate) enum NatPmp {
 pub(crate) struct Counts {
     pub(crate) search: u32,
     pub(crate) description: u32,
-    pub(crate) schema: u32,
     pub(crate) external_address: u32,
     pub(crate) add: u32,
     pub(crate) delete: u32,
@@ -244,13 +281,20 @@ impl Default for Behaviour {
         Self {
             ssdp: Ssdp::Normal,
             http: Http::Normal,
+            framing: Framing::Length,
+            writing: Writing::Proper,
             control_url: ControlUrl::Rooted,
             leases: Leases::Any,
             conflicts: 0,
             refusal: None,
             is_eloquent: true,
             has_specific_entry: true,
+            free_entry: None,
             is_forgetful: false,
+            shows_client: None,
+            takes_us_for: None,
+            dead_services: Vec::new(),
+            has_many_devices: false,
             describes_as: None,
             // What looks public, and is nobody's: a block of documentation would count as not public.
             external: Ipv4Addr::new(11, 22, 33, 44).into(),

@@ -16,9 +16,15 @@ pub(super) fn answers(datagram: &[u8], http: SocketAddr, shared: &mut Shared) ->
     }
     shared.counts.search += 1;
     let Some(target) = TARGETS.iter().find(|target| text.contains(**target)) else { return Vec::new() };
-    let location = |host: &str| answer(target, &format!("http://{host}/root.xml"));
+    let at = |host: &str, path: &str| answer(target, &format!("http://{host}/{path}.xml"));
+    let location = |host: &str| at(host, "root");
     let honest = location(&http.to_string());
     match shared.behaviour.ssdp {
+        Ssdp::Normal if shared.behaviour.has_many_devices => {
+            let dead =
+                (0..shared.behaviour.dead_services.len()).map(|n| at(&http.to_string(), &format!("dead{n}")));
+            dead.chain([honest]).collect()
+        }
         Ssdp::Normal => vec![honest],
         Ssdp::Silent => Vec::new(),
         Ssdp::GarbageFirst => vec![

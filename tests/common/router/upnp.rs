@@ -1,40 +1,71 @@
 //! UPnP's Internet Gateway Device 1: descriptions and actions (WANIPConnection:1, sections 2.4 and 2.5).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::http::{Request, answer};
-use super::{ControlUrl, Leases, Mapping, Shared};
+use super::{Behaviour, ControlUrl, Leases, Mapping, Shared, Writing};
 
 const SERVICE: &str = "urn:schemas-upnp-org:service:WANIPConnection:1";
 
 /// The answer to a request at this address.
 pub(super) fn respond(request: &Request, at: SocketAddr, shared: &mut Shared) -> Vec<u8> {
-    match request.path().as_str() {
+    let (framing, writing) = (shared.behaviour.framing, shared.behaviour.writing);
+    let answer = |status: &str, body: &str| answer(status, &written(body, writing), framing);
+    let done = |action: &str, outcome: Result<String, u16>, is_eloquent| match outcome {
+        Ok(arguments) => answer(
+            "200 OK",
+            &envelope(&format!("<u:{action}Response xmlns:u=\"{SERVICE}\">{arguments}</u:{action}Response>")),
+        ),
+        Err(code) => answer("500 Internal Server Error", &fault(code, is_eloquent)),
+    };
+    let (action, is_eloquent) = (request.action(), shared.behaviour.is_eloquent);
+    let path = request.path();
+    match path.as_str() {
         "/root.xml" => {
             shared.counts.description += 1;
-            answer("200 OK", &description(at, shared.behaviour.control_url))
+            answer("200 OK", &description(at, &shared.behaviour))
         }
-        "/wan.xml" => {
-            shared.counts.schema += 1;
-            answer("200 OK", &schema())
+        "/ctl/wan" => done(&action, act(&action, request, shared), is_eloquent),
+        path if dead(path, "/ctl/dead", &shared.behaviour).is_some() => {
+            let external = dead(path, "/ctl/dead", &shared.behaviour);
+            let outcome = external.filter(|_| action == "GetExternalIPAddress");
+            let outcome = outcome.map(|ip| format!("<NewExternalIPAddress>{ip}</NewExternalIPAddress>"));
+            done(&action, outcome.ok_or(501), is_eloquent)
         }
-        "/ctl/wan" => {
-            let action = request.action();
-            match act(&action, request, shared) {
-                Ok(arguments) => answer(
-                    "200 OK",
-                    &envelope(&format!(
-                        "<u:{action}Response xmlns:u=\"{SERVICE}\">{arguments}</u:{action}Response>"
-                    )),
-                ),
-                Err(code) => answer("500 Internal Server Error", &fault(code, shared.behaviour.is_eloquent)),
-            }
+        path if dead(path, "/dead", &shared.behaviour).is_some() => {
+            let control = path.trim_end_matches(".xml");
+            answer("200 OK", &devices(&service(&format!("/ctl{control}"))))
         }
         _ => {
             shared.counts.unknown += 1;
             answer("404 Not Found", "")
         }
     }
+}
+
+/// The external address of the dead service that a path names.
+fn dead(path: &str, prefix: &str, behaviour: &Behaviour) -> Option<IpAddr> {
+    let number = path.strip_prefix(prefix)?.trim_end_matches(".xml");
+    behaviour.dead_services.get(number.parse::<usize>().ok()?).copied()
+}
+
+/// As it comes out of its buffer.
+fn written(body: &str, writing: Writing) -> Vec<u8> {
+    let body = match writing {
+        Writing::RawAmpersand => body.replace("fake", "Fake & Sons"),
+        Writing::WrongEnd => body.replace("fake</friendlyName>", "fake</FriendlyName>"),
+        Writing::TrailingNul => body.to_owned() + "\0\0",
+        Writing::LeadingBlank => "\r\n ".to_owned() + body,
+        Writing::Proper | Writing::Latin1 => body.to_owned(),
+    };
+    let mut bytes = body.into_bytes();
+    if writing == Writing::Latin1 {
+        // The names of devices: an e with an accent.
+        let at: Vec<_> =
+            bytes.windows(5).enumerate().filter(|(_, five)| five == b">fake").map(|(at, _)| at).collect();
+        at.into_iter().for_each(|at| bytes[at + 4] = 0xe9);
+    }
+    bytes
 }
 
 /// The arguments of an action's answer, or the error's number.
@@ -59,7 +90,9 @@ fn act(action: &str, request: &Request, shared: &mut Shared) -> Result<String, u
             if !shared.behaviour.has_specific_entry {
                 return Err(401);
             }
-            shared.table.get(&number(request, "NewExternalPort")?).map(entry).ok_or(714)
+            let mapping = shared.table.get(&number(request, "NewExternalPort")?);
+            let free = shared.behaviour.free_entry.map(|(port, client)| fields(port, client, 0, ""));
+            mapping.map(|mapping| entry(mapping, &shared.behaviour)).or(free).ok_or(714)
         }
         "GetGenericPortMappingEntry" => {
             shared.counts.generic_entry += 1;
@@ -69,7 +102,7 @@ fn act(action: &str, request: &Request, shared: &mut Shared) -> Result<String, u
             Ok(format!(
                 "<NewRemoteHost></NewRemoteHost><NewExternalPort>{external}</NewExternalPort>\
                  <NewProtocol>TCP</NewProtocol>{}",
-                entry(mapping)
+                entry(mapping, &shared.behaviour)
             ))
         }
         _ => {
@@ -87,7 +120,10 @@ fn add(request: &Request, shared: &mut Shared) -> Result<(), u16> {
     let client = text("NewInternalClient")?.parse().map_err(|_| 402_u16)?;
     let mapping = Mapping {
         external: number(request, "NewExternalPort")?,
-        internal: std::net::SocketAddrV4::new(client, number(request, "NewInternalPort")?),
+        internal: std::net::SocketAddrV4::new(
+            shared.behaviour.takes_us_for.unwrap_or(client),
+            number(request, "NewInternalPort")?,
+        ),
         lease: lease(text("NewLeaseDuration")?.parse().map_err(|_| 402_u16)?, shared.behaviour.leases)?,
         description: shared.behaviour.describes_as.clone().unwrap_or(text("NewPortMappingDescription")?),
     };
@@ -114,7 +150,8 @@ fn lease(asked: u32, leases: Leases) -> Result<u32, u16> {
         Leases::Any => Ok(asked),
         Leases::OnlyPermanent if asked != 0 => Err(725),
         Leases::OnlyLimited if asked == 0 => Err(402),
-        Leases::OnlyPermanent | Leases::OnlyLimited => Ok(asked),
+        Leases::LimitedFail if asked != 0 => Err(501),
+        Leases::OnlyPermanent | Leases::OnlyLimited | Leases::LimitedFail => Ok(asked),
         Leases::Neither => Err(402),
         Leases::UpTo(most) => Ok(asked.min(most)),
     }
@@ -124,14 +161,17 @@ fn number(request: &Request, name: &str) -> Result<u16, u16> {
     request.element(name).and_then(|text| text.parse().ok()).ok_or(402)
 }
 
-fn entry(mapping: &Mapping) -> String {
+fn entry(mapping: &Mapping, behaviour: &Behaviour) -> String {
     let Mapping { internal, lease, description, .. } = mapping;
+    let client = behaviour.shows_client.map_or_else(|| internal.ip().to_string(), str::to_owned);
+    fields(&internal.port().to_string(), &client, *lease, description)
+}
+
+fn fields(port: &str, client: &str, lease: u32, description: &str) -> String {
     format!(
-        "<NewInternalPort>{}</NewInternalPort><NewInternalClient>{}</NewInternalClient><NewEnabled>1</NewEnabled>\
-         <NewPortMappingDescription>{description}</NewPortMappingDescription>\
-         <NewLeaseDuration>{lease}</NewLeaseDuration>",
-        internal.port(),
-        internal.ip()
+        "<NewInternalPort>{port}</NewInternalPort><NewInternalClient>{client}</NewInternalClient>\
+         <NewEnabled>1</NewEnabled><NewPortMappingDescription>{description}</NewPortMappingDescription>\
+         <NewLeaseDuration>{lease}</NewLeaseDuration>"
     )
 }
 
@@ -152,57 +192,34 @@ fn envelope(body: &str) -> String {
     )
 }
 
-fn description(at: SocketAddr, url: ControlUrl) -> String {
-    let control = match url {
+fn description(at: SocketAddr, behaviour: &Behaviour) -> String {
+    let control = match behaviour.control_url {
         ControlUrl::Rooted => "/ctl/wan".to_owned(),
         ControlUrl::Relative => "ctl/wan".to_owned(),
         ControlUrl::Absolute => format!("http://{at}/ctl/wan"),
     };
+    let dead = if behaviour.has_many_devices { 0 } else { behaviour.dead_services.len() };
+    let dead: String = (0..dead).map(|number| service(&format!("/ctl/dead{number}"))).collect();
+    devices(&(dead + &service(&control)))
+}
+
+fn service(control: &str) -> String {
+    format!(
+        "<service><serviceType>{SERVICE}</serviceType><serviceId>urn:upnp-org:serviceId:WANIPConn1</serviceId>\
+         <SCPDURL>/wan.xml</SCPDURL><controlURL>{control}</controlURL><eventSubURL>/evt/wan</eventSubURL></service>"
+    )
+}
+
+/// The description of a router with these services.
+fn devices(services: &str) -> String {
     let device = |kind: &str, inside: &str| {
         format!(
             "<device><deviceType>urn:schemas-upnp-org:device:{kind}:1</deviceType>\
              <friendlyName>fake</friendlyName>{inside}</device>"
         )
     };
-    let service = format!(
-        "<serviceList><service><serviceType>{SERVICE}</serviceType>\
-         <serviceId>urn:upnp-org:serviceId:WANIPConn1</serviceId><SCPDURL>/wan.xml</SCPDURL>\
-         <controlURL>{control}</controlURL><eventSubURL>/evt/wan</eventSubURL></service></serviceList>"
-    );
-    let connection = device("WANConnectionDevice", &service);
+    let connection = device("WANConnectionDevice", &format!("<serviceList>{services}</serviceList>"));
     let wan = device("WANDevice", &format!("<deviceList>{connection}</deviceList>"));
     let root = device("InternetGatewayDevice", &format!("<deviceList>{wan}</deviceList>"));
     format!("<?xml version=\"1.0\"?>\r\n<root xmlns=\"urn:schemas-upnp-org:device-1-0\">{root}</root>")
-}
-
-/// The actions with what goes into them, which is what a control point reads of it.
-fn schema() -> String {
-    let mapping = ["NewRemoteHost", "NewExternalPort", "NewProtocol"];
-    let entry = [
-        "NewInternalPort",
-        "NewInternalClient",
-        "NewEnabled",
-        "NewPortMappingDescription",
-        "NewLeaseDuration",
-    ];
-    let actions = [
-        action("GetExternalIPAddress", &[]),
-        action("AddPortMapping", &[&mapping[..], &entry[..]].concat()),
-        action("DeletePortMapping", &mapping),
-        action("GetGenericPortMappingEntry", &["NewPortMappingIndex"]),
-        action("GetSpecificPortMappingEntry", &mapping),
-    ]
-    .concat();
-    format!(
-        "<?xml version=\"1.0\"?>\r\n<scpd xmlns=\"urn:schemas-upnp-org:service-1-0\">\
-         <actionList>{actions}</actionList></scpd>"
-    )
-}
-
-fn action(name: &str, arguments: &[&str]) -> String {
-    let arguments: String = arguments
-        .iter()
-        .map(|argument| format!("<argument><name>{argument}</name><direction>in</direction></argument>"))
-        .collect();
-    format!("<action><name>{name}</name><argumentList>{arguments}</argumentList></action>")
 }

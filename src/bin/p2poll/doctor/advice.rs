@@ -174,6 +174,10 @@ impl Case<'_> {
                     "Tell others to connect to {external}: the router forwards it, though nobody outside has tried."
                 )],
             },
+            Mapping::Unconfirmed { .. } => vec![self.by_hand(
+                "Restart the router, or bring it up to date: it says that it forwards the port, and does not. If that \
+                 does not help, ",
+            )],
             Mapping::DoubleNat { router, .. } if is_shared(*router) => {
                 vec![carriers_advice(&format!("the router's own address, {router}, is"))]
             }
@@ -221,9 +225,6 @@ impl Case<'_> {
     /// That no router answers has its own cure, when there is no other.
     fn cure(&self, fault: &MappingFault) -> Option<String> {
         Some(match fault {
-            MappingFault::Proxy => {
-                "Unset http_proxy for this program: what is meant for the router would go to the proxy.".into()
-            }
             MappingFault::Refused => {
                 "Allow this machine to open ports (UPnP, NAT-PMP) in the router's settings: the router refuses.".into()
             }
@@ -352,7 +353,7 @@ impl Case<'_> {
 
     /// Others get in by the router's leave.
     fn is_mapped(&self) -> bool {
-        matches!(self.reach.mapping, Mapping::Mapped { .. })
+        matches!(self.reach.mapping, Mapping::Mapped { .. } | Mapping::Unconfirmed { .. })
     }
 
     /// The user said so.
@@ -383,7 +384,9 @@ impl Case<'_> {
     /// The one at which it listens; the picture's is the router's once that has opened one.
     fn own_port(&self) -> String {
         match (self.options.port, self.reach.port, &self.reach.mapping) {
-            (0, _, Mapping::Mapped { .. }) | (0, None, _) => "your program's port".into(),
+            (0, _, Mapping::Mapped { .. } | Mapping::Unconfirmed { .. }) | (0, None, _) => {
+                "your program's port".into()
+            }
             (0, Some(port), _) | (port, ..) => format!("port {port}"),
         }
     }
@@ -553,8 +556,7 @@ mod tests {
             (Silent, NoRouter, &["Restart the router"]),
             (Silent, Hung, &["Restart the router"]),
             (Dubious, NoRouter, &["Name the router with --router IP"]),
-            (Proxy, NoRouter, &["Unset http_proxy"]),
-            (Proxy, Refused, &["Unset http_proxy", "Allow this machine"]),
+            (NoRouter, Refused, &["Allow this machine"]),
             (
                 Other("it is tired".into()),
                 NoRouter,

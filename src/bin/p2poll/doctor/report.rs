@@ -5,12 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use p2poll::{
-    Mapping, MappingProtocol, Nat, NatKind, NodeType, Reach, Reachability, ServerKind, ServerSight,
+    Mapping, MappingProtocol, Nat, NatKind, NodeType, Reach, Reachability, ServerKind, ServerSight, harmless,
 };
 use serde_json::{Value, json};
 
 use super::findings::Findings;
-use crate::output::{harmless, nat_json};
+use crate::output::nat_json;
 
 /// With the fields in the order in which the help names them.
 pub(super) fn json(findings: &Findings, advice: &[String]) -> Value {
@@ -94,7 +94,7 @@ fn nat_and_why_json(nat: Nat, translated: Option<bool>) -> Value {
 fn mapping_json(mapping: &Mapping) -> Value {
     let (protocol, external) = match mapping {
         Mapping::Mapped { protocol, external, .. } => (Some(protocol), Some(external.to_string())),
-        Mapping::DoubleNat { protocol, .. } => (Some(protocol), None),
+        Mapping::DoubleNat { protocol, .. } | Mapping::Unconfirmed { protocol, .. } => (Some(protocol), None),
         _ => (None, None),
     };
     let protocol = match protocol {

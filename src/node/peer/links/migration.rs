@@ -57,7 +57,7 @@ impl Node {
         if let Some(connection) = self.connections.get_mut(con) {
             (connection.writing, connection.via, connection.peer) = (stream, via, peer);
         }
-        self.links.relayed.remove(&con);
+        self.end_relaying(con);
         let bytes = self.bytes_of(old);
         self.links.moving.insert(con, Moving { until: now + DRAIN_TIME, bytes });
         self.core.notes.push(Level::Info, || format!("{con} goes another way: {via} {peer}"));

@@ -62,9 +62,6 @@ pub(super) struct Link {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Relayed {
     pub(super) limits: RelayLimits,
-    /// When a direct way is looked for; `None` while that is done, or by the other side.
-    pub(super) upgrade_at: Option<Instant>,
-    pub(super) pause: Duration,
 }
 
 /// A connection that closes itself.
@@ -80,17 +77,10 @@ impl Links {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let greetings = self.greetings.values().map(|greeting| Some(greeting.until));
         let temporary = self.temporary.values().map(|temporary| Some(temporary.until));
-        let upgrades = self.relayed.values().map(|relayed| relayed.upgrade_at);
         let moving = self.moving.values().map(|moving| Some(moving.until));
         let deferred = self.deferred.iter().map(|deferred| Some(deferred.until));
         let at_once = [self.has_ended.then_some(Instant::ZERO)];
-        greetings
-            .chain(temporary)
-            .chain(upgrades)
-            .chain(moving)
-            .chain(deferred)
-            .chain(at_once)
-            .fold(None, soonest)
+        greetings.chain(temporary).chain(moving).chain(deferred).chain(at_once).fold(None, soonest)
     }
 
     pub(super) fn link(&self, con: ConId) -> Option<&Link> {
@@ -119,12 +109,6 @@ impl Links {
 
     pub(super) fn is_relayed(&self, con: ConId) -> bool {
         self.relayed.contains_key(&con)
-    }
-
-    /// The connections whose relayed link is to be replaced now.
-    pub(super) fn due_upgrades(&self, now: Instant) -> Vec<ConId> {
-        let due = |relayed: &Relayed| relayed.upgrade_at.is_some_and(|at| at <= now);
-        self.relayed.iter().filter(|(_, relayed)| due(relayed)).map(|(&con, _)| con).collect()
     }
 }
 
@@ -173,7 +157,7 @@ impl Node {
     /// A connection of the application's is gone.
     pub(super) fn forget_link(&mut self, con: ConId, now: Instant) {
         self.links.temporary.remove(&con);
-        self.links.relayed.remove(&con);
+        self.end_relaying(con);
         self.links.moving.remove(&con);
         let stream = self.connections.get(con).map(|connection| connection.writing);
         if let Some(stream) = stream.filter(|stream| self.links.greetings.contains_key(stream)) {
@@ -184,6 +168,12 @@ impl Node {
         if self.links.to(link.peer.id()) == Some(con) {
             self.links.by_node.remove(&link.peer.id());
         }
+    }
+
+    /// It goes by way of no relay any more.
+    fn end_relaying(&mut self, con: ConId) {
+        self.links.relayed.remove(&con);
+        self.calls.upgrades.forget(con);
     }
 
     /// The connection is a link to this node from now on.

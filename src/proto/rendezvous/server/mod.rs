@@ -5,8 +5,8 @@
 //! loopback. What it adds (`wire::rendezvous::Features`) goes only to clients that showed that they know it.
 //!
 //! It is made of tables: [`registry`] holds who listens and can be dialled, [`simultaneous`] who can only be punched, and
-//! who wants to, [`probes`] whose port is being tried; [`identities`] who has proven which id, [`mailbox`] what was said
-//! to who is not there, [`observations`] where somebody was seen a moment ago, and [`relays`] who is connected to whom by
+//! who wants to, [`probes`] whose port is being tried; [`identities`] who has proven which id, [`shares`] who said
+//! how much to whom, [`mailbox`] what was said to who is not there, [`observations`] where somebody was seen a moment ago, and [`relays`] who is connected to whom by
 //! way of the server.
 //!
 //! What clients can make it hold is bounded by [`Limits`]; what they send that is no request costs them nothing and
@@ -23,6 +23,8 @@ mod probes;
 mod proven;
 mod registry;
 mod relays;
+mod sender;
+mod shares;
 mod simultaneous;
 #[cfg(test)]
 mod tests;
@@ -35,6 +37,7 @@ use crate::proto::deadlines::Deadlines;
 use crate::proto::household::household;
 use crate::random::Random;
 use crate::time::{Instant, soonest};
+use crate::wire::foreign::Foreign;
 use crate::wire::proof::ProofRole;
 use crate::wire::relay::RelayRefusal;
 use crate::wire::rendezvous::{
@@ -50,6 +53,7 @@ use probes::{Done, Probes};
 use proven::{Nonce, Proven};
 use registry::{Asker, Lasts, NoRoom, Registry, reaches};
 use relays::Relays;
+use shares::Shares;
 use simultaneous::{Candidate, SimultaneousOpens, Summons};
 
 /// The server's state. See the module's documentation.
@@ -65,6 +69,7 @@ pub(crate) struct Server {
     simultaneous_opens: SimultaneousOpens,
     probes: Probes,
     identities: Identities,
+    shares: Shares,
     mailbox: Mailbox,
     observations: Observations,
     relays: Relays,
@@ -107,6 +112,7 @@ impl Server {
             simultaneous_opens: SimultaneousOpens::new(),
             probes: Probes::new(),
             identities: Identities::new(),
+            shares: Shares::new(),
             mailbox: Mailbox::new(),
             observations: Observations::new(),
             relays: Relays::new(),
@@ -193,6 +199,14 @@ impl Server {
         }
     }
 
+    /// A client began with another protocol. It is hung up on, whatever it says next: lines of ours can be in there, which
+    /// whoever made it say them must not be able to say.
+    pub(crate) fn handle_foreign(&mut self, client: ClientId, foreign: Foreign, now: Instant) {
+        if self.clients.contains_key(&client) {
+            self.close(client, CloseWhy::Foreign(foreign), now);
+        }
+    }
+
     /// The first line that came from a probed port, without its end.
     pub(crate) fn handle_probe_line(&mut self, probe: ProbeId, line: &[u8]) {
         self.probes.handle_line(probe, line);
@@ -233,6 +247,7 @@ impl Server {
         self.registry.expire(now);
         self.simultaneous_opens.expire(now);
         self.probes.expire(now);
+        self.shares.expire(now);
         self.mailbox.expire(now, &self.limits);
         self.observations.expire(now, &self.limits);
         self.relays.expire(now, &self.limits);
@@ -250,6 +265,7 @@ impl Server {
     /// When `handle_timeout` is due. Earlier calls do nothing; later ones keep the dead listed meanwhile.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let tables = soonest(self.registry.next_deadline(), self.simultaneous_opens.next_deadline());
+        let tables = soonest(tables, self.shares.next_deadline());
         let tables = soonest(tables, self.mailbox.next_deadline(&self.limits));
         let tables = soonest(tables, self.observations.next_deadline(&self.limits));
         let tables = soonest(tables, self.relays.next_deadline(&self.limits));
