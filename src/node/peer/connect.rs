@@ -64,7 +64,7 @@ impl Node {
         now: Instant,
         tell: impl FnOnce(&mut Connector, &mut Surroundings<'_>) -> R,
     ) -> R {
-        let reach = self.reach();
+        let reach = self.reaching.picture();
         let lan = unl::own_lan(self.core.listening, &reach);
         let Core { config, identity, streams, budget, notes, own, listening, .. } = &mut self.core;
         let (bind, listens, unl) = (config.bind, listening.is_some(), identity.unl.as_ref());
@@ -402,7 +402,7 @@ impl Node {
     /// Whether others may punch to us as pyp2p does: that is worth it for who can not be connected to, and has ports that
     /// can be foretold. pyp2p has only direct nets do this.
     pub(super) fn waits_for_candidates(&self) -> bool {
-        let reach = self.reach();
+        let reach = self.reaching.picture();
         let predictable = reach.nat.kind().is_some_and(|kind| kind != NatKind::Random);
         let told = unl::told_type(&self.core.config, &reach) == NodeType::Simultaneous;
         self.greets_all()
