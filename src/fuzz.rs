@@ -233,7 +233,7 @@ fn take_server_actions(server: &mut Server, places: &mut [Option<u64>]) {
             Some(ServerAction::Dial { to, .. }) => {
                 assert!((0..6).any(|place| address(place).ip() == to.ip()), "nobody there asked");
             }
-            Some(ServerAction::Abandon { .. } | ServerAction::Splice { .. }) => {}
+            Some(ServerAction::Abandon { .. } | ServerAction::Splice { .. } | ServerAction::Tell(_)) => {}
             Some(ServerAction::Close { client, .. }) => {
                 for place in places.iter_mut().filter(|place| **place == Some(client.0)) {
                     *place = None;

@@ -85,6 +85,7 @@ impl ServerNode {
             features: features(config),
             identities: config.max_nodes,
             public_addresses: config.public_addresses.clone(),
+            learns_addresses: true,
             mail: config.max_mail,
             signals_a_minute: config.max_signals_per_minute,
             relays: config.max_relays,
@@ -318,6 +319,7 @@ impl ServerNode {
                 let id = self.streams.dial(to, Some(SocketAddr::new(from, 0)), ServerRole::Probe(probe), now);
                 self.probes.insert(probe, id);
             }
+            ServerAction::Tell(news) => self.log.tell(news, now),
             ServerAction::Abandon { probe } => self.abandon(probe),
             ServerAction::Splice { a, b } => self.splice(a, b, now),
         }

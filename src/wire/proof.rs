@@ -152,6 +152,19 @@ impl Denial {
         }
     }
 
+    /// What is told whoever has to do with a server that denies a proof, which was dialled there.
+    pub(crate) fn advice(self, server: SocketAddr) -> String {
+        match self {
+            Self::Signature => "it finds the signature wrong".into(),
+            Self::Address => format!(
+                "it does not know that it is {server}; whoever runs it should start it with --public-address {server}"
+            ),
+            Self::Nonce => "it gave no nonce for it".into(),
+            Self::Full => "it has no room for another node".into(),
+            Self::Other => "for a reason that this version does not know".into(),
+        }
+    }
+
     pub(crate) fn named(word: &[u8]) -> Self {
         Self::ALL.into_iter().find(|why| why.name().as_bytes() == word).unwrap_or(Self::Other)
     }

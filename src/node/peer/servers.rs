@@ -366,8 +366,10 @@ impl Node {
             }
             ClientEvent::Denied(why) => {
                 let name = self.servers.name_of(place);
+                let addr = self.servers.all.get(&place).and_then(|server| server.client.server_addr());
                 self.core.notes.push(Level::Warn, || {
-                    format!("rendezvous server {name} does not take our proof: {why:?}")
+                    let why = addr.map(|addr| why.advice(addr)).unwrap_or_default();
+                    format!("rendezvous server {name} does not take our proof: {why}")
                 });
                 self.handle_server_useless(place, now);
                 return;

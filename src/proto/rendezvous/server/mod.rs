@@ -13,6 +13,7 @@
 //! gets them nothing, as in pyp2p.
 
 mod action;
+mod addresses;
 mod counts;
 mod identities;
 mod ids;
@@ -43,7 +44,8 @@ use crate::wire::relay::RelayRefusal;
 use crate::wire::rendezvous::{
     Features, MAX_OBSERVERS, Ntp, Observer, Ports, Reply, Request, Token, Verdict, write_nodes,
 };
-pub(crate) use action::{CloseWhy, ServerAction};
+pub(crate) use action::{CloseWhy, ServerAction, ServerNews};
+use addresses::OwnAddresses;
 use identities::Identities;
 pub(crate) use ids::{ClientId, ProbeId};
 pub(crate) use limits::Limits;
@@ -60,6 +62,7 @@ use simultaneous::{Candidate, SimultaneousOpens, Summons};
 #[derive(Debug)]
 pub(crate) struct Server {
     limits: Limits,
+    own: OwnAddresses,
     random: Random,
     wall_at_origin: Duration,
     clients: HashMap<ClientId, Client>,
@@ -102,8 +105,10 @@ struct Client {
 impl Server {
     /// A server whose clock's origin lies `wall_at_origin` after 1970; only meetings need to know.
     pub(crate) fn new(limits: Limits, random: Random, wall_at_origin: Duration) -> Self {
+        let own = OwnAddresses::new(limits.public_addresses.clone(), limits.learns_addresses);
         Self {
             limits,
+            own,
             random,
             wall_at_origin,
             clients: HashMap::new(),
@@ -129,7 +134,7 @@ impl Server {
 
     /// Clients may have dialled these addresses, other than those at which they arrive. See [`Limits::public_addresses`].
     pub(crate) fn set_public_addresses(&mut self, addresses: Vec<SocketAddr>) {
-        self.limits.public_addresses = addresses;
+        self.own.set_public(addresses);
     }
 
     /// A connection was accepted; `local` is the address at which the client reached this server.
@@ -459,6 +464,12 @@ impl Server {
     fn close(&mut self, client: ClientId, why: CloseWhy, now: Instant) {
         self.handle_closed(client, now);
         self.actions.push_back(ServerAction::Close { client, why });
+    }
+
+    fn tell_host(&mut self, news: ServerNews) {
+        if self.actions.len() < self.limits.actions {
+            self.actions.push_back(ServerAction::Tell(news));
+        }
     }
 
     /// Lines do not move the deadline, which would cost each of them a search; it is looked at when it comes.

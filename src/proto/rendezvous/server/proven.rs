@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::action::{CloseWhy, ServerNews};
+use super::addresses::Named;
 use super::relays::{Joined, Session, Side};
 use super::sender::Sender;
 use super::{ClientId, Server, ServerAction};
@@ -115,11 +117,11 @@ impl Server {
     fn check_proof(&mut self, client: ClientId, proof: &Proof, now: Instant) -> Result<NodeId, Denial> {
         let state = self.clients.get_mut(&client).ok_or(Denial::Nonce)?;
         let nonce = state.nonce.spend().ok_or(Denial::Nonce)?;
-        if !self.is_here(client, proof.server) {
-            return Err(Denial::Address);
-        }
         if !proof.holds(&nonce) {
             return Err(Denial::Signature);
+        }
+        if !self.is_here(client, proof.server) && !self.learns(client, proof.server, now) {
+            return Err(Denial::Address);
         }
         let (role, key, id) = (proof.role, proof.key, proof.key.id());
         if role == ProofRole::Signal && !self.identities.claim(id, client, self.limits.identities) {
@@ -138,8 +140,30 @@ impl Server {
             let (here, dialled) = (canonical(here), canonical(dialled));
             here.ip() == dialled.ip() && here.port() == dialled.port()
         };
-        self.clients.get(&client).is_some_and(|state| same(state.local))
-            || self.limits.public_addresses.iter().any(|&public| same(public))
+        self.clients.get(&client).is_some_and(|state| same(state.local)) || self.own.knows(dialled)
+    }
+
+    /// A client has dialled, and proves so, what this server does not know as its own: whether it does now.
+    fn learns(&mut self, client: ClientId, dialled: SocketAddr, now: Instant) -> bool {
+        let Some(state) = self.clients.get(&client) else { return false };
+        let named = self.own.handle_named(dialled, (client, state.ip), state.local.ip(), now);
+        let learned = matches!(named, Named::Learned { .. });
+        self.tell_host(match &named {
+            Named::Foreign => ServerNews::ForeignAddress { dialled },
+            Named::Candidate { networks, needed } => {
+                ServerNews::UnknownAddress { dialled, networks: *networks, needed: *needed }
+            }
+            Named::Learned { .. } => ServerNews::LearnedAddress { dialled },
+        });
+        if let Named::Learned { denied } = named {
+            for client in denied {
+                let is_unproven = self.clients.get(&client).is_some_and(|state| state.proven.is_none());
+                if is_unproven {
+                    self.close(client, CloseWhy::Learned, now);
+                }
+            }
+        }
+        learned
     }
 
     /// `None` when the sender may not say anything now.

@@ -423,3 +423,35 @@ fn a_server_for_relays_only_answers_nothing_else() {
     assert!(desk.say(2, &ticket).starts_with("RELAYED "));
     assert_eq!(desk.server.relays(), 1);
 }
+
+#[test]
+fn a_server_behind_a_nat_learns_what_it_is_called_and_those_who_were_denied_may_come_again() {
+    let mut desk = Desk::with(Limits { learns_addresses: true, ..Limits::default() });
+    let mut come = |client: u64, peer: &str| {
+        desk.connect_at(client, peer, "10.0.0.5:8000");
+        (desk.prove_at(client, &key(client as u8), ProofRole::Signal, "11.0.0.1:8000"), desk.told())
+    };
+    let (answer, told) = come(1, "12.0.0.1:1");
+    assert_eq!(answer, "DENIED address|");
+    assert!(told[0].1.contains("UnknownAddress") && told[0].1.contains("networks: 1, needed: 3"), "{told:?}");
+    assert_eq!(come(2, "13.0.0.1:1").0, "DENIED address|");
+    let (answer, told) = come(3, "14.0.0.1:1");
+    assert_eq!(answer, format!("PROVEN {}|", id(3)));
+    assert!(told[0].1.contains("LearnedAddress"), "{told:?}");
+    assert_eq!(told[1..], [(1, "Learned".into()), (2, "Learned".into())]);
+    assert_eq!(come(4, "12.0.0.1:2").0, format!("PROVEN {}|", id(4)));
+}
+
+#[test]
+fn a_signature_that_is_wrong_teaches_nothing() {
+    let mut desk = Desk::with(Limits { learns_addresses: true, ..Limits::default() });
+    for client in 1..10 {
+        desk.connect_at(client, &format!("{}.0.0.1:1", 11 + client), "10.0.0.5:8000");
+        let nonce = OWN;
+        desk.greet(client);
+        let server = "11.0.0.1:8000".parse().unwrap();
+        let request = prove(&key(1), ProofRole::Signal, server, &token(nonce), &token(OWN));
+        assert_eq!(desk.say(client, &line(&request)), "DENIED signature|");
+        assert_eq!(desk.told(), []);
+    }
+}
