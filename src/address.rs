@@ -1,6 +1,6 @@
 //! Addresses: the one form in which they are compared, and which of them the whole Internet can reach.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 /// The one form of an address that all comparisons use: an IPv4 address that came in IPv6 clothes is the IPv4 address
 /// (RFC 4291 section 2.5.5.2), and flow labels do not tell peers apart.
@@ -48,9 +48,40 @@ fn is_for_protocols_or_benchmarks([first, second, third, _]: [u8; 4]) -> bool {
     matches!((first, second, third), (192, 0, 0) | (198, 18 | 19, _))
 }
 
+/// `[fe80::1%eth0]:8000` (RFC 4007 section 11): the address, the name of the interface, and the port. One with the
+/// interface's number is an address.
+pub(crate) fn zoned(text: &str) -> Option<(Ipv6Addr, &str, u16)> {
+    let (host, port) = text.strip_prefix('[')?.split_once("]:")?;
+    let (ip, zone) = host.split_once('%')?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    let is_name = (1..=LONGEST_ZONE).contains(&zone.len()) && zone.chars().all(plain);
+    Some((ip.parse().ok()?, zone, port.parse().ok()?)).filter(|_| is_name)
+}
+
+/// No system gives interfaces longer names.
+const LONGEST_ZONE: usize = 64;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn interfaces_have_names_and_numbers() {
+        let ip: Ipv6Addr = "fe80::1".parse().unwrap();
+        assert_eq!(zoned("[fe80::1%eth0.7]:8000"), Some((ip, "eth0.7", 8000)));
+        assert_eq!(zoned("[fe80::1%3]:0"), Some((ip, "3", 0)));
+        let long = format!("[fe80::1%{}]:8000", "x".repeat(65));
+        for none in [
+            "[fe80::1]:8000",
+            "[fe80::1%]:8000",
+            "[fe80::1%a b]:8000",
+            "[fe80::1%eth0]",
+            "fe80::1%eth0:1",
+            &long,
+        ] {
+            assert_eq!(zoned(none), None, "{none}");
+        }
+    }
 
     #[test]
     fn one_address_has_one_form() {

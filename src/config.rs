@@ -277,7 +277,8 @@ impl Config {
 
 /// How it finds others.
 impl Config {
-    /// Adds a rendezvous server, as `HOST:PORT`. With more than [`Config::MAX_RENDEZVOUS`] the node does not start.
+    /// Adds a rendezvous server, as `HOST:PORT`; a link-local address of IPv6 needs its interface, as in
+    /// `[fe80::1%eth0]:8000`. With more than [`Config::MAX_RENDEZVOUS`] the node does not start.
     ///
     /// The node registers with each and asks each; one that is down is tried again, later and later. Of a name's
     /// addresses those of IPv4 are tried first: that is what NATs translate, and where most peers are. To be found by
@@ -287,7 +288,7 @@ impl Config {
         self
     }
 
-    /// Adds a peer to stay connected to, as `HOST:PORT`, whether or not a server answers. With more than
+    /// Adds a peer to stay connected to, as `HOST:PORT` (or `[fe80::1%eth0]:PORT`), whether or not a server answers. With more than
     /// [`Config::MAX_PEERS`] the node does not start.
     pub fn peer(mut self, peer: impl Into<String>) -> Self {
         self.peers.push(peer.into());

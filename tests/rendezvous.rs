@@ -344,3 +344,37 @@ fn what_begins_like_another_protocol_is_hung_up_on_and_its_lines_are_not_read() 
         }
     }
 }
+/// All addresses of both families, each given by itself, at one port.
+#[test]
+fn a_server_listens_at_all_addresses_of_both_families_given_one_by_one() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        return; // without IPv6 there is one family
+    }
+    let order = [["0.0.0.0", "[::]"], ["[::]", "0.0.0.0"]];
+    for order in order {
+        // A port that was free a moment ago: both are to have the same, which port 0 does not give.
+        let mut server = (0..20)
+            .find_map(|_| {
+                let port = std::net::TcpListener::bind("0.0.0.0:0").ok()?.local_addr().ok()?.port();
+                let config = order
+                    .iter()
+                    .fold(RendezvousConfig::new(), |config, ip| config.listen(format!("{ip}:{port}")));
+                config.start().ok()
+            })
+            .expect("they go together");
+        let port = server.local_addrs()[0].port();
+        assert_eq!(server.local_addrs().len(), 2);
+        for ip in ["127.0.0.1", "::1"] {
+            let mut client = std::net::TcpStream::connect((ip, port)).expect("it listens there");
+            client.set_nonblocking(true).expect("it can");
+            client.write_all(b"BOOTSTRAP 1\r\n").expect("there is room");
+            assert_eq!(next_line(&mut server, &mut client), "NODES EMPTY\r\n");
+        }
+    }
+}
+
+#[test]
+fn a_server_names_the_interface_that_is_not_there() {
+    let error = RendezvousConfig::new().listen("[fe80::1%no-such-interface]:0").start().map(drop);
+    assert!(error.expect_err("there is none").to_string().contains("no interface of that name"));
+}

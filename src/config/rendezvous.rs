@@ -1,9 +1,10 @@
 //! How a rendezvous server is to behave: every limit, with its default and the reason for it.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::StreamLimits;
+use crate::address::zoned;
 
 /// How a [`Rendezvous`](crate::Rendezvous) server is to behave. Begin with [`RendezvousConfig::new`], say where to
 /// listen, end with [`start`](RendezvousConfig::start).
@@ -83,8 +84,10 @@ impl RendezvousConfig {
     }
 
     /// Adds an address to listen at, as `IP:PORT`; several are one server. pyp2p's usual port is 8000; port 0 lets the
-    /// operating system choose. Without any it listens at `[::]:8000`, IPv4 included. With more than
-    /// [`RendezvousConfig::MAX_LISTEN`] it does not start.
+    /// operating system choose. Without any it listens at `[::]:8000`. `[::]` includes IPv4, unless the same port is
+    /// given with an address of IPv4, too: `0.0.0.0:8000` and `[::]:8000` go together. A link-local address of IPv6
+    /// needs its interface, as in `[fe80::1%eth0]:8000`. With more than [`RendezvousConfig::MAX_LISTEN`] it does not
+    /// start.
     pub fn listen(mut self, addr: impl Into<String>) -> Self {
         self.listen.push(addr.into());
         self
@@ -264,17 +267,24 @@ impl RendezvousConfig {
         Ok(())
     }
 
-    pub(crate) fn listen_addrs(&self) -> Result<Vec<SocketAddr>, crate::error::StartError> {
+    /// `at_interface`: the address at the interface of a name.
+    pub(crate) fn listen_addrs(
+        &self,
+        at_interface: impl Fn(Ipv6Addr, &str, u16) -> Option<SocketAddr>,
+    ) -> Result<Vec<SocketAddr>, crate::error::StartError> {
         if self.listen.is_empty() {
             return Ok(vec![SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 8000))]);
         }
         self.listen
             .iter()
             .map(|text| {
-                text.parse().map_err(|_| crate::error::StartError::BadAddress {
-                    text: text.clone(),
-                    why: "a server listens at IP:PORT, not at a name",
-                })
+                let bad = |why| crate::error::StartError::BadAddress { text: text.clone(), why };
+                match (text.parse(), zoned(text)) {
+                    (Ok(addr), _) => Ok(addr),
+                    (Err(_), Some((ip, zone, port))) => at_interface(ip, zone, port)
+                        .ok_or_else(|| bad("this machine has no interface of that name")),
+                    (Err(_), None) => Err(bad("a server listens at IP:PORT, not at a name")),
+                }
             })
             .collect()
     }

@@ -1,7 +1,7 @@
 //! The addresses of this computer's interfaces.
 
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::sync::Arc;
 
 use crate::reach::LanAddress;
@@ -26,6 +26,12 @@ pub(super) fn addresses() -> io::Result<Vec<LanAddress>> {
     found.dedup();
     found.truncate(MOST);
     Ok(found)
+}
+
+/// The address at the interface of that name; `None` where there is no such interface.
+pub(crate) fn at_interface(ip: Ipv6Addr, interface: &str, port: u16) -> Option<SocketAddr> {
+    // It knows the numbers of interfaces, and needs nobody for that: this is no name of the DNS.
+    (format!("{ip}%{interface}").as_str(), port).to_socket_addrs().ok()?.next()
 }
 
 fn put_in_order(found: &mut [LanAddress], outward: &[IpAddr]) {
@@ -96,6 +102,15 @@ mod tests {
         // Whoever has only such a way out has it.
         put_in_order(&mut found, &["172.18.0.1".parse().unwrap()]);
         assert_eq!(order(&found)[0], "br-5f3c");
+    }
+
+    #[test]
+    fn interfaces_have_numbers() {
+        let ip = "fe80::1".parse().unwrap();
+        let some = if_addrs::get_if_addrs().unwrap().into_iter().next().unwrap();
+        let Some(SocketAddr::V6(at)) = at_interface(ip, &some.name, 80) else { panic!("{some:?}") };
+        assert_eq!((*at.ip(), at.port(), Some(at.scope_id())), (ip, 80, some.index));
+        assert_eq!(at_interface(ip, "no such interface", 80), None);
     }
 
     #[test]

@@ -16,5 +16,7 @@ mod worker;
 pub(crate) use clock::Clock;
 pub(crate) use entropy::seed;
 pub(crate) use gateway::GatewayDesk;
+pub(crate) use interfaces::at_interface;
+pub(crate) use listener::Entrance;
 pub(crate) use sockets::{Progress, Sockets, Stream, kind_of};
 pub(crate) use worker::Worker;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use super::listener::{Accept, Listener};
+use super::listener::{Accept, Entrance, Listener};
 use crate::address::canonical;
 use crate::socket::{Accepted, Read, Write};
 
@@ -105,12 +105,8 @@ impl Sockets {
         self.poll.registry().try_clone()
     }
 
-    /// Listens at an address; at all addresses where `ip` is `None`.
-    pub(crate) fn listen(&mut self, ip: Option<IpAddr>, port: u16) -> io::Result<SocketAddr> {
-        let mut listener = match ip {
-            Some(ip) => Listener::bind(SocketAddr::new(ip, port))?,
-            None => Listener::bind_any(port)?,
-        };
+    pub(crate) fn listen(&mut self, entrance: Entrance) -> io::Result<SocketAddr> {
+        let mut listener = Listener::open(entrance)?;
         let token = Token(WAKER.0 - 1 - self.listeners.len());
         self.poll.registry().register(&mut listener.socket, token, Interest::READABLE)?;
         let local = listener.local;

@@ -1,7 +1,6 @@
 //! A node on the operating system, driven by the loop of a program.
 
 use std::io;
-use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use mio::Registry;
 use super::transport::System;
 use crate::error::StartError;
 use crate::id::StreamId;
-use crate::io::{Clock, Stream};
+use crate::io::{Clock, Entrance, Stream};
 use crate::node::Host;
 use crate::node::engine::Engine;
 use crate::node::transport::Transport as _;
@@ -56,12 +55,11 @@ impl<H: Host> Driver<H> {
         self.system.sockets.registry()
     }
 
-    /// Listens at an address, or at all of them.
-    pub(crate) fn listen(&mut self, ip: Option<IpAddr>, port: u16) -> Result<SocketAddr, StartError> {
-        self.system.sockets.listen(ip, port).map_err(|source| {
-            let any = IpAddr::from(std::net::Ipv6Addr::UNSPECIFIED);
-            StartError::Listen { addr: SocketAddr::new(ip.unwrap_or(any), port), source }
-        })
+    pub(crate) fn listen(&mut self, entrance: Entrance) -> Result<SocketAddr, StartError> {
+        self.system
+            .sockets
+            .listen(entrance)
+            .map_err(|source| StartError::Listen { addr: entrance.addr(), source })
     }
 
     pub(crate) fn stop_listening(&mut self) {

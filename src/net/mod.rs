@@ -25,7 +25,7 @@ use crate::connect::Connect;
 use crate::error::{ConnectError, StartError};
 use crate::id::{AttemptId, ConId, Except};
 use crate::identity::NodeId;
-use crate::io::{Clock, Stream, seed};
+use crate::io::{Clock, Entrance, Stream, seed};
 use crate::node::peer::Node;
 use crate::note::Notes;
 use crate::random::Random;
@@ -114,7 +114,7 @@ impl Net {
         let node = Node::new(config, tag, random, clock.wall_at_origin(), clock.now())?;
         let mut core = Driver::new(node, clock, dead_after)?;
         if listen {
-            let local = core.listen(bind, port)?;
+            let local = core.listen(Entrance::new(bind, port))?;
             core.host.handle_listening(local, clock.now());
         }
         Ok(Self {

@@ -14,7 +14,7 @@ use super::driver::Driver;
 use super::tell_log;
 use crate::config::RendezvousConfig;
 use crate::error::StartError;
-use crate::io::{Clock, seed};
+use crate::io::{Clock, Entrance, at_interface, seed};
 use crate::node::Host as _;
 use crate::node::server::ServerNode;
 use crate::random::Random;
@@ -63,18 +63,14 @@ impl RendezvousConfig {
     /// [`StartError::Listen`] names the address that could not be had; [`StartError::BadAddress`] one that is none.
     pub fn start(self) -> Result<Rendezvous, StartError> {
         self.check().map_err(StartError::BadConfig)?;
-        let addrs = self.listen_addrs()?;
+        let addrs = self.listen_addrs(at_interface)?;
         let clock = Clock::start();
         let random = Random::from_seed(seed().map_err(StartError::System)?);
         let node = ServerNode::new(&self, random, clock.wall_at_origin());
         let mut core = Driver::new(node, clock, self.streams.dead_after)?;
-        let local = addrs
+        let local = Entrance::together(&addrs)
             .into_iter()
-            .map(|addr| {
-                // "All addresses" falls back to IPv4 where there is no IPv6.
-                let any = addr.is_ipv6() && addr.ip().is_unspecified();
-                core.listen((!any).then_some(addr.ip()), addr.port())
-            })
+            .map(|entrance| core.listen(entrance))
             .collect::<Result<Vec<_>, _>>()?;
         core.host.handle_listening(&local);
         Ok(Rendezvous {

@@ -132,6 +132,11 @@ impl Unl {
         self.fields.addresses.iter().copied()
     }
 
+    /// Whether a server that a user has named is the one that a UNL names: UNLs write each in one way.
+    pub(crate) fn names_server(named: &str, given: &str) -> bool {
+        named == given || server::normal(given).is_ok_and(|normal| normal == named)
+    }
+
     /// The rendezvous servers through which it takes signals, as `HOST:PORT`, in the order in which it prefers them; at
     /// most [`Unl::MAX_SERVERS`].
     pub fn servers(&self) -> impl ExactSizeIterator<Item = &str> + '_ {

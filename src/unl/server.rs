@@ -3,15 +3,20 @@
 use std::net::SocketAddr;
 
 use super::UnlError;
+use crate::address::zoned;
 
 /// The longest host name (RFC 1035 section 2.3.4).
 const LONGEST_NAME: usize = 253;
 
 /// The same server, written as a UNL has it.
 ///
-/// Stricter than what a user may configure: a name is in ASCII, as the DNS has it, so that nobody takes one for another that
+/// The interface of a link-local address is left out, with its name or number: it means something on one computer only.
+/// Otherwise stricter than what a user may configure: a name is in ASCII, as the DNS has it, so that nobody takes one for another that
 /// looks alike, and none commands a terminal.
 pub(super) fn normal(text: &str) -> Result<String, UnlError> {
+    if let Some((ip, _, port)) = zoned(text) {
+        return normal(&SocketAddr::from((ip, port)).to_string());
+    }
     if let Ok(addr) = text.parse::<SocketAddr>() {
         let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
         return if addr.port() == 0 { Err(bad(PORT)) } else { Ok(addr.to_string()) };
@@ -53,6 +58,7 @@ mod tests {
             ("[2001:DB8:0::1]:8000", "[2001:db8::1]:8000"),
             ("[::ffff:192.0.2.1]:8000", "192.0.2.1:8000"),
             ("[fe80::1%2]:8000", "[fe80::1]:8000"),
+            ("[fe80::1%eth0]:8000", "[fe80::1]:8000"),
         ] {
             let normal_text = normal(text).unwrap();
             assert_eq!(normal_text, expected);

@@ -482,3 +482,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_server_is_known_in_whichever_way_a_user_has_written_it() {
+    for (named, given) in [
+        ("rv.example.org:8000", "rv.example.org:8000"),
+        ("[2001:db8::1]:8000", "[2001:DB8:0::1]:8000"),
+        ("192.0.2.1:8000", "[::ffff:192.0.2.1]:8000"),
+        ("[fe80::1]:8000", "[fe80::1%eth0]:8000"),
+        ("localhost:8", "localhost:08"),
+    ] {
+        assert!(Unl::names_server(named, given), "{named} {given}");
+    }
+    assert!(!Unl::names_server("192.0.2.1:8000", "192.0.2.1:8001"));
+    assert!(!Unl::names_server("rv.example.org:8000", "ä:1"));
+}

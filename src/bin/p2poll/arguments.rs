@@ -3,7 +3,7 @@
 mod direct;
 mod reach;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -56,9 +56,10 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct RendezvousOptions {
-    /// Where to listen, as IP:PORT; several are one server. Port 0: any free one [default: [::]:8000, IPv4 included]
+    /// Where to listen, as IP:PORT; several are one server. Port 0: any free one. [::] includes IPv4, unless the same
+    /// port is given for IPv4, too [default: [::]:8000]
     #[arg(long, value_name = "ADDR", value_parser = listen_address)]
-    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) listen: Vec<String>,
 
     /// Standard output tells what happens, one JSON event a line
     #[arg(long)]
@@ -307,8 +308,14 @@ fn at_most(limit: usize, what: &str, argument: &str, given: usize) -> Result<(),
     }
 }
 
-fn listen_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
+fn listen_address(text: &str) -> Result<String, String> {
+    if let Some(why) = wrong_zone(text) {
+        return Err(why);
+    }
+    if has_zone(text) || text.parse::<SocketAddr>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    Err({
         let why = match text.rsplit_once(':') {
             None => "it has no port",
             Some(("", _)) => "it has no host",
@@ -322,11 +329,39 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// Whether it is a link-local address of IPv6 with its interface, as in `[fe80::1%eth0]:8000`.
+fn has_zone(text: &str) -> bool {
+    let split = || {
+        let (host, port) = text.strip_prefix('[')?.split_once("]:")?;
+        let (ip, zone) = host.split_once('%')?;
+        Some((ip.parse::<Ipv6Addr>().ok()?, zone, port.parse::<u16>().ok()?))
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    split().is_some_and(|(_, zone, _)| !zone.is_empty() && zone.chars().all(plain))
+}
+
+/// What is wrong with the interface of an address, if that is what is wrong.
+fn wrong_zone(text: &str) -> Option<String> {
+    let lacks = |addr: SocketAddr| matches!(addr, SocketAddr::V6(addr) if addr.ip().is_unicast_link_local() && addr.scope_id() == 0);
+    if text.parse().is_ok_and(lacks) {
+        return Some("a link-local address needs its interface, as in [fe80::1%eth0]:8000".into());
+    }
+    (text.contains('%') && !has_zone(text))
+        .then(|| "the interface of an address is written like this: [fe80::1%eth0]:8000".into())
+}
+
 fn port(text: &str) -> Result<u16, &'static str> {
     text.parse().map_err(|_| "it is no port: a number from 0 to 65535")
 }
 
 fn ip_address(text: &str) -> Result<IpAddr, String> {
+    if text.contains('%') || text.parse().is_ok_and(|ip: Ipv6Addr| ip.is_unicast_link_local()) {
+        return Err(
+            "a link-local address can not be bound to here: it would need its interface, which has no place \
+                    in this option; leave it out, or write another address of that interface"
+                .into(),
+        );
+    }
     text.parse().map_err(|_| {
         let why = match text.parse::<SocketAddr>() {
             Ok(_) => "it has a port, which is given by --port",
@@ -338,6 +373,12 @@ fn ip_address(text: &str) -> Result<IpAddr, String> {
 
 /// Finds the mistakes that can be seen here, where the argument's name is known; the library has the last word.
 fn host_and_port(text: &str) -> Result<String, String> {
+    if let Some(why) = wrong_zone(text) {
+        return Err(why);
+    }
+    if has_zone(text) && !text.ends_with("]:0") {
+        return Ok(text.to_owned());
+    }
     let why = match text.rsplit_once(':') {
         None => "it has no port",
         Some(("", _)) => "it has no host",
@@ -367,8 +408,28 @@ mod tests {
 
     #[test]
     fn addresses_are_told_from_mistakes() {
-        for good in ["192.0.2.1:80", "[2001:db8::1]:80", "example.org:80", "localhost:1"] {
+        for good in [
+            "192.0.2.1:80",
+            "[2001:db8::1]:80",
+            "[fe80::1%eth0]:80",
+            "[fe80::1%3]:80",
+            "example.org:80",
+            "localhost:1",
+        ] {
             assert_eq!(host_and_port(good).as_deref(), Ok(good));
+        }
+        for good in ["0.0.0.0:0", "[::]:80", "[fe80::1%eth0]:0", "[fe80::1%3]:80"] {
+            assert_eq!(listen_address(good).as_deref(), Ok(good));
+        }
+        for bad in
+            ["[fe80::1]:80", "[fe80::1%]:80", "fe80::1%eth0:80", "[fe80::1%eth 0]:80", "example.org%eth0:80"]
+        {
+            for said in [host_and_port(bad), listen_address(bad)] {
+                assert!(said.expect_err(bad).contains("interface"), "{bad}");
+            }
+        }
+        for bad in ["fe80::1%eth0", "fe80::1%3", "fe80::1"] {
+            assert!(ip_address(bad).expect_err(bad).contains("interface"), "{bad}");
         }
         for (bad, why) in [
             ("example.org", "no port"),

@@ -11,8 +11,7 @@ use crate::waiting::Waiting;
 
 pub(crate) fn run(options: &RendezvousOptions) -> Result<(), Failure> {
     let mut waiting = Waiting::new()?;
-    let config =
-        options.listen.iter().fold(RendezvousConfig::new(), |config, addr| config.listen(addr.to_string()));
+    let config = options.listen.iter().fold(RendezvousConfig::new(), |config, addr| config.listen(addr));
     let mut server = config.start()?;
     waiting.add(&mut server)?;
 

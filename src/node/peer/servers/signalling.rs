@@ -84,7 +84,8 @@ impl Servers {
 
     /// The server of this name: one of ours, or a guest, who is let in if there is room.
     fn named(&mut self, name: &str, random: &mut Random, now: Instant) -> Option<ServerId> {
-        let known = |(_, server): &(&ServerId, &Server)| *server.name == *name && !server.has_left;
+        let known =
+            |(_, server): &(&ServerId, &Server)| Unl::names_server(name, &server.name) && !server.has_left;
         if let Some((&id, _)) = self.all.iter().find(known) {
             return Some(id);
         }
