@@ -65,7 +65,7 @@ impl ServerLog {
             )
         };
         match news {
-            ServerNews::UnknownAddress { dialled, networks, needed } => {
+            ServerNews::Unknown { dialled, networks, needed } => {
                 self.note(Cause::UnknownAddress, now, || {
                     format!(
                         "{} ({networks} of the {needed} networks that it would believe say so)",
@@ -73,10 +73,10 @@ impl ServerLog {
                     )
                 });
             }
-            ServerNews::ForeignAddress { dialled } => {
+            ServerNews::Unbelieved { dialled } => {
                 self.note(Cause::UnknownAddress, now, || advice(dialled));
             }
-            ServerNews::LearnedAddress { dialled } => self.note(Cause::LearnedAddress, now, || {
+            ServerNews::Learned { dialled } => self.note(Cause::LearnedAddress, now, || {
                 format!("takes {dialled} for its own address: nodes in several networks have dialled it so")
             }),
         }

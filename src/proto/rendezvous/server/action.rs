@@ -31,11 +31,11 @@ pub(crate) enum ServerAction {
 pub(crate) enum ServerNews {
     /// Clients have dialled an address that the server does not know as its own: `networks` of the `needed` ones that it
     /// takes to believe it.
-    UnknownAddress { dialled: SocketAddr, networks: usize, needed: usize },
+    Unknown { dialled: SocketAddr, networks: usize, needed: usize },
     /// The same, and it will not be believed.
-    ForeignAddress { dialled: SocketAddr },
+    Unbelieved { dialled: SocketAddr },
     /// The address is taken for the server's own from now on.
-    LearnedAddress { dialled: SocketAddr },
+    Learned { dialled: SocketAddr },
 }
 
 /// Why the server closes a connection.

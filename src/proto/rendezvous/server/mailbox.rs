@@ -84,6 +84,10 @@ impl Mailbox {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.letters.len()
+    }
+
     /// Takes out all that waits for a node, and appends it, the oldest first.
     pub(super) fn collect(&mut self, to: NodeId, limits: &Limits, now: Instant, out: &mut Vec<u8>) {
         self.expire(now, limits);
@@ -200,7 +204,11 @@ mod tests {
     fn many_keys_at_one_address_leave_half_a_box_to_others() {
         let (mut mailbox, limits) = (Mailbox::new(), Limits::default());
         let mut stored = |host: u8| {
-            let from = |n| Sender { id: id(n), ip: [203, 0, 113, host].into() };
+            let from = |n: u8| {
+                let mut bytes = [n; NodeId::LENGTH];
+                bytes[0] = host;
+                Sender { id: NodeId::from_bytes(bytes), ip: [203, 0, 113, host].into() }
+            };
             (0..100).filter(|&n| mailbox.store(id(1), from(n), vec![1], &limits, at(0))).count()
         };
         assert_eq!([1, 2, 3, 4, 5, 6].map(&mut stored), [8, 4, 2, 1, 1, 0]);

@@ -73,6 +73,7 @@ pub(crate) struct Server {
     probes: Probes,
     identities: Identities,
     shares: Shares,
+    signals: SignalCounts,
     mailbox: Mailbox,
     observations: Observations,
     relays: Relays,
@@ -80,6 +81,14 @@ pub(crate) struct Server {
     places: Vec<SocketAddr>,
     idle: Deadlines<ClientId>,
     actions: VecDeque<ServerAction>,
+}
+
+/// What became of signals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SignalCounts {
+    /// Given to their recipients, or kept for them.
+    pub(crate) passed_on: u64,
+    pub(crate) refused: u64,
 }
 
 #[derive(Debug)]
@@ -118,6 +127,7 @@ impl Server {
             probes: Probes::new(),
             identities: Identities::new(),
             shares: Shares::new(),
+            signals: SignalCounts::default(),
             mailbox: Mailbox::new(),
             observations: Observations::new(),
             relays: Relays::new(),
@@ -290,6 +300,16 @@ impl Server {
     /// Nodes that it lists.
     pub(crate) fn nodes(&self) -> usize {
         self.registry.len()
+    }
+
+    /// Signals that wait for their recipient.
+    pub(crate) fn mail(&self) -> usize {
+        self.mailbox.len()
+    }
+
+    /// Signals since it was started.
+    pub(crate) fn signals(&self) -> SignalCounts {
+        self.signals
     }
 
     /// Ids that are proven for signals.

@@ -96,6 +96,10 @@ impl Server {
     pub(super) fn signal(&mut self, client: ClientId, signal: Outgoing, now: Instant, reply: &mut Vec<u8>) {
         let to = signal.to;
         let outcome = self.pass_on(client, signal, now).unwrap_or(Delivery::Busy);
+        match outcome {
+            Delivery::Delivered | Delivery::Stored => self.signals.passed_on += 1,
+            Delivery::Full | Delivery::Busy => self.signals.refused += 1,
+        }
         Reply::Signaled { to, outcome }.write(reply);
     }
 
@@ -149,11 +153,11 @@ impl Server {
         let named = self.own.handle_named(dialled, (client, state.ip), state.local.ip(), now);
         let learned = matches!(named, Named::Learned { .. });
         self.tell_host(match &named {
-            Named::Foreign => ServerNews::ForeignAddress { dialled },
+            Named::Foreign => ServerNews::Unbelieved { dialled },
             Named::Candidate { networks, needed } => {
-                ServerNews::UnknownAddress { dialled, networks: *networks, needed: *needed }
+                ServerNews::Unknown { dialled, networks: *networks, needed: *needed }
             }
-            Named::Learned { .. } => ServerNews::LearnedAddress { dialled },
+            Named::Learned { .. } => ServerNews::Learned { dialled },
         });
         if let Named::Learned { denied } = named {
             for client in denied {
