@@ -197,16 +197,16 @@ impl RendezvousConfig {
         self
     }
 
-    /// How many signals one node is sent in a minute. Defaults to 600: it looks at no more. They are divided between those
-    /// who send them: an address (of IPv6: one /64 network) may take an eighth of what is left, and four in any case,
-    /// and a key no more of that than it leaves to others; loopback excepted.
+    /// How many signals are passed on to one node in a minute, whoever sends them: divided fairly, by the addresses (IPv6: by
+    /// /64) that the server sees and by keys, and beyond them each address has four; loopback is not limited. Defaults to 600:
+    /// a node looks at no more.
     pub fn max_signals_per_recipient(mut self, signals: u32) -> Self {
         self.max_signals_per_recipient = signals;
         self
     }
 
-    /// How many signals all connections from one address (of IPv6: one /64 network) may have passed on in a minute, to
-    /// whomever, loopback excepted. Defaults to 3000: five of the busiest nodes.
+    /// How many signals one address (IPv6: one /64) may have passed on in a minute, loopback excepted. Defaults to 3000: 500
+    /// attempts to connect, of all behind a carrier's NAT.
     pub fn max_signals_per_address(mut self, signals: u32) -> Self {
         self.max_signals_per_address = signals;
         self

@@ -41,7 +41,11 @@ pub(crate) enum ClientEvent {
     /// The server knows who we are, and sends us what is said to us.
     Proven,
     /// The server does not take our proof; everything else goes on.
-    Denied(Denial),
+    Denied {
+        why: Denial,
+        /// As it was dialled.
+        server: SocketAddr,
+    },
     /// The answer to `signal`.
     Signaled {
         to: NodeId,

@@ -94,10 +94,10 @@ impl Client {
 
     /// The session is good for everything else.
     pub(super) fn denied(&mut self, why: Denial) {
-        if let State::Open(session) = &mut self.state {
-            session.standing = Standing::Denied;
-        }
-        self.emit(ClientEvent::Denied(why));
+        let State::Open(session) = &mut self.state else { return };
+        session.standing = Standing::Denied;
+        let server = session.server();
+        self.emit(ClientEvent::Denied { why, server });
     }
 
     /// The session ends: nobody will answer these any more.

@@ -152,6 +152,13 @@ mod tests {
         Sender { id: id(number), ip: IpAddr::from([203, 0, 113, number]) }
     }
 
+    /// One of many keys at a host.
+    fn key_of(host: u8, number: u8) -> NodeId {
+        let mut bytes = [host; NodeId::LENGTH];
+        bytes[0] = number;
+        NodeId::from_bytes(bytes)
+    }
+
     fn at(seconds: u64) -> Instant {
         Instant::ZERO + Duration::from_secs(seconds)
     }
@@ -204,11 +211,7 @@ mod tests {
     fn many_keys_at_one_address_leave_half_a_box_to_others() {
         let (mut mailbox, limits) = (Mailbox::new(), Limits::default());
         let mut stored = |host: u8| {
-            let from = |n: u8| {
-                let mut bytes = [n; NodeId::LENGTH];
-                bytes[0] = host;
-                Sender { id: NodeId::from_bytes(bytes), ip: [203, 0, 113, host].into() }
-            };
+            let from = |n| Sender { id: key_of(host, n), ip: [203, 0, 113, host].into() };
             (0..100).filter(|&n| mailbox.store(id(1), from(n), vec![1], &limits, at(0))).count()
         };
         assert_eq!([1, 2, 3, 4, 5, 6].map(&mut stored), [8, 4, 2, 1, 1, 0]);

@@ -89,7 +89,7 @@ fn a_denial_ends_signals_and_nothing_else() {
     let mut node = Node::with_key();
     node.greeted();
     node.hear("REMOTE TCP 4001").hear("DENIED full").hear("SEEN 203.0.113.7 9").hear("OBSERVERS NONE");
-    assert_eq!(node.events()[0], ClientEvent::Denied(Denial::Full));
+    assert_eq!(node.events()[0], ClientEvent::Denied { why: Denial::Full, server: SERVER.parse().unwrap() });
     assert!(!node.client.is_proven() && !node.signal(2, "x"));
     node.want(1).does("BOOTSTRAP 10|");
     node.hear(&format!("SIGNAL {} 192.0.2.9:1 - {} x", key(2).public(), signature()));
