@@ -24,6 +24,7 @@ enum Cause {
     DoesNotRead,
     UnknownAddress,
     LearnedAddress,
+    KeyInUse,
 }
 
 impl ServerLog {
@@ -76,6 +77,9 @@ impl ServerLog {
             ServerNews::Unbelieved { dialled } => {
                 self.note(Cause::UnknownAddress, now, || advice(dialled));
             }
+            ServerNews::KeyInUse { id, here, there } => self.note(Cause::KeyInUse, now, || {
+                format!("{id} is at {here} and at {there}: two processes have one key, and the calls go to the first")
+            }),
             ServerNews::Learned { dialled } => self.note(Cause::LearnedAddress, now, || {
                 format!("takes {dialled} for its own address: nodes in several networks have dialled it so")
             }),
@@ -106,6 +110,7 @@ impl Cause {
             Self::Disconnected(CloseWhy::Foreign(_)) | Self::Refused(CloseWhy::Full) => Level::Warn,
             Self::Disconnected(_) | Self::Refused(_) => Level::Info,
             Self::UnknownAddress | Self::LearnedAddress => Level::Warn,
+            Self::KeyInUse => Level::Info,
             Self::DoesNotRead => Level::Debug,
         }
     }
@@ -120,6 +125,7 @@ impl fmt::Display for Cause {
                 f.write_str("a node has dialled an address that is not known as the server's own")
             }
             Self::LearnedAddress => f.write_str("an address is taken for the server's own"),
+            Self::KeyInUse => f.write_str("two processes have one key"),
             Self::DoesNotRead => f.write_str("a client does not read, and misses a line"),
         }
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use super::ids::{ClientId, ProbeId};
+use crate::identity::NodeId;
 use crate::wire::foreign::Foreign;
 
 /// What the holder of the sockets is to do.
@@ -34,6 +35,8 @@ pub(crate) enum ServerNews {
     Unknown { dialled: SocketAddr, networks: usize, needed: usize },
     /// The same, and it will not be believed.
     Unbelieved { dialled: SocketAddr },
+    /// Two processes have one key: the signals go to the one that is here, and not to the other one there.
+    KeyInUse { id: NodeId, here: SocketAddr, there: SocketAddr },
     /// The address is taken for the server's own from now on.
     Learned { dialled: SocketAddr },
 }

@@ -198,6 +198,7 @@ impl Server {
             Request::Hello(features) => self.hello(client, features, now, reply),
             Request::Whoami => self.whoami(client, reply),
             Request::Ping(token) => self.ping(token, reply),
+            Request::Pong(token) => self.pong(client, token),
             Request::Observers => self.observers(client, reply),
             Request::Probe { port, nonce } => self.probe(client, port, nonce, now, reply),
             Request::Prove(proof) => self.prove(client, &proof, now, reply),
@@ -250,7 +251,9 @@ impl Server {
             self.simultaneous_opens.closed(state.ip, client);
         }
         if let Some(proven) = state.proven {
-            self.identities.release(proven.id, client);
+            if let Some(next) = self.identities.release(proven.id, client) {
+                self.promote(proven.id, next, now);
+            }
         }
         self.relays.closed(client, &self.limits, now);
         let abandoned = self.probes.drop_of(client).into_iter();
@@ -266,6 +269,7 @@ impl Server {
         self.mailbox.expire(now, &self.limits);
         self.observations.expire(now, &self.limits);
         self.relays.expire(now, &self.limits);
+        self.replace_silent(now);
         while let Some(client) = self.relays.pop_absent(&self.limits, now) {
             self.tell(client, &Reply::Refused(RelayRefusal::Absent));
         }
@@ -280,6 +284,7 @@ impl Server {
     /// When `handle_timeout` is due. Earlier calls do nothing; later ones keep the dead listed meanwhile.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let tables = soonest(self.registry.next_deadline(), self.simultaneous_opens.next_deadline());
+        let tables = soonest(tables, self.identities.next_deadline());
         let tables = soonest(tables, self.shares.next_deadline());
         let tables = soonest(tables, self.mailbox.next_deadline(&self.limits));
         let tables = soonest(tables, self.observations.next_deadline(&self.limits));
