@@ -44,10 +44,20 @@ pub(super) fn handle(all: &mut All, core: &mut Core, id: ServerId, event: Client
             signals(core, id, Signalling::Ready);
             core.effects.push(Effect::OwnUnl);
         }
-        ClientEvent::Denied(why) => {
+        ClientEvent::InUse(there) => {
             let name = all.name_of(id);
-            core.notes
-                .push(Level::Warn, || format!("rendezvous server {name} does not take our proof: {why:?}"));
+            core.notes.push(Level::Warn, || {
+                format!(
+                    "rendezvous server {name} says that another process, at {there}, has the key of this node: calls \
+                     come to this one as long as it is there"
+                )
+            });
+        }
+        ClientEvent::Denied { why, server } => {
+            let name = all.name_of(id);
+            core.notes.push(Level::Warn, || {
+                format!("rendezvous server {name} does not take our proof: {}", why.advice(server))
+            });
             signals(core, id, Signalling::Useless);
         }
         ClientEvent::Signaled { to, outcome } => {
