@@ -117,17 +117,30 @@ pub(crate) struct StreamLimits {
     pub(crate) dead_after: Duration,
 }
 
+impl StreamLimits {
+    /// How many bytes of the application's lines wait unread on a node link, whose peer is told so: as many as elsewhere, but
+    /// at least one line of the longest, with the marks of its pieces.
+    pub(crate) fn credit(&self) -> u64 {
+        let longest = self.max_line.saturating_add(self.max_line / 1024).saturating_add(64);
+        self.max_unread.max(longest) as u64
+    }
+}
+
+impl StreamLimits {
+    pub(crate) const DEFAULT: Self = Self {
+        line_end: LineEnd::CrLf,
+        max_line: 1 << 20,
+        max_unread: 256 << 10,
+        max_queued: 4 << 20,
+        read_per_tick: 256 << 10,
+        close_deadline: Duration::from_secs(5),
+        dead_after: Duration::from_secs(120),
+    };
+}
+
 impl Default for StreamLimits {
     fn default() -> Self {
-        Self {
-            line_end: LineEnd::CrLf,
-            max_line: 1 << 20,
-            max_unread: 256 << 10,
-            max_queued: 4 << 20,
-            read_per_tick: 256 << 10,
-            close_deadline: Duration::from_secs(5),
-            dead_after: Duration::from_secs(120),
-        }
+        Self::DEFAULT
     }
 }
 

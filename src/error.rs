@@ -174,6 +174,10 @@ pub enum CloseReason {
     RelayIdle,
     /// The peer did not keep to the protocol of node links.
     Protocol,
+    /// The peer sent more lines on a node link than it was told that this side takes.
+    CreditExceeded,
+    /// The peer asked for more than it read: what was to be said to it by the node itself is more than is kept for one link.
+    ProtocolUnread,
     /// Another failure of the socket.
     Failed(io::ErrorKind),
 }
@@ -195,6 +199,8 @@ impl fmt::Display for CloseReason {
             Self::RelayTime => f.write_str("the relay's limit of time"),
             Self::RelayIdle => f.write_str("the relay's limit of idle time"),
             Self::Protocol => f.write_str("the peer broke the protocol"),
+            Self::CreditExceeded => f.write_str("the peer sent more lines than were granted"),
+            Self::ProtocolUnread => f.write_str("the peer asked for more than it read"),
             Self::Failed(kind) => write!(f, "failed: {kind}"),
         }
     }

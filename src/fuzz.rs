@@ -14,10 +14,10 @@ use crate::identity::Key;
 use crate::proto::handshake::{
     Accepting, Dialling, HandshakeFault, Opening, Step as HandshakeStep, classify,
 };
-use crate::proto::link::chunks::Chunks;
-use crate::proto::link::{Link, Step};
 use crate::proto::rendezvous::client::{Advert, AdvertKind, Client, ClientAction, ClientConfig};
 use crate::proto::rendezvous::server::{ClientId, Limits, Server};
+use crate::proto::stream::chunks::Chunks;
+use crate::proto::stream::{LineStream, Step};
 use crate::random::Random;
 use crate::time::Instant;
 use crate::unl::{self, Place, Unl, UnlBuilder};
@@ -38,7 +38,7 @@ pub fn lines(data: &[u8]) {
         max_unread: 1 + usize::from(*unread),
         ..StreamLimits::default()
     };
-    let (mut link, mut chunks) = (Link::new(Instant::ZERO), Chunks::default());
+    let (mut link, mut chunks) = (LineStream::new(Instant::ZERO), Chunks::default());
     let mut got: Vec<Vec<u8>> = Vec::new();
     let mut rest = stream;
     while !rest.is_empty() {
@@ -63,7 +63,7 @@ pub fn lines(data: &[u8]) {
     assert_eq!(step, overflows.then_some(Step::ShutdownWrite));
 }
 
-fn drain(link: &mut Link, limits: &StreamLimits) -> Vec<Vec<u8>> {
+fn drain(link: &mut LineStream, limits: &StreamLimits) -> Vec<Vec<u8>> {
     std::iter::from_fn(|| {
         let span = link.next_line(limits)?;
         link.found(span).map(|found| found.as_bytes().to_vec())
@@ -299,10 +299,15 @@ fn take_client_actions(client: &mut Client, now: Instant) {
 /// written as it is read.
 pub fn hello(data: &[u8]) {
     let (key, other) = (Key::from_seed(&[1; 32]), Key::from_seed(&[2; 32]));
-    let dialling = Dialling::new(Some(other.id()), None, false, LinkNonce::from_bytes([3; 16]));
-    let hello =
-        Hello { key: other.public(), nonce: LinkNonce::from_bytes([4; 16]), call: None, upgrade: false };
-    let (accepting, _) = Accepting::answer(&hello, &key, LinkNonce::from_bytes([5; 16]));
+    let dialling = Dialling::new(Some(other.id()), None, false, LinkNonce::from_bytes([3; 16]), 1000);
+    let hello = Hello {
+        key: other.public(),
+        nonce: LinkNonce::from_bytes([4; 16]),
+        credit: 1000,
+        call: None,
+        upgrade: false,
+    };
+    let (accepting, _) = Accepting::answer(&hello, &key, LinkNonce::from_bytes([5; 16]), 2000);
     for line in data.split(|&byte| byte == b'\n') {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         assert!(!matches!(dialling.handle_line(line, &key), HandshakeStep::Proven { .. }));
@@ -473,11 +478,12 @@ mod tests {
         let (hex, proof) = ("ab".repeat(16), "A".repeat(86));
         // RFC 8032 section 7.1, TEST 1.
         let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
-        let begin = format!(r#"~hello {{"p2poll":1,"key":"{key}","nonce":"{hex}""#);
+        let begin = format!(r#"~hello {{"p2poll":1,"key":"{key}","nonce":"{hex}","credit":9"#);
         let relay = format!(r#""relay":{{"server":"[2001:db8::1]:5","sig":"{proof}"}}"#);
         let call = format!(r#""call":"{hex}""#);
         let lines = [
             format!("{begin}}}"),
+            format!(r#"{begin},"use":"link"}}"#),
             format!(r#"{begin},{call},"use":"upgrade"}}"#),
             format!(r#"{begin},"proof":"{proof}"}}"#),
             format!(r#"~proof {{"proof":"{proof}"}}"#),

@@ -120,17 +120,18 @@
 //! Folders are layers, and each uses only those before it (`tests/house.rs` says which, and sees to it):
 //!
 //! - *values* (`address`, `id`, `time`, `random`, `text`, `error`, `event`, `config`, `connect`, `note`, `reach`, `gateway`,
-//!   `identity`, `unl`): ids, limits, typed errors, keys. Time and randomness are values too.
+//!   `job`, `socket`, `identity`, `unl`): ids, limits, typed errors, keys. Time and randomness are values too.
 //! - `wire`: bytes to values and back: lines, addresses, the rendezvous protocol, probes, hellos, signals between nodes.
 //! - `proto`: state machines, each with `handle_*(.., now)` in, `poll_*()` out and `poll_timeout()`: a link, a dial, the
 //!   address book of the p2p network, admission, the rendezvous client and server, the survey of the NAT, port
 //!   mappings, the finder, which puts together how the node can be reached, the ladder, punching, the handshake of node
 //!   links, and the budget of what may be dialled.
-//! - `node`: the machines put together: the peer behind [`Net`], the server behind [`Rendezvous`].
+//! - `node`: the machines put together: the peer behind [`Net`], the server behind [`Rendezvous`]; and the engine, which
+//!   carries out what they ask for on a transport that it is given.
 //! - `io`: the only code that touches the operating system: sockets, clock, randomness, and threads for what blocks by
 //!   nature: one worker for host names, interfaces and a small file; and while a router is asked one for each
 //!   question, at most six, as routers may take long to answer. Nothing of the application runs there.
-//! - `sim` (tests only): drives the same nodes under a virtual clock.
+//! - `sim` (tests only): a virtual transport, under the same engine and nodes, with a virtual clock.
 //! - `net`: the facade that joins `node` and `io`.
 //!
 //! # What nobody can do to you
@@ -164,6 +165,7 @@ mod gateway;
 mod id;
 mod identity;
 mod io;
+mod job;
 mod net;
 mod node;
 mod note;
@@ -172,6 +174,7 @@ mod random;
 mod reach;
 #[cfg(test)]
 mod sim;
+mod socket;
 mod text;
 mod time;
 mod unl;

@@ -20,8 +20,8 @@ const LAYERS: [Layer; 8] = [
     Layer {
         name: "values",
         modules: &[
-            "address", "config", "connect", "error", "event", "gateway", "id", "identity", "note", "random",
-            "reach", "text", "time", "unl",
+            "address", "config", "connect", "error", "event", "gateway", "id", "identity", "job", "note",
+            "random", "reach", "socket", "text", "time", "unl",
         ],
         uses: &[],
     },
@@ -33,7 +33,7 @@ const LAYERS: [Layer; 8] = [
     Layer { name: "node", modules: &["node"], uses: &["values", "wire", "proto"] },
     // The operating system.
     Layer { name: "io", modules: &["io"], uses: &["values"] },
-    // The same nodes under a virtual clock; for tests only.
+    // A virtual transport under the same engine and nodes, with a virtual clock; for tests only.
     Layer { name: "sim", modules: &["sim"], uses: &["values", "wire", "proto", "node"] },
     // The facade that joins `node` and `io`.
     Layer { name: "net", modules: &["net"], uses: &["values", "wire", "proto", "node", "io"] },

@@ -29,6 +29,7 @@ pub struct RendezvousConfig {
     pub(crate) public_addresses: Vec<SocketAddr>,
     pub(crate) max_signals_per_minute: u32,
     pub(crate) max_mail: usize,
+    pub(crate) max_backlog: usize,
     pub(crate) relay: bool,
     pub(crate) max_relays: usize,
     pub(crate) max_relays_per_node: usize,
@@ -54,6 +55,7 @@ impl Default for RendezvousConfig {
             public_addresses: Vec::new(),
             max_signals_per_minute: 600,
             max_mail: 20_000,
+            max_backlog: 128 << 20,
             relay: true,
             max_relays: 1000,
             max_relays_per_node: 8,
@@ -63,9 +65,12 @@ impl Default for RendezvousConfig {
             relay_rate: 1 << 20,
             relay_idle: Duration::from_secs(10 * 60),
             streams: StreamLimits {
-                max_line: 8 << 10,
-                max_unread: 64 << 10,
-                max_queued: 256 << 10,
+                // The longest request is a signal, of 3.3 KB.
+                max_line: 4 << 10,
+                // More is not read in one go, and no request is left in the stream.
+                max_unread: 4 << 10,
+                // What one client's share can be, and one batch of answers with mail among them.
+                max_queued: 64 << 10,
                 ..StreamLimits::default()
             },
         }
@@ -162,9 +167,19 @@ impl RendezvousConfig {
     }
 
     /// How many signals wait for nodes that are not connected, each for a minute at most. Defaults to 20,000: 70 MB
-    /// when all are as long as they can be. One node has 16 waiting for it and 32 of its own at most.
+    /// when all are as long as they can be. One node has 16 waiting for it at most, or 8 KiB, of which one sender has 4 and one address no
+    /// more than it leaves free; and one sender has 32 in all.
     pub fn max_mail(mut self, signals: usize) -> Self {
         self.max_mail = signals;
+        self
+    }
+
+    /// How many bytes of answers may wait, all together, for clients that do not read them. Defaults to 128 MiB. The more
+    /// of it is used, the less of it one client gets, 32 KiB at most; then its requests wait, and are not even read. A
+    /// client that reads is answered in any case, so each client that does not may hold one batch of answers beyond the
+    /// budget, with 8 KiB of its requests: 25 KiB at most.
+    pub fn max_backlog(mut self, bytes: usize) -> Self {
+        self.max_backlog = bytes;
         self
     }
 

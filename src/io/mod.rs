@@ -18,5 +18,5 @@ pub(crate) use entropy::seed;
 pub(crate) use gateway::GatewayDesk;
 pub(crate) use interfaces::at_interface;
 pub(crate) use listener::Entrance;
-pub(crate) use sockets::{Progress, Read, Sockets, Stream, Write, kind_of};
-pub(crate) use worker::{Report, Worker};
+pub(crate) use sockets::{Progress, Sockets, Stream, kind_of};
+pub(crate) use worker::Worker;

@@ -12,6 +12,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::listener::{Accept, Entrance, Listener};
 use crate::address::canonical;
+use crate::socket::{Accepted, Read, Write};
 
 /// Events taken from the operating system at once; what does not fit comes the next time.
 const EVENTS: usize = 1024;
@@ -34,32 +35,8 @@ pub(crate) enum Progress {
     Failed(usize, io::ErrorKind),
 }
 
-/// What a read gave.
-#[derive(Debug)]
-pub(crate) enum Read {
-    Data(usize),
-    Blocked,
-    /// The peer finished sending.
-    Finished,
-    Broken(io::ErrorKind),
-}
-
-/// What a write gave.
-#[derive(Debug)]
-pub(crate) enum Write {
-    Sent(usize),
-    Blocked,
-    /// Nothing can be sent any more. What arrived before is still to be read; the stream's end shows there.
-    Broken,
-}
-
-/// A connection that was accepted and belongs to no slot yet.
-#[derive(Debug)]
-pub(crate) struct Stream {
-    socket: TcpStream,
-    pub(crate) peer: SocketAddr,
-    pub(crate) local: SocketAddr,
-}
+/// A connection that was accepted.
+pub(crate) type Stream = Accepted<TcpStream>;
 
 #[derive(Debug)]
 struct Slot {

@@ -12,7 +12,7 @@ use std::thread;
 use mio::Waker;
 
 use super::{draft, interfaces};
-use crate::reach::LanAddress;
+use crate::job::Report;
 
 /// Jobs that may wait. A resolver that hangs holds up those behind it, whose deadlines are kept by the node.
 const QUEUE: usize = 512;
@@ -46,15 +46,6 @@ impl Order {
             Self::Panic(query) => Report::Resolved(*query, Err(why.into())),
         }
     }
-}
-
-/// What a job gave.
-#[derive(Debug)]
-pub(crate) enum Report {
-    Resolved(u64, Result<Vec<SocketAddr>, String>),
-    Loaded(io::Result<String>),
-    Saved(io::Result<()>),
-    Interfaces(io::Result<Vec<LanAddress>>),
 }
 
 /// The thread, started with its first job. It ends when this is dropped, after the job that it is at.

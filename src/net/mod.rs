@@ -1,12 +1,13 @@
 //! The facade: a node on real sockets, for a program that owns its loop. No protocol decisions.
 
 mod connection;
+pub(crate) mod driver;
 #[cfg(unix)]
 mod embed;
-pub(crate) mod engine;
 #[cfg(doctest)]
 mod promises;
 mod server;
+mod transport;
 mod walk;
 
 use std::cell::{Cell, RefCell};
@@ -31,7 +32,7 @@ use crate::random::Random;
 use crate::reach::Reach;
 use crate::unl::Unl;
 pub use connection::{Con, Replies, Stats};
-use engine::Engine;
+use driver::Driver;
 pub use server::{Rendezvous, ServerStats};
 pub use walk::{Connections, Events};
 
@@ -65,7 +66,7 @@ pub use walk::{Connections, Events};
 /// A `Net` can be sent to another thread; it is not shared between threads.
 #[derive(Debug)]
 pub struct Net {
-    core: RefCell<Engine<Node>>,
+    core: RefCell<Driver<Node>>,
     /// How many walks are under way: only the outermost one drives the sockets.
     walks: Cell<u32>,
     /// `poll` has just returned because there are lines to read: the walk that follows hands them out without asking
@@ -111,15 +112,15 @@ impl Net {
         let (listen, bind, port, dead_after) =
             (config.listen, config.bind, config.port, config.streams.dead_after);
         let node = Node::new(config, tag, random, clock.wall_at_origin(), clock.now())?;
-        let mut engine = Engine::new(node, clock, dead_after)?;
+        let mut core = Driver::new(node, clock, dead_after)?;
         if listen {
-            let local = engine.listen(Entrance::new(bind, port))?;
-            engine.host.handle_listening(local, clock.now());
+            let local = core.listen(Entrance::new(bind, port))?;
+            core.host.handle_listening(local, clock.now());
         }
         Ok(Self {
             #[cfg(unix)]
-            registry: engine.registry().map_err(StartError::System)?,
-            core: RefCell::new(engine),
+            registry: core.registry().map_err(StartError::System)?,
+            core: RefCell::new(core),
             walks: Cell::new(0),
             fresh: Cell::new(false),
             filter: RefCell::default(),
@@ -160,7 +161,7 @@ impl Net {
         self.walks.set(0);
         self.with(|core| core.host.settle_shown());
         let progress = self.with(|core| core.host.progress());
-        let begin = self.with(Engine::flush);
+        let begin = self.with(Driver::flush);
         let (relieved, news) =
             self.with(|core| (core.host.take_relieved(), core.host.progress() != progress));
         // What the flush itself brought about, like the end of `stop`, is not slept over.
@@ -193,7 +194,7 @@ impl Net {
     /// that embed a `Net` in another loop. Calling earlier costs a little; calling later delays what was due: a closing
     /// connection, a retry, a renewal.
     pub fn next_wakeup(&self) -> Option<Duration> {
-        self.with(Engine::next_wakeup)
+        self.with(Driver::next_wakeup)
     }
 
     /// The events that nobody drained yet, oldest first. The queue is bounded ([`Config::max_events`]); a program may
@@ -453,7 +454,7 @@ impl Net {
 
     /// Borrows, acts, releases; only then is the application's logger called.
     #[inline]
-    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Engine<Node>) -> R) -> R {
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Driver<Node>) -> R) -> R {
         act(&mut self.core.borrow_mut())
     }
 
@@ -532,7 +533,7 @@ impl Drop for Screening<'_> {
 impl Drop for Net {
     fn drop(&mut self) {
         self.stop();
-        self.with(Engine::flush);
+        self.with(Driver::flush);
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 #[cfg(unix)]
 use mio::Registry;
 
-use super::engine::Engine;
+use super::driver::Driver;
 use super::tell_log;
 use crate::config::RendezvousConfig;
 use crate::error::StartError;
@@ -35,7 +35,7 @@ use crate::random::Random;
 /// ```
 #[derive(Debug)]
 pub struct Rendezvous {
-    core: Engine<ServerNode>,
+    core: Driver<ServerNode>,
     local: Vec<SocketAddr>,
     #[cfg(unix)]
     pub(super) registry: Registry,
@@ -67,7 +67,7 @@ impl RendezvousConfig {
         let clock = Clock::start();
         let random = Random::from_seed(seed().map_err(StartError::System)?);
         let node = ServerNode::new(&self, random, clock.wall_at_origin());
-        let mut core = Engine::new(node, clock, self.streams.dead_after)?;
+        let mut core = Driver::new(node, clock, self.streams.dead_after)?;
         let local = Entrance::together(&addrs)
             .into_iter()
             .map(|entrance| core.listen(entrance))

@@ -1,22 +1,24 @@
 //! Nodes: the machines put together, still without sockets and clock.
 //!
-//! A driver carries out what a node asks for and tells it what happened. There are two drivers, the sockets of `net`
-//! and the simulator, and two nodes, the peer behind [`Net`](crate::Net) and the server behind
-//! [`Rendezvous`](crate::Rendezvous). Both may relay (`relays`).
+//! The engine carries out what a node asks for and tells it what happened. There are two transports that it does so on,
+//! the operating system in `net` and the simulator's network, and two nodes, the peer behind [`Net`](crate::Net) and the
+//! server behind [`Rendezvous`](crate::Rendezvous). Both may relay (`relays`).
 
+pub(crate) mod engine;
 pub(crate) mod peer;
 mod relays;
 pub(crate) mod server;
 pub(crate) mod streams;
+pub(crate) mod transport;
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use crate::gateway;
 use crate::id::StreamId;
+pub(crate) use crate::job::Job;
 use crate::note::Notes;
-use crate::proto::link::End;
+use crate::proto::stream::End;
 use crate::reach::LanAddress;
 use crate::time::Instant;
 use streams::{SocketAction, Streams};
@@ -26,21 +28,6 @@ use streams::{SocketAction, Streams};
 pub(crate) enum Action {
     Socket(SocketAction),
     Job(Job),
-}
-
-/// What blocks by nature, and so belongs on the driver's worker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Job {
-    /// Look up a host name; the outcome comes as `handle_resolved` with the same number.
-    Resolve { query: u64, host: String, port: u16 },
-    /// Read the file of known peers; the outcome comes as `handle_loaded`.
-    Load { path: PathBuf },
-    /// Replace the file of known peers.
-    Save { path: PathBuf, text: String },
-    /// Look what addresses the interfaces have; the outcome comes as `handle_interfaces`.
-    Interfaces,
-    /// Ask a router; the outcome comes as `handle_gateway` with the same number. Later orders have larger numbers.
-    Gateway { request: u64, order: gateway::Order },
 }
 
 /// What a driver drives. `slot` names a stream; the driver keeps its socket under the same number.
@@ -62,6 +49,21 @@ pub(crate) trait Host {
 
     /// A stream that was dialled did not come about.
     fn handle_connect_failed(&mut self, slot: usize, kind: io::ErrorKind, now: Instant);
+
+    /// Room to read a stream into. `None`: not now; it is told by [`poll_resumed`](Self::poll_resumed) when there is some.
+    fn space(&mut self, slot: usize) -> Option<&mut [u8]> {
+        self.streams().space(slot)
+    }
+
+    /// The next stream that was refused room to receive into and has some again.
+    fn poll_resumed(&mut self) -> Option<usize> {
+        self.streams().poll_resumed()
+    }
+
+    /// The network took `len` bytes of what is queued on a stream.
+    fn handle_sent(&mut self, slot: usize, len: usize) {
+        self.streams().handle_sent(slot, len);
+    }
 
     /// `len` bytes were read into the stream's space.
     fn handle_received(&mut self, slot: usize, len: usize, now: Instant);

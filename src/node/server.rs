@@ -1,5 +1,6 @@
 //! The server behind [`Rendezvous`](crate::Rendezvous): the rendezvous machine on streams of lines.
 
+mod backlog;
 #[cfg(test)]
 mod tests;
 
@@ -16,22 +17,28 @@ use crate::node::relays::{Place, RelayEndpoint, Relays};
 use crate::node::streams::Streams;
 use crate::node::{Action, Host};
 use crate::note::Notes;
-use crate::proto::link::End;
 use crate::proto::rendezvous::server::{ClientId, CloseWhy, Limits, ProbeId, Server, ServerAction};
+use crate::proto::stream::End;
 use crate::random::Random;
 use crate::time::{Instant, soonest};
+use crate::wire::line::find_line;
 use crate::wire::probe;
 use crate::wire::relay::RelayLimits;
 use crate::wire::rendezvous::Features;
+use backlog::{Account, Backlog};
 
-/// Answers are collected up to this before they are queued on the stream.
-const BATCH: usize = 16 << 10;
+/// Answers are collected up to this before they are queued on the stream: it is what a client that does not read can
+/// have beyond its share, with the answer that comes last.
+const BATCH: usize = 4 << 10;
+
+/// How much is read from a client at once: what has been read and can not be answered yet is held.
+const READ: usize = 4 << 10;
 
 /// What a stream is for.
 #[derive(Debug)]
 pub(crate) enum ServerRole {
-    /// Somebody asks. `waits`: it stands in `waiting`.
-    Client { waits: bool },
+    /// Somebody asks.
+    Client(Account),
     /// We ask whether a client's port can be reached. Nobody can ask us anything here.
     Probe(ProbeId),
     /// What it says is for the other end of a relay.
@@ -46,8 +53,14 @@ pub(crate) struct ServerNode {
     notes: Notes,
     /// Answers on their way to a stream.
     answers: Vec<u8>,
-    /// Clients with requests that wait until they have read earlier answers.
-    waiting: Vec<StreamId>,
+    backlog: Backlog,
+    /// Clients whose requests waited until they had read earlier answers, and do so no more.
+    ready: Vec<StreamId>,
+    /// Clients that were not read from, and are again.
+    resumed: Vec<usize>,
+    /// Clients for which something was queued since the last turn, and in the turn before.
+    recent: Vec<StreamId>,
+    older: Vec<StreamId>,
     /// The streams of probes.
     probes: HashMap<ProbeId, StreamId>,
     relays: Relays,
@@ -84,7 +97,11 @@ impl ServerNode {
             server: Server::new(limits, random, wall_at_origin),
             notes: Notes::default(),
             answers: Vec::new(),
-            waiting: Vec::new(),
+            backlog: Backlog::new(config.max_backlog),
+            ready: Vec::new(),
+            resumed: Vec::new(),
+            recent: Vec::new(),
+            older: Vec::new(),
             probes: HashMap::new(),
             relays: Relays::new(relay_limits, config.relay_idle),
         }
@@ -115,7 +132,7 @@ impl ServerNode {
         self.server.relays()
     }
 
-    /// Answers what a client asked, as long as it reads the answers.
+    /// Answers what a client asks, as long as it reads the answers; the rest waits.
     fn answer(&mut self, id: StreamId, now: Instant) {
         while self.has_room(id) {
             let mut more = true;
@@ -127,17 +144,105 @@ impl ServerNode {
                     None => more = false,
                 }
             }
-            // A stream with room takes a batch; one that was closed meanwhile needs no answer.
-            let _ = self.streams.queue_raw(id, &self.answers);
-            self.answers.clear();
+            self.queue_answers(id);
             if !more {
                 return;
             }
         }
-        if let Some(ServerRole::Client { waits }) = self.streams.tag_mut(id)
-            && !std::mem::replace(waits, true)
+        self.set_aside(id);
+    }
+
+    /// What has arrived and is not answered yet leaves the memory that streams are read into, and no more is read.
+    fn set_aside(&mut self, id: StreamId) {
+        let mut requests = Vec::new();
+        while let Some(line) = self.streams.next_line(id) {
+            requests.extend_from_slice(line.as_bytes());
+            requests.push(b'\n');
+        }
+        if !requests.is_empty() && self.streams.is_open(id) {
+            if let Some(ServerRole::Client(account)) = self.streams.tag_mut(id) {
+                account.set_aside(requests);
+            }
+            self.count(id);
+            self.resume(id);
+        }
+    }
+
+    /// Answers requests that waited, as far as there is room now.
+    fn answer_set_aside(&mut self, id: StreamId, now: Instant) {
+        let Some(ServerRole::Client(account)) = self.streams.tag_mut(id) else { return };
+        account.is_resumed = false;
+        let Some(requests) = account.take_requests() else { return };
+        let mut rest = &requests[..];
+        while !rest.is_empty() && self.has_room(id) {
+            while self.answers.len() < BATCH
+                && let Some((len, taken)) = find_line(rest)
+            {
+                self.server.handle_line(client(id), &rest[..len], now, &mut self.answers);
+                rest = &rest[taken..];
+            }
+            self.queue_answers(id);
+        }
+        if rest.is_empty() || !self.streams.is_open(id) {
+            self.resumed.push(id.slot());
+        } else if let Some(ServerRole::Client(account)) = self.streams.tag_mut(id) {
+            account.set_aside(rest.to_vec());
+        }
+        self.count(id);
+    }
+
+    /// A stream with room takes a batch; one that was closed meanwhile needs no answer.
+    fn queue_answers(&mut self, id: StreamId) {
+        if !self.answers.is_empty() {
+            let _ = self.streams.queue_raw(id, &self.answers);
+            self.answers.clear();
+            self.note_queued(id);
+        }
+    }
+
+    fn note_queued(&mut self, id: StreamId) {
+        self.count(id);
+        if let Some(ServerRole::Client(account)) = self.streams.tag_mut(id)
+            && !std::mem::replace(&mut account.is_recent, true)
         {
-            self.waiting.push(id);
+            self.recent.push(id);
+        }
+    }
+
+    /// Takes note of what is held for a client now.
+    fn count(&mut self, id: StreamId) {
+        let queued = self.streams.queued(id);
+        if let Some(ServerRole::Client(account)) = self.streams.tag_mut(id) {
+            self.backlog.count(account, queued);
+        }
+    }
+
+    /// Has a client's requests answered that waited, if there is room.
+    fn resume(&mut self, id: StreamId) {
+        let room = self.has_room(id);
+        if let Some(ServerRole::Client(account)) = self.streams.tag_mut(id)
+            && room
+            && account.waits()
+            && !std::mem::replace(&mut account.is_resumed, true)
+        {
+            self.ready.push(id);
+        }
+    }
+
+    fn answer_ready(&mut self, now: Instant) {
+        for id in std::mem::take(&mut self.ready) {
+            self.answer_set_aside(id, now);
+        }
+    }
+
+    /// A queue's memory is as large as it ever was; where it has not been sent within a turn, only what it holds is kept.
+    fn trim(&mut self) {
+        let recent = std::mem::take(&mut self.recent);
+        for id in std::mem::replace(&mut self.older, recent) {
+            if let Some(ServerRole::Client(account)) = self.streams.tag_mut(id) {
+                account.is_recent = false;
+                self.streams.trim_queue(id);
+            }
         }
     }
 
@@ -166,7 +271,7 @@ impl ServerNode {
         let id = self.streams.id_at(slot)?;
         match self.streams.tag(id)? {
             ServerRole::Probe(probe) => Some((*probe, id)),
-            ServerRole::Client { .. } | ServerRole::Relay(_) => None,
+            ServerRole::Client(_) | ServerRole::Relay(_) => None,
         }
     }
 
@@ -176,34 +281,18 @@ impl ServerNode {
         }
     }
 
-    /// Half of what a stream may hold, so that the answer to a request always fits.
     fn has_room(&self, id: StreamId) -> bool {
-        self.streams.is_open(id) && self.streams.queued(id) < self.streams.limits().max_queued / 2
-    }
-
-    fn answer_waiting(&mut self, now: Instant) {
-        if self.waiting.is_empty() {
-            return;
-        }
-        let waiting = std::mem::take(&mut self.waiting);
-        let (ready, waiting): (Vec<StreamId>, Vec<StreamId>) =
-            waiting.into_iter().filter(|&id| self.streams.is_open(id)).partition(|&id| self.has_room(id));
-        self.waiting = waiting;
-        for id in ready {
-            if let Some(ServerRole::Client { waits }) = self.streams.tag_mut(id) {
-                *waits = false;
-            }
-            self.answer(id, now);
-        }
+        self.streams.is_open(id) && self.backlog.has_room(self.streams.queued(id))
     }
 
     fn act(&mut self, action: ServerAction, now: Instant) {
         match action {
             ServerAction::Send { client, text } => {
-                if let Some(id) = self.id_of(client)
-                    && let Err(why) = self.streams.queue_raw(id, &text)
-                {
-                    self.notes.push(Level::Debug, || format!("client {id} misses a line: {why}"));
+                let Some(id) = self.id_of(client) else { return };
+                if self.has_room(id) && self.streams.queue_raw(id, &text).is_ok() {
+                    self.note_queued(id);
+                } else {
+                    self.notes.push(Level::Debug, || format!("client {id} does not read: it misses a line"));
                 }
             }
             ServerAction::Close { client, why } => {
@@ -214,6 +303,8 @@ impl ServerNode {
                     Some(peer) => format!("client {id} at {peer} is disconnected: {why:?}"),
                     None => format!("client {id} is disconnected: {why:?}"),
                 });
+                // What still waits to be read from it can be, and thrown away.
+                self.resumed.push(id.slot());
                 self.streams.close(id, now);
             }
             ServerAction::Dial { probe, to, from } => {
@@ -228,6 +319,12 @@ impl ServerNode {
     /// Two clients are to be one connection.
     fn splice(&mut self, a: ClientId, b: ClientId, now: Instant) {
         let ends = [self.id_of(a), self.id_of(b)];
+        for id in ends.into_iter().flatten() {
+            if let Some(ServerRole::Client(account)) = self.streams.tag_mut(id) {
+                self.backlog.close(std::mem::take(account));
+            }
+            self.resumed.push(id.slot());
+        }
         let (relays, mut place) = self.running();
         relays.splice(&mut place, ends, ServerRole::Relay, now);
     }
@@ -239,7 +336,7 @@ impl ServerNode {
     fn id_of(&self, client: ClientId) -> Option<StreamId> {
         let id = self.streams.id_at(usize::try_from(client.0).ok()?)?;
         // What is for a client must never be said to a probed port.
-        matches!(self.streams.tag(id), Some(ServerRole::Client { .. })).then_some(id)
+        matches!(self.streams.tag(id), Some(ServerRole::Client(_))).then_some(id)
     }
 }
 
@@ -267,7 +364,32 @@ impl Host for ServerNode {
     }
 
     fn has_work(&self) -> bool {
-        self.waiting.iter().any(|&id| self.has_room(id))
+        !(self.ready.is_empty() && self.resumed.is_empty())
+    }
+
+    fn space(&mut self, slot: usize) -> Option<&mut [u8]> {
+        let id = self.streams.id_at(slot)?;
+        let most = match self.streams.tag(id)? {
+            ServerRole::Client(account) if account.waits() && self.streams.is_open(id) => return None,
+            ServerRole::Client(_) | ServerRole::Probe(_) => READ,
+            ServerRole::Relay(_) => usize::MAX,
+        };
+        self.streams.space(slot).map(|space| {
+            let len = space.len().min(most);
+            &mut space[..len]
+        })
+    }
+
+    fn poll_resumed(&mut self) -> Option<usize> {
+        self.resumed.pop().or_else(|| self.streams.poll_resumed())
+    }
+
+    fn handle_sent(&mut self, slot: usize, len: usize) {
+        self.streams.handle_sent(slot, len);
+        if let Some(id) = self.streams.id_at(slot) {
+            self.count(id);
+            self.resume(id);
+        }
     }
 
     fn handle_accepted(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<StreamId> {
@@ -275,7 +397,7 @@ impl Host for ServerNode {
             self.notes.push(Level::Debug, || format!("refused {peer}: {why:?}"));
             return None;
         }
-        let id = self.streams.accept(peer, local, ServerRole::Client { waits: false }, now);
+        let id = self.streams.accept(peer, local, ServerRole::Client(Account::default()), now);
         self.server.handle_connected(client(id), peer, local, now);
         Some(id)
     }
@@ -325,7 +447,7 @@ impl Host for ServerNode {
         if let Some((probe, id)) = self.probe_at(slot) {
             self.hear_probe(probe, id);
         } else if let Some(id) = self.streams.id_at(slot)
-            && matches!(self.streams.tag(id), Some(ServerRole::Client { .. }))
+            && matches!(self.streams.tag(id), Some(ServerRole::Client(_)))
         {
             self.answer(id, now);
         }
@@ -339,7 +461,8 @@ impl Host for ServerNode {
     fn handle_saved(&mut self, _outcome: io::Result<()>, _now: Instant) {}
 
     fn handle_timeout(&mut self, now: Instant) {
-        self.answer_waiting(now);
+        self.answer_ready(now);
+        self.trim();
         self.server.handle_timeout(now);
         self.act_all(now);
         let (relays, mut place) = self.running();
@@ -349,7 +472,10 @@ impl Host for ServerNode {
         self.streams.handle_timeout(now);
         while let Some(dropped) = self.streams.poll_dropped() {
             match dropped.tag {
-                ServerRole::Client { .. } => self.server.handle_closed(client(dropped.id), now),
+                ServerRole::Client(account) => {
+                    self.backlog.close(account);
+                    self.server.handle_closed(client(dropped.id), now);
+                }
                 ServerRole::Probe(probe) => drop(self.probes.remove(&probe)),
                 ServerRole::Relay(end) => {
                     self.relays.handle_dropped(end);

@@ -21,6 +21,10 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct DialSlot(usize);
 
+impl DialSlot {
+    pub(crate) const FIRST: Self = Self(0);
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DialAction {
     /// Begin to connect, and report `handle_connected` or `handle_failed`.

@@ -1,14 +1,16 @@
 //! State machines: no sockets, no clock; input, time and randomness are arguments.
 
 pub(crate) mod admission;
+pub(crate) mod attempts;
 pub(crate) mod backoff;
 pub(crate) mod budget;
+pub(crate) mod connect;
+pub(crate) mod deadlines;
 pub(crate) mod dial;
 pub(crate) mod duplicates;
 pub(crate) mod handshake;
 pub(crate) mod household;
 pub(crate) mod ladder;
-pub(crate) mod link;
 pub(crate) mod mapping;
 pub(crate) mod meeting;
 pub(crate) mod nat;
@@ -16,3 +18,4 @@ pub(crate) mod peers;
 pub(crate) mod punch;
 pub(crate) mod reach;
 pub(crate) mod rendezvous;
+pub(crate) mod stream;

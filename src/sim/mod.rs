@@ -1,14 +1,15 @@
-//! The simulator: the other driver of nodes, with a virtual clock and virtual links instead of sockets.
+//! The simulator: nodes on a virtual network, under a virtual clock.
 //!
 //! What runs here are the production machines, [`Node`](crate::node::peer::Node) and
-//! [`ServerNode`](crate::node::server::ServerNode), through the same trait [`Host`](crate::node::Host) through which
-//! the sockets drive them; a second model of the protocol would prove nothing. Only what lies below the machines is
-//! modelled:
+//! [`ServerNode`](crate::node::server::ServerNode), and the production [`Engine`](crate::node::engine::Engine) that
+//! carries out what they ask for; a second model of either would prove nothing. Only what lies below is modelled:
 //!
 //! - [`network`]: computers, and TCP between them: delay, bandwidth, windows, refusals, silence, half-closes, resets,
 //!   partitions, and computers that vanish; and two that dial each other.
 //! - [`nat`]: what routers do to it.
-//! - [`driver`]: the calls of `net::engine`, in its order.
+//! - [`transport`]: its sockets as the engine uses them, the virtual [`Transport`](crate::node::transport::Transport).
+//! - [`worker`]: the thread for what blocks: names, files, interfaces.
+//! - [`driver`]: a node, its transport and the turns of its loop.
 //! - [`world`]: programs on computers, each running once in a frame of its own when there is something to do.
 //! - [`script`]: programs that are no nodes: servers that talk nonsense, and somebody with netcat.
 //!
@@ -23,4 +24,6 @@ mod nat;
 mod network;
 mod script;
 mod tests;
+mod transport;
+mod worker;
 mod world;

@@ -24,9 +24,8 @@ use self::places::{Place, Realm};
 use self::routers::Passage;
 pub(super) use self::routers::{Router, RouterId};
 use super::nat::Flow;
-use crate::gateway;
+use crate::job::Report;
 use crate::random::Random;
-use crate::reach::LanAddress;
 use crate::time::Instant;
 
 /// What a sender may have under way and unread, unless a test says otherwise.
@@ -130,16 +129,6 @@ enum Packet {
     Reset,
 }
 
-/// What comes from the operating system besides connections.
-#[derive(Debug)]
-pub(super) enum Report {
-    Resolved(u64, Result<Vec<SocketAddr>, String>),
-    Loaded(io::Result<String>),
-    Saved(io::Result<()>),
-    Interfaces(Vec<LanAddress>),
-    Gateway(u64, gateway::Report),
-}
-
 #[derive(Debug)]
 enum Happening {
     Syn(Syn),
@@ -229,21 +218,6 @@ struct Program {
     dead_after: Duration,
     mailbox: Mailbox,
     schedule: Schedule,
-}
-
-#[derive(Debug)]
-pub(super) enum Read {
-    Data(usize),
-    Blocked,
-    Finished,
-    Broken(io::ErrorKind),
-}
-
-#[derive(Debug)]
-pub(super) enum Write {
-    Sent(usize),
-    Blocked,
-    Broken,
 }
 
 #[derive(Debug)]

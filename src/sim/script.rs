@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::network::{EndId, Network, ProgramId, Read, Write};
+use super::network::{EndId, Network, ProgramId};
+use crate::socket::{Read, Write};
 
 /// What a script is told.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,10 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::time::Duration;
 
-use super::driver::{Driver, Name, Surroundings};
+use super::driver::Driver;
 use super::nat::{Filter, Nat};
 use super::network::{Computer, ComputerId, EndId, Network, ProgramId, Router, RouterId};
 use super::script::{Behaviour, Input, Script, Wire};
+use super::worker::{Name, Surroundings};
 use crate::config::{Config, RendezvousConfig};
 use crate::event::Event;
 use crate::id::{ConId, Except};
@@ -416,6 +417,15 @@ impl World {
     pub(super) fn server_node(&self, id: ProgramId) -> &ServerNode {
         let Program::Server(driver) = &self.programs[id.0] else { panic!("{id:?} is no server") };
         &driver.host
+    }
+
+    /// How many bytes the program sent from where it had read them.
+    pub(super) fn passed_through(&self, id: ProgramId) -> u64 {
+        match &self.programs[id.0] {
+            Program::Peer { driver, .. } => driver.sockets.passed_through(),
+            Program::Server(driver) => driver.sockets.passed_through(),
+            Program::Script(_) | Program::Over(_) => 0,
+        }
     }
 
     /// How often the program ran.

@@ -2,8 +2,8 @@
 //!
 //! | who | line |
 //! |---|---|
-//! | the dialling side | `~hello {"p2poll":1,"key":KEY,"nonce":NONCE,"call":CALL,"use":"link"}` |
-//! | the accepting side | `~hello {"p2poll":1,"key":KEY,"nonce":NONCE,"proof":PROOF}`, or `~refused {"why":WORD}` |
+//! | the dialling side | `~hello {"p2poll":1,"key":KEY,"nonce":NONCE,"credit":BYTES,"call":CALL,"use":"link"}` |
+//! | the accepting side | `~hello {"p2poll":1,"key":KEY,"nonce":NONCE,"credit":BYTES,"proof":PROOF}`, or `~refused {"why":WORD}` |
 //! | the dialling side | `~proof {"proof":PROOF}` |
 //!
 //! A key has 64 hexadecimal digits, a nonce and a call 32; a proof is Base64 without padding. What a proof signs, and
@@ -33,6 +33,8 @@ const VERSION: u64 = 1;
 pub(crate) struct Hello {
     pub(crate) key: PublicKey,
     pub(crate) nonce: LinkNonce,
+    /// How many bytes of the application's lines this side takes, before it says that it takes more.
+    pub(crate) credit: u64,
     /// Which call this connection is for, when signals went before it.
     pub(crate) call: Option<CallId>,
     /// It is to take the place of a link that there is already (`"use":"upgrade"`); else it is a new one (`"link"`).
@@ -44,6 +46,7 @@ pub(crate) struct Hello {
 pub(crate) struct Answer {
     pub(crate) key: PublicKey,
     pub(crate) nonce: LinkNonce,
+    pub(crate) credit: u64,
     pub(crate) proof: Signature,
 }
 
@@ -84,6 +87,7 @@ impl Hello {
         Some(Self {
             key: fields.required("key", public_key)?,
             nonce: fields.required("nonce", link_nonce)?,
+            credit: fields.required("credit", number)?,
             call: fields.optional("call", call_id)?,
             upgrade: fields.optional("use", is_upgrade)?.unwrap_or(false),
         })
@@ -91,8 +95,12 @@ impl Hello {
 
     /// With the line end.
     pub(crate) fn print(&self) -> Vec<u8> {
-        let mut object =
-            json!({"p2poll": VERSION, "key": key_text(&self.key), "nonce": print_hex(self.nonce.as_bytes())});
+        let mut object = json!({
+            "p2poll": VERSION,
+            "key": key_text(&self.key),
+            "nonce": print_hex(self.nonce.as_bytes()),
+            "credit": self.credit,
+        });
         if let Some(call) = self.call {
             object["call"] = print_hex(call.as_bytes()).into();
         }
@@ -109,6 +117,7 @@ impl Answer {
         Some(Self {
             key: fields.required("key", public_key)?,
             nonce: fields.required("nonce", link_nonce)?,
+            credit: fields.required("credit", number)?,
             proof: fields.required("proof", signature)?,
         })
     }
@@ -119,6 +128,7 @@ impl Answer {
             "p2poll": VERSION,
             "key": key_text(&self.key),
             "nonce": print_hex(self.nonce.as_bytes()),
+            "credit": self.credit,
             "proof": print_signature(&self.proof),
         });
         print(HELLO, &object)
@@ -220,6 +230,7 @@ mod tests {
         Hello {
             key: key(),
             nonce: LinkNonce::from_bytes(std::array::from_fn(|n| n as u8)),
+            credit: 7,
             call: None,
             upgrade: false,
         }
@@ -232,14 +243,14 @@ mod tests {
     #[test]
     fn the_lines_are_these() {
         let text = |line: Vec<u8>| String::from_utf8(line).unwrap();
-        let begin = format!(r#"~hello {{"p2poll":1,"key":"{KEY}","nonce":"{NONCE}""#);
+        let begin = format!(r#"~hello {{"p2poll":1,"key":"{KEY}","nonce":"{NONCE}","credit":7"#);
         assert_eq!(text(hello().print()), format!("{begin}}}\r\n"));
         let asking = Hello { call: Some(CallId::from_bytes([0xab; 16])), upgrade: true, ..hello() };
         let call = "ab".repeat(16);
         assert_eq!(text(asking.print()), format!("{begin},\"call\":\"{call}\",\"use\":\"upgrade\"}}\r\n"));
         let Hello { key, nonce, .. } = hello();
         let (proof, proof_text) = ([0; 64], "A".repeat(86));
-        let answer = Answer { key, nonce, proof };
+        let answer = Answer { key, nonce, credit: 7, proof };
         assert_eq!(text(answer.print()), format!("{begin},\"proof\":\"{proof_text}\"}}\r\n"));
         assert_eq!(text(Proof { proof }.print()), format!("~proof {{\"proof\":\"{proof_text}\"}}\r\n"));
         assert_eq!(text(Refused { why: HelloRefusal::Busy }.print()), "~refused {\"why\":\"busy\"}\r\n");
@@ -248,7 +259,7 @@ mod tests {
     #[test]
     fn what_is_typed_by_hand_or_said_by_a_later_version_is_understood() {
         let typed = format!(
-            r#"~hello  {{ "nonce": "{NONCE}", "new": [{{}}], "key": "{KEY}", "use": "link", "p2poll": 1 }} "#
+            r#"~hello  {{ "nonce": "{NONCE}", "new": [{{}}], "key": "{KEY}", "use": "link", "p2poll": 1, "credit": 7 }} "#
         );
         assert_eq!(Hello::parse(typed.as_bytes()), Some(hello()));
         assert_eq!(
@@ -259,8 +270,9 @@ mod tests {
 
     #[test]
     fn anything_else_is_an_ordinary_line() {
-        let with =
-            |fields: &str| format!(r#"~hello {{"p2poll":1,"key":"{KEY}","nonce":"{NONCE}",{fields}}}"#);
+        let with = |fields: &str| {
+            format!(r#"~hello {{"p2poll":1,"key":"{KEY}","nonce":"{NONCE}","credit":7,{fields}}}"#)
+        };
         assert!(Hello::parse(with(r#""x":1"#).as_bytes()).is_some());
         let bad = [
             String::new(),
@@ -277,6 +289,8 @@ mod tests {
             with(r#""p2poll":2"#),
             with(r#""p2poll":"1""#),
             with(r#""nonce":7"#),
+            with(r#""credit":-1"#),
+            with(r#""credit":"7""#),
             with(&format!(r#""key":"{}""#, "00".repeat(32))),
         ];
         for line in bad {
@@ -316,16 +330,17 @@ mod tests {
         fn what_is_printed_is_read_as_that_and_nothing_else(
             key in any_key(),
             nonce: [u8; 16],
+            credit: u64,
             call: Option<[u8; 16]>,
             upgrade: bool,
             proof in any_proof(),
         ) {
             let (nonce, call) = (LinkNonce::from_bytes(nonce), call.map(CallId::from_bytes));
-            let hello = Hello { key, nonce, call, upgrade };
+            let hello = Hello { key, nonce, credit, call, upgrade };
             let printed = hello.print();
             prop_assert_eq!(Answer::parse(line_of(&printed)), None);
             prop_assert_eq!(Hello::parse(line_of(&printed)), Some(hello));
-            let answer = Answer { key, nonce, proof };
+            let answer = Answer { key, nonce, credit, proof };
             let printed = answer.print();
             prop_assert_eq!(Hello::parse(line_of(&printed)), None);
             prop_assert_eq!(Answer::parse(line_of(&printed)), Some(answer));

@@ -50,7 +50,7 @@ fn parent(arguments: Vec<String>) -> Result<()> {
     watchdog::start();
     let mut report = Report::default();
     type Measurement = fn(&Options, &mut Report) -> Result<()>;
-    let measurements: [(&str, Measurement); 8] = [
+    let measurements: [(&str, Measurement); 9] = [
         ("receiving", measure::receiving::run),
         ("sending", measure::sending::run),
         ("ping-pong", measure::ping_pong::run),
@@ -58,6 +58,7 @@ fn parent(arguments: Vec<String>) -> Result<()> {
         ("rendezvous", measure::rendezvous::run),
         ("relay", measure::relay::run),
         ("nodes", measure::nodes::run),
+        ("laggards", measure::laggards::run),
         ("calls", measure::calls::run),
     ];
     for (name, measurement) in measurements {

@@ -10,7 +10,7 @@ Measures p2poll beside its peers, in one run, on loopback.
 
   --quick       fewer and shorter rounds, fewer idle connections: shows that it works, not how fast
   --only NAME   one measurement (receiving, sending, ping-pong, idle, rendezvous, relay, nodes,
-                calls) or one contestant (hand-written, LinesCodec, message-io, p2poll); may be repeated
+                laggards, calls) or one contestant (hand-written, LinesCodec, message-io, p2poll); may be repeated
   --json FILE   writes all rounds of everything to FILE as well
   --help        this text
 
@@ -19,8 +19,8 @@ u-msgpack-python); without it `python3` is asked. Without pyp2p its server is le
 The status is 0 whether or not the targets were reached: the machine decides that as much as the code.
 ";
 
-const MEASUREMENTS: [&str; 8] =
-    ["receiving", "sending", "ping-pong", "idle", "rendezvous", "relay", "nodes", "calls"];
+const MEASUREMENTS: [&str; 9] =
+    ["receiving", "sending", "ping-pong", "idle", "rendezvous", "relay", "nodes", "laggards", "calls"];
 const CONTESTANTS: [&str; 4] = ["hand-written", "LinesCodec", "message-io", "p2poll"];
 
 #[derive(Clone, Debug, Default)]

@@ -1,4 +1,4 @@
-//! Attempts to connect: a name is looked up, its addresses are dialled, the first that answers is the connection.
+//! The attempts to connect: who began them, their streams, and whom their outcome concerns.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,15 +7,26 @@ use std::time::Duration;
 
 use log::Level;
 
+use super::Role;
 use super::calls::time_of;
-use super::{Ends, Node, Role, Slot};
-use crate::error::{ConnectError, FailReason};
-use crate::event::{Event, Via};
-use crate::id::{AttemptId, ConId, ServerId, StreamId};
+use super::core::Core;
+use super::effect::{Dialled, Effect};
+use crate::config::Config;
+use crate::error::FailReason;
+use crate::event::Event;
+use crate::id::{AttemptId, ServerId, StreamId};
 use crate::node::Job;
-use crate::proto::dial::{Dial, DialAction, DialFailure, DialOutcome, DialSlot};
-use crate::time::{Instant, soonest};
+use crate::proto::attempts::{AttemptAction, AttemptEvent, Attempts as Machine};
+use crate::proto::budget::Class;
+use crate::proto::dial::DialSlot;
+use crate::time::Instant;
 use crate::wire::address::HostPort;
+
+/// Of the name of a foreign server so many addresses are dialled: one of each family.
+const FOREIGN_ADDRESSES: usize = 2;
+
+/// Attempts that the application does not see have numbers above this.
+const UNASKED: u64 = 1 << 63;
 
 /// What an attempt is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,35 +36,17 @@ pub(super) enum Purpose {
     Application { counted: Option<SocketAddr> },
     /// The p2p network wants this address.
     Network(SocketAddr),
-    /// A peer of the configuration, by its place there: only its name is looked up.
+    /// Only the name is looked up.
+    LookUp(LookUp),
+    /// A rendezvous server. A foreign one is there only because a UNL names it.
+    Server { server: ServerId, is_foreign: bool },
+}
+
+/// Whose name is looked up, by its place in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LookUp {
     StaticPeer(usize),
-    /// A relay of the configuration, by its place there: only its name is looked up.
     OwnRelay(usize),
-    /// A rendezvous server.
-    Server(ServerId),
-}
-
-#[derive(Debug)]
-enum Phase {
-    /// The worker is looking up the name; it is awaited until the deadline.
-    Resolving {
-        name: Name,
-        deadline: Instant,
-    },
-    Dialling {
-        dial: Dial,
-        streams: Vec<(DialSlot, StreamId)>,
-    },
-}
-
-/// A host name, and the port that goes with it.
-type Name = (String, u16);
-
-#[derive(Debug)]
-struct Attempt {
-    purpose: Purpose,
-    phase: Phase,
-    began: Instant,
 }
 
 /// The attempts that are under way.
@@ -64,38 +57,27 @@ pub(super) struct Attempts {
     asked: u64,
     /// The last number given to another one.
     unasked: u64,
-    open: BTreeMap<u64, Attempt>,
-    /// What the worker is looking up, by the number of the query. A resolver may take longer than an attempt waits; then
-    /// the next attempt for that name joins in, instead of one more query queueing behind.
-    lookups: BTreeMap<u64, Name>,
-    queries: u64,
+    machine: Machine<Purpose>,
+    streams: BTreeMap<(u64, DialSlot), StreamId>,
 }
 
-/// Attempts that the application does not see have numbers above this.
-const UNASKED: u64 = 1 << 63;
-
 impl Attempts {
-    pub(super) fn new(net: u32) -> Self {
-        Self { net, asked: 0, unasked: UNASKED, open: BTreeMap::new(), lookups: BTreeMap::new(), queries: 0 }
+    pub(super) const fn new(net: u32) -> Self {
+        Self { net, asked: 0, unasked: UNASKED, machine: Machine::new(), streams: BTreeMap::new() }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.open.values().fold(None, |earliest, attempt| {
-            soonest(
-                earliest,
-                match &attempt.phase {
-                    Phase::Resolving { deadline, .. } => Some(*deadline),
-                    Phase::Dialling { dial, .. } => dial.poll_timeout(),
-                },
-            )
-        })
+        self.machine.poll_timeout()
     }
 
-    /// How many have sockets to peers, now or soon. Names to look up and servers are few and counted elsewhere.
-    fn to_peers(&self) -> usize {
-        let is_to_peer =
-            |attempt: &&Attempt| matches!(attempt.purpose, Purpose::Application { .. } | Purpose::Network(_));
-        self.open.values().filter(is_to_peer).count()
+    /// Whether another attempt of the application's may begin.
+    pub(super) fn has_room(&self, config: &Config) -> bool {
+        self.to_peers() < config.max_attempts
+    }
+
+    /// Whether another attempt may begin by itself: some places are left to the application.
+    pub(super) fn has_place(&self, config: &Config) -> bool {
+        self.to_peers() < config.max_attempts - config.max_attempts / 4
     }
 
     /// A number for an attempt of the application's.
@@ -104,363 +86,263 @@ impl Attempts {
         self.id(self.asked)
     }
 
-    fn id(&self, serial: u64) -> AttemptId {
-        AttemptId::new(self.net, serial)
-    }
-}
-
-impl Node {
     /// Begins an attempt of the application's.
-    pub(crate) fn connect(&mut self, text: &str, now: Instant) -> Result<AttemptId, ConnectError> {
-        if self.core.is_leaving() {
-            return Err(ConnectError::Stopping);
-        }
-        let target = HostPort::parse(text).map_err(ConnectError::BadAddress)?;
-        if self.attempts.to_peers() >= self.core.config.max_attempts {
-            return Err(ConnectError::TooMany);
-        }
-        let counted = match target {
-            HostPort::Address(addr) if self.network.peers.handle_dialling(addr, now) => Some(addr),
-            _ => None,
-        };
-        let serial = self.begin_attempt(Purpose::Application { counted }, &target, now);
-        Ok(self.attempts.id(serial))
-    }
-
-    /// Gives up an attempt of the application's.
-    pub(crate) fn cancel(&mut self, id: AttemptId, now: Instant) -> bool {
-        let serial = id.number();
-        let ours =
-            serial < UNASKED && self.attempts.id(serial) == id && self.attempts.open.contains_key(&serial);
-        if ours {
-            self.fail_attempt(serial, FailReason::Cancelled, now);
-        }
-        ours || self.cancel_call(id, now)
-    }
-
-    /// Whether another attempt may begin by itself: some places are left to the application.
-    pub(super) fn has_place(&self) -> bool {
-        self.attempts.to_peers() < self.core.config.max_attempts - self.core.config.max_attempts / 4
-    }
-
-    pub(super) fn is_under_way(&self, serial: u64) -> bool {
-        self.attempts.open.contains_key(&serial)
-    }
-
-    pub(super) fn begin_attempt(&mut self, purpose: Purpose, target: &HostPort, now: Instant) -> u64 {
-        let last = match purpose {
-            Purpose::Application { .. } => &mut self.attempts.asked,
-            _ => &mut self.attempts.unasked,
-        };
-        *last += 1;
-        let serial = *last;
-        let phase = match target.clone() {
-            HostPort::Address(addr) => {
-                let mut addresses = vec![addr];
-                let timeout = self.timeout_of(&purpose);
-                if let Purpose::Server(place) = purpose {
-                    self.allow_guest(place, &mut addresses, now);
-                }
-                self.dialling(addresses, timeout, now)
-            }
-            HostPort::Name { host, port } => {
-                let name = (host, port);
-                self.look_up(&name);
-                Phase::Resolving { name, deadline: now + self.core.config.connect_timeout }
-            }
-        };
-        self.attempts.open.insert(serial, Attempt { purpose, phase, began: now });
-        self.advance_attempt(serial, now);
-        serial
-    }
-
-    /// Hands a name to the worker, unless it has it already.
-    fn look_up(&mut self, name: &Name) {
-        if !self.attempts.lookups.values().any(|other| other == name) {
-            self.attempts.queries += 1;
-            let query = self.attempts.queries;
-            self.attempts.lookups.insert(query, name.clone());
-            self.core.jobs.push_back(Job::Resolve { query, host: name.0.clone(), port: name.1 });
-        }
-    }
-
-    pub(super) fn handle_name_resolved(
+    pub(super) fn connect(
         &mut self,
+        core: &mut Core,
+        target: HostPort,
+        counted: Option<SocketAddr>,
+        now: Instant,
+    ) -> AttemptId {
+        let id = self.next_id();
+        self.begin_as(core, id.number(), Purpose::Application { counted }, target, now);
+        id
+    }
+
+    /// Gives up an attempt of the application's; whether it is one.
+    pub(super) fn cancel(&mut self, core: &mut Core, id: AttemptId, now: Instant) -> bool {
+        let number = id.number();
+        let is_ours = number < UNASKED && self.id(number) == id && self.machine.purpose(number).is_some();
+        if is_ours {
+            self.machine.fail(number, FailReason::Cancelled);
+            self.advance(core, now);
+        }
+        is_ours
+    }
+
+    /// Begins an attempt of the node's own.
+    pub(super) fn begin(&mut self, core: &mut Core, purpose: Purpose, target: HostPort, now: Instant) {
+        self.unasked += 1;
+        self.begin_as(core, self.unasked, purpose, target, now);
+    }
+
+    pub(super) fn handle_resolved(
+        &mut self,
+        core: &mut Core,
         query: u64,
         outcome: &Result<Vec<SocketAddr>, String>,
         now: Instant,
     ) {
-        let Some(resolved) = self.attempts.lookups.remove(&query) else { return };
-        let waits =
-            |attempt: &Attempt| matches!(&attempt.phase, Phase::Resolving { name, .. } if *name == resolved);
-        let open = self.attempts.open.iter();
-        let waiting: Vec<u64> =
-            open.filter(|(_, attempt)| waits(attempt)).map(|(&serial, _)| serial).collect();
-        for serial in waiting {
-            self.handle_attempt_resolved(serial, outcome.clone(), now);
-        }
+        self.machine.handle_resolved(query, outcome);
+        self.advance(core, now);
     }
 
-    fn handle_attempt_resolved(
+    /// `to_oneself`: it ends at this node itself.
+    pub(super) fn handle_connected(
         &mut self,
-        serial: u64,
-        outcome: Result<Vec<SocketAddr>, String>,
+        core: &mut Core,
+        (attempt, slot): (u64, DialSlot),
+        to_oneself: bool,
         now: Instant,
     ) {
-        let Some(attempt) = self.attempts.open.get(&serial) else { return };
-        let purpose = attempt.purpose.clone();
-        match outcome {
-            Err(why) => self.fail_attempt(serial, FailReason::NoAddress(why), now),
-            Ok(mut addresses) => {
-                if let Purpose::Server(_) = purpose {
-                    // A node that has both would otherwise never hear of its NAT, nor be listed for those who have only
-                    // IPv4. (RFC 8305 section 4 would begin with IPv6.)
-                    addresses.sort_by_key(SocketAddr::is_ipv6);
-                }
-                if let Purpose::StaticPeer(peer) = purpose {
-                    self.attempts.open.remove(&serial);
-                    self.handle_static_resolved(peer, &addresses, now);
-                    return;
-                }
-                if let Purpose::OwnRelay(relay) = purpose {
-                    self.attempts.open.remove(&serial);
-                    self.handle_relay_resolved(relay, &addresses);
-                    return;
-                }
-                let timeout = self.timeout_of(&purpose);
-                if let Purpose::Server(place) = purpose {
-                    self.allow_guest(place, &mut addresses, now);
-                }
-                let phase = self.dialling(addresses, timeout, now);
-                if let Some(attempt) = self.attempts.open.get_mut(&serial) {
-                    attempt.phase = phase;
-                }
-                self.advance_attempt(serial, now);
+        if to_oneself {
+            let stream = self.streams.get(&(attempt, slot)).and_then(|&id| core.streams.facts(id));
+            if let Some(facts) = stream {
+                core.learn_own(facts.peer);
+                core.effects.push(Effect::OwnAddresses);
             }
+            self.machine.fail(attempt, FailReason::Oneself);
+        } else {
+            self.machine.handle_connected(attempt, slot);
         }
+        self.advance(core, now);
     }
 
-    pub(super) fn handle_dial_connected(
+    /// It could not be dialled, and its stream is no more.
+    pub(super) fn handle_failed(
         &mut self,
-        serial: u64,
-        slot: DialSlot,
-        id: StreamId,
-        local: SocketAddr,
-        now: Instant,
-    ) {
-        let dialled = self.core.streams.facts(id).map(|facts| facts.peer);
-        let ends = dialled.map(|dialled| Ends { dialler: local, dialled });
-        if let Some(other_side) = ends.and_then(|ends| self.ends.inbound(ends)) {
-            self.close(other_side, now);
-            self.abandon_oneself(id, now);
-            return;
-        }
-        if ends.is_some_and(|ends| self.holds(ends)) {
-            self.abandon_oneself(id, now);
-            return;
-        }
-        if let Some(Attempt { phase: Phase::Dialling { dial, .. }, .. }) = self.attempts.open.get_mut(&serial)
-        {
-            dial.handle_connected(slot);
-        }
-        self.advance_attempt(serial, now);
-    }
-
-    pub(super) fn handle_dial_failed(
-        &mut self,
-        serial: u64,
-        slot: DialSlot,
+        core: &mut Core,
+        (attempt, slot): (u64, DialSlot),
         kind: io::ErrorKind,
         now: Instant,
     ) {
-        if let Some(Attempt { phase: Phase::Dialling { dial, streams }, .. }) =
-            self.attempts.open.get_mut(&serial)
-        {
-            streams.retain(|&(other, _)| other != slot);
-            dial.handle_failed(slot, kind, now);
-        }
-        self.advance_attempt(serial, now);
+        self.streams.remove(&(attempt, slot));
+        self.machine.handle_failed(attempt, slot, kind, now);
+        self.advance(core, now);
     }
 
-    /// An outbound connection turned out to end at this node itself.
-    pub(super) fn handle_oneself(&mut self, id: ConId, now: Instant) {
-        if let Some(facts) = self.facts(id) {
-            self.core.notes.push(Level::Info, || format!("{} is this node itself", facts.peer));
-            self.core.learn_own(facts.peer);
-            self.tell_own();
-        }
-        self.close(id, now);
-    }
-
-    pub(super) fn advance_attempts(&mut self, now: Instant) {
-        let due: Vec<u64> = self
-            .attempts
-            .open
-            .iter()
-            .filter(|(_, attempt)| match &attempt.phase {
-                Phase::Resolving { deadline, .. } => *deadline <= now,
-                Phase::Dialling { dial, .. } => dial.poll_timeout().is_some_and(|at| at <= now),
-            })
-            .map(|(&serial, _)| serial)
-            .collect();
-        for serial in due {
-            match self.attempts.open.get_mut(&serial) {
-                Some(Attempt { phase: Phase::Dialling { dial, .. }, .. }) => {
-                    dial.handle_timeout(now);
-                    self.advance_attempt(serial, now);
-                }
-                Some(_) => {
-                    let why = "the name was not resolved in time".to_owned();
-                    self.fail_attempt(serial, FailReason::NoAddress(why), now);
-                }
-                None => {}
-            }
-        }
+    pub(super) fn handle_timeout(&mut self, core: &mut Core, now: Instant) {
+        self.machine.handle_timeout(now);
+        self.advance(core, now);
     }
 
     /// Gives up all that is under way but for the servers, to whom goodbye is said.
-    pub(super) fn cancel_all(&mut self, now: Instant) {
-        let open = self.attempts.open.iter();
-        let to_peers = open.filter(|(_, attempt)| !matches!(attempt.purpose, Purpose::Server(_)));
-        let serials: Vec<u64> = to_peers.map(|(&serial, _)| serial).collect();
-        for serial in serials {
-            if serial < UNASKED {
-                self.fail_attempt(serial, FailReason::Cancelled, now);
+    pub(super) fn cancel_all(&mut self, core: &mut Core, now: Instant) {
+        let is_server = |purpose: &Purpose| matches!(purpose, Purpose::Server { .. });
+        let open: Vec<u64> = self
+            .machine
+            .iter()
+            .filter(|(_, purpose)| !is_server(purpose))
+            .map(|(number, _)| number)
+            .collect();
+        for number in open {
+            if number < UNASKED {
+                self.machine.fail(number, FailReason::Cancelled);
             } else {
-                self.drop_attempt(serial);
+                self.remove(core, number);
+            }
+        }
+        self.advance(core, now);
+    }
+
+    /// Gives up the attempt to connect to a server, without a word.
+    pub(super) fn hang_up(&mut self, core: &mut Core, server: ServerId) {
+        let is_it =
+            |purpose: &Purpose| matches!(purpose, Purpose::Server { server: other, .. } if *other == server);
+        let open = self.machine.iter().find(|(_, purpose)| is_it(purpose)).map(|(number, _)| number);
+        if let Some(number) = open {
+            self.remove(core, number);
+        }
+    }
+
+    fn id(&self, number: u64) -> AttemptId {
+        AttemptId::new(self.net, number)
+    }
+
+    /// How many have sockets to peers, now or soon. Names to look up and servers are few and counted elsewhere.
+    fn to_peers(&self) -> usize {
+        let is_to_peer =
+            |purpose: &Purpose| matches!(purpose, Purpose::Application { .. } | Purpose::Network(_));
+        self.machine.iter().filter(|(_, purpose)| is_to_peer(purpose)).count()
+    }
+
+    fn begin_as(&mut self, core: &mut Core, number: u64, purpose: Purpose, target: HostPort, now: Instant) {
+        self.machine.begin(number, purpose, target, core.config.connect_timeout, now);
+        self.advance(core, now);
+    }
+
+    fn remove(&mut self, core: &mut Core, number: u64) {
+        self.machine.remove(number);
+        self.abandon_streams(core, number);
+    }
+
+    fn abandon_streams(&mut self, core: &mut Core, number: u64) {
+        while let Some((&key, &id)) =
+            self.streams.range((number, DialSlot::FIRST)..).next().filter(|((other, _), _)| *other == number)
+        {
+            self.streams.remove(&key);
+            core.streams.abandon(id);
+        }
+    }
+
+    /// Carries out what the machine wants, and passes on what became of attempts.
+    fn advance(&mut self, core: &mut Core, now: Instant) {
+        loop {
+            if let Some(action) = self.machine.poll_action() {
+                self.act(core, action, now);
+            } else if let Some(event) = self.machine.poll_event() {
+                self.handle_event(core, event, now);
+            } else {
+                return;
             }
         }
     }
 
-    /// Gives up an attempt without a word to whoever it was for.
-    pub(super) fn drop_attempt(&mut self, serial: u64) -> Option<Purpose> {
-        let attempt = self.attempts.open.remove(&serial)?;
-        if let Phase::Dialling { streams, .. } = attempt.phase {
-            for (_, id) in streams {
-                self.core.streams.abandon(id);
+    fn act(&mut self, core: &mut Core, action: AttemptAction, now: Instant) {
+        match action {
+            AttemptAction::LookUp { query, host, port } => {
+                core.jobs.push_back(Job::Resolve { query, host, port });
             }
-        }
-        Some(attempt.purpose)
-    }
-
-    /// A server that is only named by a UNL gets no more SYNs than anything else that is.
-    fn timeout_of(&self, purpose: &Purpose) -> Duration {
-        let timeout = self.core.config.connect_timeout;
-        match purpose {
-            Purpose::Server(place) if !self.servers.is_own(*place) => {
-                timeout.min(time_of(self.core.config.links.max_claimed_syns))
+            AttemptAction::Dial { attempt, slot, to } => {
+                let role = Role::Dialling { attempt, slot };
+                let id = core.streams.dial(to, core.any_port(), role, now);
+                self.streams.insert((attempt, slot), id);
             }
-            _ => timeout,
-        }
-    }
-
-    fn dialling(&self, addresses: Vec<SocketAddr>, timeout: Duration, now: Instant) -> Phase {
-        let dial = Dial::new(addresses, &self.core.own, timeout, now);
-        Phase::Dialling { dial, streams: Vec::new() }
-    }
-
-    /// Carries out what the dial wants, until it wants nothing or is decided.
-    fn advance_attempt(&mut self, serial: u64, now: Instant) {
-        let Some(Attempt { phase: Phase::Dialling { dial, streams }, .. }) =
-            self.attempts.open.get_mut(&serial)
-        else {
-            return;
-        };
-        let from = self.core.any_port();
-        while let Some(action) = dial.poll_action() {
-            match action {
-                DialAction::Connect { slot, to } => {
-                    let role = Role::Dialling { attempt: serial, slot };
-                    streams.push((slot, self.core.streams.dial(to, from, role, now)));
+            AttemptAction::Abandon { attempt, slot } => {
+                if let Some(id) = self.streams.remove(&(attempt, slot)) {
+                    core.streams.abandon(id);
                 }
-                DialAction::Abandon { slot } => {
-                    if let Some(at) = streams.iter().position(|&(other, _)| other == slot) {
-                        self.core.streams.abandon(streams.swap_remove(at).1);
-                    }
-                }
             }
-        }
-        match dial.outcome() {
-            None => {}
-            Some(DialOutcome::Connected(slot)) => {
-                let winner = streams.iter().find(|&&(other, _)| other == slot).map(|&(_, id)| id);
-                if let Some(id) = winner {
-                    self.win_attempt(serial, id, now);
-                }
-            }
-            Some(DialOutcome::Failed(tried)) => self.fail_attempt(serial, fail_reason(tried), now),
         }
     }
 
-    fn win_attempt(&mut self, serial: u64, id: StreamId, now: Instant) {
-        let Some(attempt) = self.attempts.open.remove(&serial) else { return };
-        let Some(facts) = self.core.streams.facts(id) else { return };
-        if let Purpose::Server(server) = attempt.purpose {
-            if let Some(tag) = self.core.streams.tag_mut(id) {
+    fn handle_event(&mut self, core: &mut Core, event: AttemptEvent<Purpose>, now: Instant) {
+        match event {
+            AttemptEvent::Resolved { attempt, addresses } => {
+                self.handle_addresses(core, attempt, addresses, now);
+            }
+            AttemptEvent::Connected { attempt, purpose, slot, began } => {
+                if let Some(stream) = self.streams.remove(&(attempt, slot)) {
+                    self.tell_connected(core, attempt, &purpose, stream, now - began);
+                }
+            }
+            AttemptEvent::Failed { attempt, purpose, why } => {
+                self.abandon_streams(core, attempt);
+                self.tell_failed(core, attempt, purpose, why);
+            }
+        }
+    }
+
+    /// Has the addresses dialled, unless they were all that was wanted.
+    fn handle_addresses(
+        &mut self,
+        core: &mut Core,
+        attempt: u64,
+        mut addresses: Vec<SocketAddr>,
+        now: Instant,
+    ) {
+        let mut within = core.config.connect_timeout;
+        match self.machine.purpose(attempt) {
+            Some(&Purpose::LookUp(name)) => {
+                self.machine.remove(attempt);
+                core.effects.push(Effect::Resolved { name, addresses });
+                return;
+            }
+            Some(&Purpose::Server { is_foreign, .. }) => {
+                // A node that has both would otherwise never hear of its NAT, nor be listed for those who have only IPv4.
+                // (RFC 8305 section 4 would begin with IPv6.)
+                addresses.sort_by_key(SocketAddr::is_ipv6);
+                if is_foreign {
+                    within = within.min(time_of(core.config.links.max_claimed_syns));
+                    allow_foreign(core, &mut addresses, now);
+                }
+            }
+            Some(Purpose::Application { .. } | Purpose::Network(_)) | None => {}
+        }
+        self.machine.dial(attempt, addresses, &core.own, within, now);
+    }
+
+    fn tell_connected(
+        &self,
+        core: &mut Core,
+        number: u64,
+        purpose: &Purpose,
+        stream: StreamId,
+        took: Duration,
+    ) {
+        let Some(facts) = core.streams.facts(stream) else { return };
+        if let &Purpose::Server { server, .. } = purpose {
+            if let Some(tag) = core.streams.tag_mut(stream) {
                 *tag = Role::Server(server);
             }
-            self.handle_server_connected(server, id, facts, now);
+            core.effects.push(Effect::ServerConnected { server, stream, facts });
             return;
         }
-        // A connection has a local end; were it unknown, it could only not be told from one to oneself.
-        let ends = Ends { dialler: facts.local.unwrap_or(facts.peer), dialled: facts.peer };
-        if attempt.purpose == (Purpose::Application { counted: None }) {
-            self.network.peers.handle_dialling(facts.peer, now);
-        }
-        self.network.peers.handle_opened(facts.peer, now);
-        let id_of_attempt = (serial < UNASKED).then(|| self.attempts.id(serial));
-        let connection = self.connection(id, Via::Direct, facts.peer, ends, Slot::Outbound);
-        let con = self.show(connection, id_of_attempt, now - attempt.began);
-        self.ends.insert_outbound(ends, con);
+        let counted = *purpose != Purpose::Application { counted: None };
+        let attempt = (number < UNASKED).then(|| self.id(number));
+        core.effects.push(Effect::Dialled(Dialled { stream, attempt, counted, took }));
     }
 
-    fn fail_attempt(&mut self, serial: u64, why: FailReason, now: Instant) {
-        let Some(purpose) = self.drop_attempt(serial) else { return };
+    fn tell_failed(&self, core: &mut Core, number: u64, purpose: Purpose, why: FailReason) {
         match purpose {
             Purpose::Application { counted } => {
                 if let Some(addr) = counted {
-                    self.network.peers.handle_dial_failed(addr, now);
+                    core.effects.push(Effect::PeerUnreached { addr, why: None });
                 }
-                let attempt = self.attempts.id(serial);
-                self.core.notes.push(Level::Info, || format!("attempt {attempt} failed: {why}"));
-                self.events.push(Event::Failed { attempt, why });
+                let attempt = self.id(number);
+                core.notes.push(Level::Info, || format!("attempt {attempt} failed: {why}"));
+                core.effects.push(Effect::Tell(Event::Failed { attempt, why }));
             }
-            Purpose::Network(address) => {
-                // What the user asked for and does not get, the user should hear of; the rest is daily business.
-                let asked = self.network.peers.is_static(address);
-                let level = if asked { Level::Warn } else { Level::Debug };
-                self.core.notes.push(level, || format!("peer {address}: {why}"));
-                self.network.peers.handle_dial_failed(address, now);
-            }
-            Purpose::StaticPeer(peer) => self.handle_static_failed(peer, &why, now),
-            Purpose::OwnRelay(relay) => self.handle_relay_unresolved(relay, &why),
-            Purpose::Server(server) => self.handle_server_unreached(server, &why, now),
+            Purpose::Network(addr) => core.effects.push(Effect::PeerUnreached { addr, why: Some(why) }),
+            Purpose::LookUp(name) => core.effects.push(Effect::Unresolved { name, why }),
+            Purpose::Server { server, .. } => core.effects.push(Effect::ServerUnreached { server, why }),
         }
-    }
-
-    /// Before it was shown to anybody: fails the attempt whose stream it is.
-    fn abandon_oneself(&mut self, id: StreamId, now: Instant) {
-        let Some(&Role::Dialling { attempt, .. }) = self.core.streams.tag(id) else { return };
-        if let Some(facts) = self.core.streams.facts(id) {
-            self.core.learn_own(facts.peer);
-            self.tell_own();
-        }
-        self.fail_attempt(attempt, FailReason::Oneself, now);
     }
 }
 
-fn fail_reason(tried: Vec<(SocketAddr, DialFailure)>) -> FailReason {
-    if !tried.is_empty() && tried.iter().all(|(_, why)| *why == DialFailure::Ourselves) {
-        return FailReason::Oneself;
-    }
-    if tried.is_empty() {
-        return FailReason::NoAddress("the name has none".into());
-    }
-    let kind = |why| match why {
-        DialFailure::Error(kind) => kind,
-        DialFailure::TimedOut => io::ErrorKind::TimedOut,
-        DialFailure::Ourselves | DialFailure::NotDialable => io::ErrorKind::InvalidInput,
-        DialFailure::NotTried => io::ErrorKind::Interrupted,
-    };
-    FailReason::Unreachable(tried.into_iter().map(|(addr, why)| (addr, kind(why))).collect())
+/// A server that is only named by a UNL gets no more SYNs than anything else that is.
+fn allow_foreign(core: &mut Core, addresses: &mut Vec<SocketAddr>, now: Instant) {
+    addresses.truncate(FOREIGN_ADDRESSES);
+    let syns = core.config.links.max_claimed_syns;
+    addresses.retain(|&addr| core.budget.take(addr, Class::Claimed, syns, now));
 }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use super::ends::Ends;
 use crate::event::Via;
 use crate::id::{ConId, StreamId};
-use crate::proto::link::Counters;
+use crate::proto::stream::Counters;
 use crate::time::Instant;
 
 /// What is known of a connection.
@@ -23,6 +23,8 @@ pub(super) struct Connection {
     pub(super) slot: Slot,
     /// Nothing has come yet: its first line may be a hello.
     pub(super) fresh: bool,
+    /// A relay passes its bytes on, which has a last word of its own: each line is looked at.
+    pub(super) is_watched: bool,
     /// The application closed it.
     pub(super) closed_by_us: bool,
     pub(super) opened: Instant,
@@ -77,6 +79,7 @@ impl Connection {
             ends,
             slot,
             fresh: false,
+            is_watched: false,
             closed_by_us: false,
             opened,
             earlier: Counters::default(),

@@ -12,7 +12,7 @@ use crate::event::Via;
 use crate::id::{ConId, Except, StreamId};
 use crate::node::streams::StreamFacts;
 use crate::proto::household::household;
-use crate::proto::link::Counters;
+use crate::proto::stream::Counters;
 use crate::time::Instant;
 use crate::wire::line::{Found, Line};
 
@@ -32,9 +32,9 @@ impl Node {
     /// The next line of a connection; `clock` is read only where duplicates are dropped.
     #[inline(always)]
     pub(crate) fn next_line(&mut self, id: ConId, clock: impl Fn() -> Instant) -> Option<Line> {
-        if self.duplicates.is_none() && !self.links.concern_reading() {
-            let stream = self.connections.get(id)?.reading;
-            return self.core.streams.next_line(stream).map(Found::to_line);
+        let connection = self.connections.get(id)?;
+        if self.duplicates.is_none() && !connection.is_watched {
+            return self.core.streams.next_line(connection.reading).map(Found::to_line);
         }
         self.next_checked_line(id, clock())
     }
@@ -42,7 +42,7 @@ impl Node {
     #[cold]
     fn next_checked_line(&mut self, id: ConId, now: Instant) -> Option<Line> {
         loop {
-            let line = self.next_link_line(id, now)?;
+            let line = self.next_watched_line(id, now)?;
             let duplicates = self.duplicates.as_mut();
             if !duplicates.is_some_and(|duplicates| duplicates.is_duplicate(line.as_bytes(), now)) {
                 return Some(line);
@@ -114,15 +114,11 @@ impl Node {
 
     /// Places in the list of connections with something to read.
     pub(crate) fn ready_places(&self) -> usize {
-        self.core.streams.ready().len() + self.links.befores()
+        self.core.streams.ready().len()
     }
 
     pub(crate) fn ready_at(&self, place: usize) -> Option<ConId> {
-        let ready = self.core.streams.ready();
-        let id = match ready.get(place) {
-            Some(&stream) => self.reader_of(stream)?,
-            None => self.links.before_at(place - ready.len())?,
-        };
+        let id = self.reader_of(*self.core.streams.ready().get(place)?)?;
         Some(id).filter(|&id| self.is_shown(id))
     }
 
@@ -130,7 +126,7 @@ impl Node {
         // What has come on others is not the application's to read.
         let is_readable =
             |&stream: &StreamId| self.reader_of(stream).is_some() && self.core.streams.has_lines(stream);
-        self.core.streams.ready().iter().any(is_readable) || self.links.has_before()
+        self.core.streams.ready().iter().any(is_readable)
     }
 
     /// The connection that reads this stream.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::Role;
+use super::effect::Effects;
 use crate::config::Config;
 use crate::identity::{Key, NodeId};
 use crate::node::Job;
@@ -27,6 +28,8 @@ pub(super) struct Core {
     pub(super) budget: Budget,
     pub(super) notes: Notes,
     pub(super) jobs: VecDeque<Job>,
+    /// What the rooms want of each other.
+    pub(super) effects: Effects,
     pub(super) listening: Option<SocketAddr>,
     /// Addresses of this node itself, never to be dialled.
     pub(super) own: Vec<SocketAddr>,
@@ -67,6 +70,7 @@ impl Core {
             budget,
             notes: Notes::default(),
             jobs: VecDeque::new(),
+            effects: Effects::default(),
             listening: None,
             own: Vec::new(),
             leaving: Leaving::No,

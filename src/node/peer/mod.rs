@@ -12,12 +12,15 @@ pub(crate) mod census;
 mod connections;
 mod cons;
 mod core;
+mod effect;
 mod ends;
 mod links;
 mod network;
 mod own_relays;
 mod reach;
 mod relays;
+mod requests;
+mod route;
 mod servers;
 mod strangers;
 mod unl;
@@ -40,7 +43,7 @@ use crate::note::Notes;
 use crate::proto::admission::{Admission, AdmissionLimits};
 use crate::proto::dial::DialSlot;
 use crate::proto::duplicates::Duplicates;
-use crate::proto::link::End;
+use crate::proto::stream::End;
 use crate::random::Random;
 use crate::reach::LanAddress;
 use crate::time::{Instant, soonest};
@@ -153,6 +156,7 @@ impl Node {
         };
         node.begin_network();
         node.look_up_relays(now);
+        node.route(now);
         node.renew_unl();
         Ok(node)
     }
@@ -177,7 +181,7 @@ impl Node {
         // The streams keep their own deadline; the last of them end a lingering moment after it.
         self.core.leaving =
             Leaving::Until(now + self.core.config.streams.close_deadline + Duration::from_secs(2));
-        self.cancel_all(now);
+        self.attempts.cancel_all(&mut self.core, now);
         self.leave_calls(now);
         self.leave_relays(now);
         self.leave_servers(now);
@@ -186,6 +190,7 @@ impl Node {
         for id in self.connections.ids().collect::<Vec<_>>() {
             self.close(id, now);
         }
+        self.route(now);
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -270,6 +275,30 @@ impl Node {
         may
     }
 
+    /// Takes in a connection that a peer opened, or refuses it.
+    fn accept(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<StreamId> {
+        if self.core.is_leaving() {
+            return None;
+        }
+        let ends = Ends { dialler: peer, dialled: local };
+        if let Some(other_side) = self.ends.outbound(ends) {
+            self.handle_oneself(other_side, now);
+            return None;
+        }
+        if self.is_held_back(peer) {
+            return self.hold(ends, now);
+        }
+        if !self.may_enter(peer, now) {
+            return None;
+        }
+        if self.greets_all() {
+            return Some(self.greet_accepted(ends, now));
+        }
+        let id = self.core.streams.accept(peer, local, Role::Held(ends), now);
+        self.enter(id, ends, now);
+        Some(id)
+    }
+
     /// A peer that came to us takes its slot.
     fn enter(&mut self, stream: StreamId, ends: Ends, now: Instant) -> ConId {
         let peer = ends.dialler;
@@ -326,33 +355,16 @@ impl Host for Node {
     }
 
     fn handle_accepted(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<StreamId> {
-        if self.core.is_leaving() {
-            return None;
-        }
-        let ends = Ends { dialler: peer, dialled: local };
-        if let Some(other_side) = self.ends.outbound(ends) {
-            self.handle_oneself(other_side, now);
-            return None;
-        }
-        if self.is_held_back(peer) {
-            return self.hold(ends, now);
-        }
-        if !self.may_enter(peer, now) {
-            return None;
-        }
-        if self.greets_all() {
-            return Some(self.greet_accepted(ends, now));
-        }
-        let id = self.core.streams.accept(peer, local, Role::Held(ends), now);
-        self.enter(id, ends, now);
-        Some(id)
+        let id = self.accept(peer, local, now);
+        self.route(now);
+        id
     }
 
     fn handle_connected(&mut self, slot: usize, local: SocketAddr, now: Instant) {
         let Some(id) = self.core.streams.handle_connected(slot, local, now) else { return };
         match self.core.streams.tag(id) {
             Some(&Role::Dialling { attempt, slot }) => {
-                self.handle_dial_connected(attempt, slot, id, local, now);
+                self.handle_dial_connected((attempt, slot), id, local, now);
             }
             Some(&Role::Survey(sample)) => self.handle_sample_connected(sample, now),
             Some(&Role::Climbing(call)) => self.handle_rung_connected(call, id, local, now),
@@ -361,6 +373,7 @@ impl Host for Node {
             Some(&Role::Relaying(call)) => self.handle_relay_connected(call, id, now),
             _ => {}
         }
+        self.route(now);
     }
 
     fn handle_connect_failed(&mut self, slot: usize, kind: io::ErrorKind, now: Instant) {
@@ -368,7 +381,7 @@ impl Host for Node {
         match self.core.streams.tag(id) {
             Some(&Role::Dialling { attempt, slot }) => {
                 self.core.streams.abandon(id);
-                self.handle_dial_failed(attempt, slot, kind, now);
+                self.attempts.handle_failed(&mut self.core, (attempt, slot), kind, now);
             }
             Some(&Role::Survey(sample)) => {
                 self.core.streams.abandon(id);
@@ -386,6 +399,7 @@ impl Host for Node {
             }
             _ => {}
         }
+        self.route(now);
     }
 
     fn handle_received(&mut self, slot: usize, len: usize, now: Instant) {
@@ -406,6 +420,7 @@ impl Host for Node {
             Some(Role::RelayClient) => self.handle_relay_client_lines(id, now),
             _ => {}
         }
+        self.route(now);
     }
 
     fn handle_deaf(&mut self, slot: usize, now: Instant) {
@@ -418,11 +433,13 @@ impl Host for Node {
     }
 
     fn handle_resolved(&mut self, query: u64, outcome: Result<Vec<SocketAddr>, String>, now: Instant) {
-        self.handle_name_resolved(query, &outcome, now);
+        self.attempts.handle_resolved(&mut self.core, query, &outcome, now);
+        self.route(now);
     }
 
     fn handle_loaded(&mut self, outcome: io::Result<String>, now: Instant) {
         self.handle_known_loaded(outcome, now);
+        self.route(now);
     }
 
     fn handle_saved(&mut self, outcome: io::Result<()>, _now: Instant) {
@@ -431,27 +448,37 @@ impl Host for Node {
 
     fn handle_interfaces(&mut self, outcome: io::Result<Vec<LanAddress>>, now: Instant) {
         self.handle_listed_interfaces(outcome, now);
+        self.route(now);
     }
 
     fn handle_gateway(&mut self, request: u64, report: gateway::Report, now: Instant) {
         self.handle_gateway_report(request, report, now);
+        self.route(now);
     }
 
     fn handle_timeout(&mut self, now: Instant) {
         self.core.streams.handle_timeout(now);
         while let Some(dropped) = self.core.streams.poll_dropped() {
             self.handle_dropped(dropped, now);
+            self.route(now);
         }
         self.admission.handle_timeout(now);
         self.note_refusals();
-        self.advance_attempts(now);
+        self.attempts.handle_timeout(&mut self.core, now);
+        self.route(now);
         self.advance_servers(now);
+        self.route(now);
         self.work_on_reach(now);
+        self.route(now);
         self.advance_strangers(now);
+        self.route(now);
         self.advance_links(now);
+        self.route(now);
         self.advance_calls(now);
+        self.route(now);
         self.advance_relays(now);
         self.advance_network(now);
+        self.route(now);
         self.finish_leaving(now);
     }
 
@@ -461,7 +488,12 @@ impl Host for Node {
             Leaving::No | Leaving::Done => None,
         };
         // Who leaves dials nobody any more: what the network waits for would be due for ever.
-        let network = if self.core.is_leaving() { None } else { self.network.poll_timeout(self.has_place()) };
+        let network = if self.core.is_leaving() {
+            None
+        } else {
+            self.network.poll_timeout(self.attempts.has_place(&self.core.config))
+        };
+        let routing = (!self.core.effects.is_empty()).then_some(Instant::ZERO);
         [
             self.core.streams.poll_timeout(),
             self.admission.poll_timeout(),
@@ -474,6 +506,7 @@ impl Host for Node {
             self.relay_desk.as_ref().and_then(|desk| desk.poll_timeout()),
             network,
             leaving,
+            routing,
         ]
         .into_iter()
         .fold(None, soonest)

@@ -8,7 +8,8 @@ use std::time::Duration;
 use log::Level;
 
 use super::Node;
-use super::attempts::Purpose;
+use super::attempts::{LookUp, Purpose};
+use super::effect::Effect;
 use crate::config::Config;
 use crate::error::{FailReason, StartError};
 use crate::node::Job;
@@ -88,6 +89,14 @@ impl Network {
         let save = (self.changed && !self.saving).then_some(self.save_at);
         let peers = self.peers.poll_timeout().filter(|_| has_place);
         soonest(soonest(peers, names), save)
+    }
+
+    /// An outbound connection is there. `counted`: it is known that this address was dialled.
+    pub(super) fn handle_dialled(&mut self, peer: SocketAddr, counted: bool, now: Instant) {
+        if !counted {
+            self.peers.handle_dialling(peer, now);
+        }
+        self.peers.handle_opened(peer, now);
     }
 
     /// An outbound connection is gone.
@@ -190,12 +199,16 @@ impl Node {
             }
         }
         for (place, target) in names {
-            self.begin_attempt(Purpose::StaticPeer(place), &target, now);
+            let purpose = Purpose::LookUp(LookUp::StaticPeer(place));
+            self.core.effects.push(Effect::Attempt { purpose, target });
         }
-        while self.has_place()
+        self.route(now);
+        while self.attempts.has_place(&self.core.config)
             && let Some(addr) = self.network.peers.poll_dial()
         {
-            self.begin_attempt(Purpose::Network(addr), &HostPort::Address(addr), now);
+            let (purpose, target) = (Purpose::Network(addr), HostPort::Address(addr));
+            self.core.effects.push(Effect::Attempt { purpose, target });
+            self.route(now);
         }
         if self.network.has_file {
             self.network.changed |= self.network.peers.take_changed();
@@ -204,6 +217,17 @@ impl Node {
                 self.save_known();
             }
         }
+    }
+
+    /// `why`: unless the application was told.
+    pub(super) fn handle_peer_unreached(&mut self, addr: SocketAddr, why: Option<&FailReason>, now: Instant) {
+        if let Some(why) = why {
+            // What the user asked for and does not get, the user should hear of; the rest is daily business.
+            let asked = self.network.peers.is_static(addr);
+            let level = if asked { Level::Warn } else { Level::Debug };
+            self.core.notes.push(level, || format!("peer {addr}: {why}"));
+        }
+        self.network.peers.handle_dial_failed(addr, now);
     }
 
     pub(super) fn handle_static_resolved(&mut self, place: usize, addresses: &[SocketAddr], now: Instant) {

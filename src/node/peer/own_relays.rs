@@ -9,7 +9,8 @@ use std::time::Duration;
 use log::Level;
 
 use super::Node;
-use super::attempts::Purpose;
+use super::attempts::{LookUp, Purpose};
+use super::effect::Effect;
 use super::network::parse;
 use crate::address::canonical;
 use crate::config::Config;
@@ -80,7 +81,8 @@ impl Node {
             };
             relay.asked = Some(now);
             let target = relay.target.clone();
-            self.begin_attempt(Purpose::OwnRelay(place), &target, now);
+            let purpose = Purpose::LookUp(LookUp::OwnRelay(place));
+            self.core.effects.push(Effect::Attempt { purpose, target });
         }
     }
 

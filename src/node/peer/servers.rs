@@ -11,6 +11,7 @@ use log::Level;
 
 use super::Node;
 use super::attempts::Purpose;
+use super::effect::Effect;
 use super::network::parse;
 use crate::config::Config;
 use crate::error::{CloseReason, FailReason, StartError};
@@ -37,8 +38,6 @@ struct Server {
     name: Arc<str>,
     target: HostPort,
     client: Client,
-    /// The attempt to connect that is under way.
-    attempt: Option<u64>,
     stream: Option<StreamId>,
     /// Its address, while or since it was connected.
     ip: Option<IpAddr>,
@@ -117,7 +116,6 @@ impl Servers {
             name: name.into(),
             target,
             client,
-            attempt: None,
             stream: None,
             ip: None,
             seen: None,
@@ -248,7 +246,6 @@ impl Node {
         now: Instant,
     ) {
         let Some(server) = self.servers.all.get_mut(&place) else { return };
-        server.attempt = None;
         server.stream = Some(id);
         server.ip = Some(facts.peer.ip());
         // A dial that succeeded has a local end; were it unknown, the client would only ask with a useless port.
@@ -260,7 +257,6 @@ impl Node {
 
     pub(super) fn handle_server_unreached(&mut self, place: ServerId, why: &FailReason, now: Instant) {
         let Some(server) = self.servers.all.get_mut(&place) else { return };
-        server.attempt = None;
         server.nameless = matches!(why, FailReason::NoAddress(_));
         let name = &server.name;
         self.core.notes.push(Level::Debug, || format!("rendezvous server {name}: {why}"));
@@ -312,14 +308,9 @@ impl Node {
         let Some(server) = self.servers.all.get_mut(&place) else { return };
         match action {
             ClientAction::Dial => {
+                let purpose = Purpose::Server { server: place, is_foreign: server.is_guest };
                 let target = server.target.clone();
-                let serial = self.begin_attempt(Purpose::Server(place), &target, now);
-                // It may have failed on the spot; then the client knows already.
-                if self.is_under_way(serial)
-                    && let Some(server) = self.servers.all.get_mut(&place)
-                {
-                    server.attempt = Some(serial);
-                }
+                self.core.effects.push(Effect::Attempt { purpose, target });
             }
             ClientAction::Send(bytes) => {
                 if let Some(id) = server.stream
@@ -330,13 +321,10 @@ impl Node {
                 }
             }
             ClientAction::Hangup => {
-                let attempt = server.attempt.take();
                 if let Some(id) = server.stream.take() {
                     self.core.streams.close(id, now);
                 }
-                if let Some(serial) = attempt {
-                    self.drop_attempt(serial);
-                }
+                self.core.effects.push(Effect::HangUp(place));
             }
         }
     }

@@ -60,7 +60,7 @@ impl Rig {
                 }
             }
             while self.node.streams().poll_unsent().is_some() {}
-            while let Some(slot) = self.node.streams().poll_resumed() {
+            while let Some(slot) = self.node.poll_resumed() {
                 self.resumed.insert(slot);
             }
             if self.node.poll_timeout().is_none_or(|at| at > self.now) {
@@ -82,7 +82,7 @@ impl Rig {
     fn feed(&mut self, id: StreamId, mut bytes: &[u8]) -> usize {
         let whole = bytes.len();
         while !bytes.is_empty() {
-            let Some(space) = self.node.streams().space(id.slot()) else { break };
+            let Some(space) = self.node.space(id.slot()) else { break };
             assert!(!space.is_empty());
             let len = bytes.len().min(space.len());
             space[..len].copy_from_slice(&bytes[..len]);
@@ -113,7 +113,7 @@ impl Rig {
                 break;
             }
             taken.extend_from_slice(&unsent[..len]);
-            self.node.streams().handle_sent(id.slot(), len);
+            self.node.handle_sent(id.slot(), len);
         }
         self.flush();
         taken
@@ -390,4 +390,84 @@ fn a_half_that_left_before_the_other_came_takes_nobody_along() {
     let second = rig.half(2, 2);
     rig.wait(Duration::from_secs(2));
     assert!(rig.is_over(first) && (rig.is_over(second) || rig.node.relays() == 0));
+}
+
+/// Clients that ask for much and read nothing.
+fn laggards(rig: &mut Rig, many: usize) -> Vec<StreamId> {
+    let question = b"BOOTSTRAP 100\r\n".repeat(2000);
+    let clients: Vec<StreamId> = (0..many).map(|_| rig.accept()).collect();
+    for &id in &clients {
+        rig.feed(id, &question);
+    }
+    clients
+}
+
+/// A server that lists a hundred nodes, so that answers are long.
+fn server_with_nodes(budget: usize) -> Rig {
+    let mut rig = Rig::new(&RendezvousConfig::new().max_backlog(budget));
+    for port in 1..=100 {
+        let id = rig.accept();
+        rig.feed(id, format!("PASSIVE READY {port} 10\r\n").as_bytes());
+        rig.end(id, End::Finished);
+    }
+    rig
+}
+
+#[test]
+fn clients_that_do_not_read_stay_within_the_budget_and_starve_nobody() {
+    let budget = 1 << 20;
+    let mut rig = server_with_nodes(budget);
+    let clients = laggards(&mut rig, 500);
+    let queued: usize = clients.iter().map(|&id| rig.node.streams.queued(id)).sum();
+    let one = 2 * BATCH + 2 * READ;
+    assert!(rig.node.backlog.held() >= queued && queued > budget / 2, "{queued}");
+    assert!(rig.node.backlog.held() <= budget + 500 * one, "{}", rig.node.backlog.held());
+    let last = clients[499];
+    assert!(rig.node.streams.queued(last) <= one, "{}", rig.node.streams.queued(last));
+    assert!(rig.node.space(last.slot()).is_none(), "and it is not even read from");
+    let reader = rig.accept();
+    for _ in 0..1000 {
+        rig.feed(reader, b"BOOTSTRAP 100\r\n");
+        assert!(rig.take(reader, usize::MAX).starts_with(b"NODES p:"));
+    }
+    for id in clients {
+        rig.end(id, End::Broken(io::ErrorKind::ConnectionReset));
+    }
+    assert_eq!((rig.node.backlog.held(), rig.node.clients()), (0, 1));
+}
+
+#[test]
+fn whoever_reads_at_last_has_all_answers_and_is_read_from_again() {
+    let mut rig = Rig::new(&RendezvousConfig::new().max_backlog(64 << 10));
+    let id = rig.accept();
+    let question = b"PING abcdef\r\n".repeat(1000);
+    let (mut asked, mut answers) = (0, Vec::new());
+    while answers.len() < question.len() {
+        asked += rig.feed(id, &question[asked..]);
+        rig.resumed.clear();
+        answers.extend(rig.take(id, 700));
+        // Answers that are queued meanwhile make room for what was not read.
+        assert!(
+            asked == question.len()
+                || rig.node.has_work()
+                || rig.resumed.contains(&id.slot())
+                || rig.node.streams.queued(id) > 0
+        );
+        rig.flush();
+    }
+    assert_eq!(answers, b"PONG abcdef\r\n".repeat(1000));
+    assert_eq!(rig.node.backlog.held(), 0);
+}
+
+#[test]
+fn a_signal_for_who_does_not_read_is_dropped() {
+    let mut rig = server_with_nodes(0);
+    let id = laggards(&mut rig, 1)[0];
+    let before = rig.node.streams.queued(id);
+    let signal = |id| ServerAction::Send { client: client(id), text: vec![b'x'; 3000] };
+    rig.node.act(signal(id), rig.now);
+    assert_eq!(rig.node.streams.queued(id), before);
+    let other = rig.accept();
+    rig.node.act(signal(other), rig.now);
+    assert_eq!(rig.node.streams.queued(other), 3000);
 }

@@ -8,7 +8,7 @@
 use super::{Entry, SocketAction, Streams, mark_unsent};
 use crate::error::CloseReason;
 use crate::id::StreamId;
-use crate::proto::link::End;
+use crate::proto::stream::End;
 use crate::time::Instant;
 
 /// How much is read at a time, and so may be queued: what fits into a processor's cache, and what a fast line takes
@@ -33,7 +33,7 @@ impl<T> Streams<T> {
     /// [`grant`](Self::grant). What has arrived until now is forgotten. False when one of them is over already.
     pub(crate) fn splice(&mut self, a: StreamId, b: StreamId) -> bool {
         let open =
-            |id| self.table.get(id).is_some_and(|entry: &Entry<T>| entry.connected && entry.link.is_open());
+            |id| self.table.get(id).is_some_and(|entry: &Entry<T>| entry.connected && entry.stream.is_open());
         let possible = a != b && open(a) && open(b);
         if possible {
             self.raw.resize(MOST, 0);
@@ -41,7 +41,7 @@ impl<T> Streams<T> {
                 if let Some(entry) = self.table.get_mut(id) {
                     let (other, allowance) = (other.slot(), u64::MAX);
                     entry.splice = Some(Box::new(Splice { other, allowance, finished: false, shut: false }));
-                    entry.link.forget_arrived();
+                    entry.stream.forget_arrived();
                     if std::mem::take(&mut entry.parked) {
                         self.resumed.push(id.slot());
                     }
@@ -65,12 +65,12 @@ impl<T> Streams<T> {
         let Some(splice) = entry.splice.as_mut() else { return false };
         splice.allowance = splice.allowance.saturating_sub(len as u64);
         let other = splice.other;
-        entry.link.handle_passed(len, 0);
+        entry.stream.handle_passed(len, 0);
         let sent = std::mem::take(&mut self.passed);
         if let Some(entry) = self.table.at_mut(other) {
-            entry.link.handle_passed(0, sent);
+            entry.stream.handle_passed(0, sent);
             if let Some(rest) = self.raw.get(sent..len).filter(|rest| !rest.is_empty()) {
-                entry.link.append(rest, &mut self.spare);
+                entry.stream.append(rest, &mut self.spare);
                 mark_unsent(entry, other, &mut self.unsent);
             }
         }
@@ -99,11 +99,11 @@ impl<T> Streams<T> {
             let Some(entry) = self.table.at_mut(slot) else { continue };
             let Some(splice) = entry.splice.take() else { continue };
             if !splice.shut {
-                entry.link.append(last_words, &mut self.spare);
+                entry.stream.append(last_words, &mut self.spare);
                 mark_unsent(entry, slot, &mut self.unsent);
             }
             if splice.finished {
-                entry.link.handle_end(End::Finished, walks, now);
+                entry.stream.handle_end(End::Finished, walks, now);
             }
             self.close_slot(slot, CloseReason::Local, now);
         }
@@ -141,7 +141,7 @@ impl<T> Streams<T> {
             // Nothing can be said to it any more, so there is no reason to listen to the other side.
             End::Broken(_) => {
                 entry.splice = None;
-                entry.link.handle_end(end, walks, now);
+                entry.stream.handle_end(end, walks, now);
                 self.touch(slot);
                 if let Some(entry) = self.table.at_mut(other) {
                     entry.splice = None;
@@ -158,7 +158,7 @@ impl<T> Streams<T> {
     /// How much may be read now.
     fn spliced_room(&self, slot: usize) -> usize {
         let Some(splice) = self.splice_at(slot) else { return 0 };
-        let is_empty = self.table.at(splice.other).is_some_and(|entry| entry.link.queued() == 0);
+        let is_empty = self.table.at(splice.other).is_some_and(|entry| entry.stream.queued() == 0);
         let most = if is_empty { MOST } else { 0 };
         usize::try_from(splice.allowance).unwrap_or(MOST).min(most)
     }
@@ -178,7 +178,8 @@ impl<T> Streams<T> {
     fn shut_spliced(&mut self, slot: usize) {
         let Some(other) = self.other(slot) else { return };
         let finished = self.splice_at(other).is_some_and(|splice| splice.finished);
-        let Some(entry) = self.table.at_mut(slot).filter(|entry| finished && entry.link.queued() == 0) else {
+        let Some(entry) = self.table.at_mut(slot).filter(|entry| finished && entry.stream.queued() == 0)
+        else {
             return;
         };
         if let Some(splice) = entry.splice.as_mut()

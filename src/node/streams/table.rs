@@ -61,6 +61,14 @@ impl<E> Table<E> {
         (slot.serial == id.serial()).then_some(&mut slot.entry)
     }
 
+    /// Two different things at once.
+    pub(super) fn pair_mut(&mut self, one: StreamId, other: StreamId) -> Option<[&mut E; 2]> {
+        self.get(one)?;
+        self.get(other)?;
+        let [one, other] = self.slots.get_disjoint_mut([one.slot(), other.slot()]).ok()?;
+        Some([&mut one.as_mut()?.entry, &mut other.as_mut()?.entry])
+    }
+
     #[inline]
     pub(super) fn at(&self, slot: usize) -> Option<&E> {
         Some(&self.slots.get(slot)?.as_ref()?.entry)

@@ -27,8 +27,9 @@ pub(crate) use opening::{Opening, classify};
 pub(crate) enum Step {
     /// The application's, to be kept for after the handshake.
     Application,
-    /// The last of the handshake: it is this peer. `send` (with its line end) goes out before anything else.
-    Proven { peer: PublicKey, send: Option<Vec<u8>> },
+    /// The last of the handshake: it is this peer, which takes so many bytes of the application's lines. `send` (with its line
+    /// end) goes out before anything else.
+    Proven { peer: PublicKey, credit: u64, send: Option<Vec<u8>> },
     /// The last of the handshake: the connection is to be closed.
     Failed(HandshakeFault),
 }
@@ -57,17 +58,20 @@ pub(crate) struct Dialling {
     call: Option<CallId>,
     upgrade: bool,
     nonce: LinkNonce,
+    credit: u64,
 }
 
 impl Dialling {
     /// `expected` is who is to be reached; `None` takes whoever is there. The nonce has to be a fresh one.
+    /// `credit`: how many bytes of the application's lines this side takes.
     pub(crate) fn new(
         expected: Option<NodeId>,
         call: Option<CallId>,
         upgrade: bool,
         nonce: LinkNonce,
+        credit: u64,
     ) -> Self {
-        Self { expected, call, upgrade, nonce }
+        Self { expected, call, upgrade, nonce, credit }
     }
 
     /// The hello, with its line end: the first that is sent, and until the machine is through the last.
@@ -97,16 +101,17 @@ impl Dialling {
         if self.expected.is_some_and(|expected| expected != answer.key.id()) {
             return Step::Failed(HandshakeFault::WrongNode);
         }
-        let transcript = Transcript::new(&self.hello(key), answer.key, answer.nonce);
+        let transcript = Transcript::new(&self.hello(key), answer.key, answer.nonce, answer.credit);
         if !transcript.is_proven(Prover::Accepting, &answer.proof) {
             return Step::Failed(HandshakeFault::BadProof);
         }
         let proof = Proof { proof: transcript.prove(Prover::Dialling, key) };
-        Step::Proven { peer: answer.key, send: Some(proof.print()) }
+        Step::Proven { peer: answer.key, credit: answer.credit, send: Some(proof.print()) }
     }
 
     fn hello(&self, key: &Key) -> Hello {
-        Hello { key: key.public(), nonce: self.nonce, call: self.call, upgrade: self.upgrade }
+        let (call, upgrade) = (self.call, self.upgrade);
+        Hello { key: key.public(), nonce: self.nonce, credit: self.credit, call, upgrade }
     }
 }
 
@@ -114,6 +119,8 @@ impl Dialling {
 #[derive(Clone, Debug)]
 pub(crate) struct Accepting {
     peer: PublicKey,
+    /// What it takes.
+    credit: u64,
     transcript: Transcript,
 }
 
@@ -121,11 +128,11 @@ impl Accepting {
     /// Answers a hello, with the line to send. Whether the key and the call that it claims are welcome is the caller's to
     /// see before, and to refuse with [`Refused`]; they are proven only when the machine says so. The nonce has to be a
     /// fresh one.
-    pub(crate) fn answer(hello: &Hello, key: &Key, nonce: LinkNonce) -> (Self, Vec<u8>) {
-        let transcript = Transcript::new(hello, key.public(), nonce);
+    pub(crate) fn answer(hello: &Hello, key: &Key, nonce: LinkNonce, credit: u64) -> (Self, Vec<u8>) {
+        let transcript = Transcript::new(hello, key.public(), nonce, credit);
         let proof = transcript.prove(Prover::Accepting, key);
-        let line = Answer { key: key.public(), nonce, proof }.print();
-        (Self { peer: hello.key, transcript }, line)
+        let line = Answer { key: key.public(), nonce, credit, proof }.print();
+        (Self { peer: hello.key, credit: hello.credit, transcript }, line)
     }
 
     /// Takes the one line, without its end, that has to follow: the dialling side says nothing before its proof.
@@ -135,7 +142,7 @@ impl Accepting {
         }
         match Proof::parse(line) {
             Some(Proof { proof }) if self.transcript.is_proven(Prover::Dialling, &proof) => {
-                Step::Proven { peer: self.peer, send: None }
+                Step::Proven { peer: self.peer, credit: self.credit, send: None }
             }
             _ => Step::Failed(HandshakeFault::BadProof),
         }

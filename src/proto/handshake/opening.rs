@@ -50,7 +50,7 @@ mod tests {
 
     fn hello() -> Vec<u8> {
         let key = Key::from_seed(&[1; 32]).public();
-        Hello { key, nonce: LinkNonce::from_bytes([2; 16]), call: None, upgrade: false }.print()
+        Hello { key, nonce: LinkNonce::from_bytes([2; 16]), credit: 7, call: None, upgrade: false }.print()
     }
 
     #[test]

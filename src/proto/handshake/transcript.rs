@@ -22,17 +22,25 @@ pub(super) struct Transcript {
     accepting: PublicKey,
     dialling_nonce: LinkNonce,
     accepting_nonce: LinkNonce,
+    /// What each side takes of the other's lines.
+    credits: [u64; 2],
     call: Option<CallId>,
     upgrade: bool,
 }
 
 impl Transcript {
-    pub(super) fn new(hello: &Hello, accepting: PublicKey, accepting_nonce: LinkNonce) -> Self {
+    pub(super) fn new(
+        hello: &Hello,
+        accepting: PublicKey,
+        accepting_nonce: LinkNonce,
+        accepting_credit: u64,
+    ) -> Self {
         Self {
             dialling: hello.key,
             accepting,
             dialling_nonce: hello.nonce,
             accepting_nonce,
+            credits: [hello.credit, accepting_credit],
             call: hello.call,
             upgrade: hello.upgrade,
         }
@@ -61,6 +69,8 @@ impl Transcript {
             self.accepting.as_bytes(),
             self.dialling_nonce.as_bytes(),
             self.accepting_nonce.as_bytes(),
+            &self.credits[0].to_le_bytes(),
+            &self.credits[1].to_le_bytes(),
             &self.call.map_or([0; 16], |call| *call.as_bytes()),
             &[asked],
         ]

@@ -114,7 +114,13 @@ impl Network {
     }
 
     pub(super) fn break_end(&mut self, id: EndId, kind: io::ErrorKind) {
-        self.ends[id.0].broken = Some(kind);
+        let end = &mut self.ends[id.0];
+        end.broken = Some(kind);
+        // Pollers tell it to who waits to write, too: the write fails then.
+        if std::mem::take(&mut end.blocked) {
+            let program = end.program;
+            self.mailbox(program).writable.push_back(id);
+        }
         self.free_tuple(id);
         self.mark_done(id);
     }

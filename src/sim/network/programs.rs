@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::{
-    ComputerId, EndId, Happening, Mailbox, Network, Packet, Program, ProgramId, Report, Schedule, State,
-};
+use super::{ComputerId, EndId, Happening, Mailbox, Network, Packet, Program, ProgramId, Schedule, State};
+use crate::job::Report;
 use crate::reach::LanAddress;
 use crate::time::Instant;
 

@@ -5,7 +5,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
-use super::{ComputerId, End, EndId, Listener, Network, Packet, ProgramId, Read, State, Write};
+use super::{ComputerId, End, EndId, Listener, Network, Packet, ProgramId, State};
+use crate::socket::{Read, Write};
 use crate::time::Instant;
 
 /// The ports of those who ask for none, as Linux gives them out.
@@ -111,10 +112,10 @@ impl Network {
 
     pub(in crate::sim) fn write(&mut self, id: EndId, bytes: &[u8]) -> Write {
         let end = &mut self.ends[id.0];
-        if end.state != State::Open || end.goodbye {
+        if end.state != State::Open {
             return Write::Blocked;
         }
-        if end.broken.is_some() {
+        if end.broken.is_some() || end.goodbye {
             return Write::Broken;
         }
         let len = bytes.len().min(end.credit);

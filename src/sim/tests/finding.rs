@@ -3,7 +3,7 @@
 use super::*;
 use crate::error::FailReason;
 use crate::event::Via;
-use crate::sim::driver::Name;
+use crate::sim::worker::Name;
 
 #[test]
 fn two_nodes_find_each_other_through_a_server_and_exchange_lines() {

@@ -9,6 +9,7 @@ mod reach;
 mod scale;
 mod sending;
 mod servers;
+mod transport;
 mod trouble;
 
 use std::net::SocketAddr;

@@ -8,9 +8,9 @@ use crate::connect::{Connect, Refusal, RelayLimits, RelayRefusal, Rung, RungFaul
 use crate::error::FailReason;
 use crate::event::Via;
 use crate::id::AttemptId;
-use crate::sim::driver::Name;
 use crate::sim::nat::{Filter, Nat};
 use crate::sim::script::Input;
+use crate::sim::worker::Name;
 use crate::sim::world::at;
 
 const RELAY: &str = "198.51.100.9:6000";
@@ -157,6 +157,38 @@ fn a_node_relays_for_two_that_can_not_meet() {
             let (relay, bob) = (town.relay, town.bob);
             town.until("it ends", |town| town.world.count(bob) == 0 && town.world.node(relay).relays() == 0);
             town.assert_relay_saw_nothing();
+        }
+    });
+}
+
+#[test]
+fn a_relay_writes_from_where_it_has_read_and_queues_what_the_network_does_not_take() {
+    with_seeds(3, |seed| {
+        for by_server in [true, false] {
+            let server = RendezvousConfig::new().relay(by_server).relay_rate(0);
+            let relay = Config::new().port(6000).relay_for_others(RelayOffer::new().rate(0));
+            let mut town = Town::new(seed, Plan { server, relay, ..Plan::default() });
+            town.is_relayed_by(if by_server { SERVER } else { RELAY });
+            let relay = if by_server { town.server } else { town.relay };
+            // A line fits into the window of the one who reads, a flood of them does not.
+            for (count, len) in [(1, 1_000), (30, 10_000)] {
+                let (told, passed) = (town.world.lines(town.bob).len(), town.world.passed_through(relay));
+                let line = |n: usize| format!("{n:0len$}");
+                town.world.act(town.alice, |node, now| {
+                    for n in 0..count {
+                        assert_eq!(node.broadcast(line(n).as_bytes(), None.into(), now), 1);
+                    }
+                });
+                town.world.run_for(secs(5));
+                let heard = town.world.lines(town.bob).split_off(told);
+                assert!(
+                    heard.into_iter().eq((0..count).map(line)),
+                    "lines are lost, doubled or out of order"
+                );
+                let passed = (town.world.passed_through(relay) - passed) as usize;
+                assert_eq!(passed >= count * len, count == 1, "{passed} of {} bytes", count * len);
+                assert!(passed > 0);
+            }
         }
     });
 }

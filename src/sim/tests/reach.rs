@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::*;
 use crate::config::RendezvousConfig;
 use crate::reach::{Doubt, Mapping, Nat, NodeType, Reach, Reachability};
-use crate::sim::driver::Name;
 use crate::sim::script::{Behaviour, Input};
+use crate::sim::worker::Name;
 
 const OTHER: &str = "198.51.100.2:8000";
 

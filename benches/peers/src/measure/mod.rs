@@ -2,6 +2,7 @@
 
 pub mod calls;
 pub mod idle;
+pub mod laggards;
 pub mod nodes;
 pub mod ping_pong;
 pub mod receiving;

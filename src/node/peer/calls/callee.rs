@@ -11,7 +11,7 @@ use std::time::Duration;
 use log::Level;
 
 use super::signals::HeardCall;
-use super::{Call, Callee, Part, REMEMBERED};
+use super::{Call, Callee, Part};
 use crate::connect::Rung;
 use crate::id::{CallId, ServerId};
 use crate::node::peer::Node;
@@ -30,7 +30,8 @@ impl Node {
         if !self.servers.is_own(call.place) {
             return;
         }
-        if !self.remember_call(id) {
+        // A call that is played again is none.
+        if self.calls.open.contains_key(&id) || !self.calls.remembered.take(id) {
             self.answer_again(id, &call, now);
             return;
         }
@@ -73,18 +74,6 @@ impl Node {
                 now,
             );
         }
-    }
-
-    /// A call that is played again is none.
-    fn remember_call(&mut self, id: CallId) -> bool {
-        if self.calls.remembered.contains(&id) || self.calls.open.contains_key(&id) {
-            return false;
-        }
-        if self.calls.remembered.len() >= REMEMBERED {
-            self.calls.remembered.pop_front();
-        }
-        self.calls.remembered.push_back(id);
-        true
     }
 
     /// Two that call each other need one call: the one of the larger id goes on, and the other one only dials.

@@ -58,15 +58,12 @@ impl Node {
 
     /// Begins to look for direct ways where that is due.
     pub(super) fn begin_upgrades(&mut self, now: Instant) {
-        for con in self.links.due_upgrades(now) {
+        while let Some(con) = self.calls.upgrades.poll_due(now) {
             let unl = self.links.link(con).and_then(|link| link.unl.clone());
             let busy = self.core.is_leaving() || self.calls.count(true) >= self.core.config.links.max_calls;
             match unl.filter(|_| !busy) {
-                Some(unl) => {
-                    self.pause_upgrade(con, None);
-                    self.begin_call(unl, DIRECT_WAYS, Vec::new(), Some(con), now, now);
-                }
-                None => self.postpone_upgrade(con, now),
+                Some(unl) => self.begin_call(unl, DIRECT_WAYS, Vec::new(), Some(con), now, now),
+                None => self.calls.upgrades.postpone(con, now),
             }
         }
     }

@@ -16,9 +16,6 @@ use crate::proto::budget::Class;
 use crate::time::Instant;
 use crate::wire::signal::Body;
 
-/// A direct way is looked for at least so often, as long as there is none.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
-
 impl Node {
     /// There is a link to this node: our calls to it have come to their end, and the one that led to it. Others of the node
     /// go on until it is done with them: it may have lost this link already, and call anew. `news`: the way and the peer's
@@ -93,7 +90,7 @@ impl Node {
             self.tell_failed(waiter.attempt, FailReason::NoWay(tried.clone()));
         }
         if let Some(con) = self.calls.open.get(&id).and_then(|call| call.upgrade) {
-            self.postpone_upgrade(con, now);
+            self.calls.upgrades.postpone(con, now);
         }
         self.give_up_call(id, now);
     }
@@ -124,7 +121,7 @@ impl Node {
         self.end_observation(id);
         let Some(call) = self.calls.open.remove(&id) else { return };
         if let Part::Caller(_) = call.part {
-            self.calls.remember_over(id);
+            self.calls.remembered.end(id);
         }
         self.core.notes.push(Level::Debug, || format!("call {id} is over"));
         for stream in call.dials.into_keys().chain(call.relay.map(|relay| relay.dial_stream())) {
@@ -172,20 +169,6 @@ impl Node {
                 self.tell_failed(waiter.attempt, FailReason::Cancelled);
             }
             self.give_up_call(id, now);
-        }
-    }
-
-    /// While a direct way is looked for, and after it was found in vain.
-    pub(super) fn pause_upgrade(&mut self, con: ConId, at: Option<Instant>) {
-        if let Some(relayed) = self.links.relayed.get_mut(&con) {
-            relayed.upgrade_at = at;
-        }
-    }
-
-    pub(super) fn postpone_upgrade(&mut self, con: ConId, now: Instant) {
-        if let Some(relayed) = self.links.relayed.get_mut(&con) {
-            relayed.pause = (relayed.pause * 2).min(LONGEST_PAUSE);
-            relayed.upgrade_at = Some(now + relayed.pause);
         }
     }
 }

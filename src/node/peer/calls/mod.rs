@@ -14,7 +14,6 @@ mod hosting;
 mod meeting;
 mod punching;
 mod pyp2p;
-mod rate;
 mod relaying;
 mod signals;
 
@@ -27,6 +26,7 @@ use crate::config::Config;
 use crate::connect::{RelayLimits, RelayRefusal, RungFault, Rungs};
 use crate::id::{AttemptId, CallId, ConId, ServerId, StreamId};
 use crate::identity::{NodeId, PublicKey};
+use crate::proto::connect::{CallRate, Remembered, Upgrades};
 use crate::proto::household::household;
 use crate::proto::ladder::Ladder;
 use crate::proto::meeting::{Hosting, Window};
@@ -39,20 +39,15 @@ pub(super) use dials::time_of;
 use hosting::Host;
 use meeting::Announced;
 use punching::{Observing, PunchRun, Seen};
-use rate::CallRate;
 use relaying::RelayRun;
-
-/// Calls that were taken lately, so that a signal that is played again is known. As many as come in a quarter of an hour.
-const REMEMBERED: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct Calls {
     random: Random,
     open: BTreeMap<CallId, Call>,
-    remembered: VecDeque<CallId>,
-    /// Calls of ours that are over: what they still bring is left over. At most [`REMEMBERED`].
-    over: VecDeque<CallId>,
+    remembered: Remembered,
     rate: CallRate,
+    pub(super) upgrades: Upgrades,
     hosting: Hosting,
     wall_at_origin: Duration,
 }
@@ -162,17 +157,17 @@ impl Calls {
         Self {
             random: random.fork(),
             open: BTreeMap::new(),
-            remembered: VecDeque::new(),
-            over: VecDeque::new(),
+            remembered: Remembered::default(),
             rate: CallRate::new(links.max_calls_per_minute),
+            upgrades: Upgrades::new(links.upgrade_every),
             hosting: Hosting::default(),
             wall_at_origin,
         }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let hosting = self.hosting.poll_timeout();
-        self.open.values().fold(hosting, |earliest, call| soonest(earliest, call.poll_timeout()))
+        let others = soonest(self.hosting.poll_timeout(), self.upgrades.poll_timeout());
+        self.open.values().fold(others, |earliest, call| soonest(earliest, call.poll_timeout()))
     }
 
     /// Whether it is a call of ours.
@@ -224,14 +219,7 @@ impl Calls {
 
     /// Whether it was one of ours that is over.
     pub(super) fn was_ours(&self, id: CallId) -> bool {
-        self.over.contains(&id)
-    }
-
-    fn remember_over(&mut self, id: CallId) {
-        if self.over.len() >= REMEMBERED {
-            self.over.pop_front();
-        }
-        self.over.push_back(id);
+        self.remembered.was_ours(id)
     }
 
     /// How many are under way, ours or others'.
@@ -265,7 +253,7 @@ impl Calls {
     /// How many are under way, and how many are remembered.
     #[cfg(test)]
     pub(super) fn counts(&self) -> (usize, usize) {
-        (self.open.len(), self.remembered.len())
+        (self.open.len(), self.remembered.taken())
     }
 
     fn ids(&self) -> Vec<CallId> {

@@ -204,8 +204,13 @@ impl Node {
     ) {
         let Some(key) = &self.core.identity.key else { return };
         let Errand::Call { call, upgrade, .. } = errand else { return };
-        let dialling =
-            Dialling::new(to, Some(call), upgrade, LinkNonce::fresh(&mut self.core.identity.random));
+        let dialling = Dialling::new(
+            to,
+            Some(call),
+            upgrade,
+            LinkNonce::fresh(&mut self.core.identity.random),
+            self.core.config.streams.credit(),
+        );
         let line = dialling.first_line(key);
         if let Some(tag) = self.core.streams.tag_mut(id) {
             *tag = Role::Greeting;
@@ -347,12 +352,13 @@ impl Node {
     fn answer_hello(&mut self, id: StreamId, hello: Hello, now: Instant) -> bool {
         let Some(key) = &self.core.identity.key else { return false };
         let nonce = LinkNonce::fresh(&mut self.core.identity.random);
-        let (accepting, line) = Accepting::answer(&hello, key, nonce);
+        let takes = self.core.config.streams.credit();
+        let (accepting, line) = Accepting::answer(&hello, key, nonce, takes);
         if self.core.streams.queue_protocol(id, &line).is_err() {
             self.give_up_greeting(id, now);
             return false;
         }
-        self.core.streams.frame(id);
+        self.core.streams.frame_sending(id, takes, hello.credit);
         let (accepting, hello) = (Box::new(accepting), Box::new(hello));
         self.set_stage(id, Stage::Answered { accepting, hello }, now + self.core.config.links.hello_timeout);
         true
@@ -428,19 +434,20 @@ impl Node {
             Step::Failed(fault) => self.fail_greeting(id, fault, now),
             Step::Proven { .. } if self.is_rival_answered(id) => self.hold_back(id, line, now),
             Step::Proven { peer, .. } if self.is_one_too_many(id, peer.id(), now) => self.drop_greeting(id),
-            Step::Proven { peer, send } => self.prove(id, peer, send, now),
+            Step::Proven { peer, credit, send } => self.prove(id, peer, credit, send, now),
         }
         false
     }
 
     /// The other side has proven who it is: says the last line of the greeting, if that is ours to say.
-    fn prove(&mut self, id: StreamId, peer: PublicKey, send: Option<Vec<u8>>, now: Instant) {
-        if let Some(line) = send
-            && self.core.streams.queue_protocol(id, &line).is_err()
-        {
-            return self.fail_greeting(id, HandshakeFault::NotANode, now);
+    fn prove(&mut self, id: StreamId, peer: PublicKey, credit: u64, send: Option<Vec<u8>>, now: Instant) {
+        if let Some(line) = send {
+            if self.core.streams.queue_protocol(id, &line).is_err() {
+                return self.fail_greeting(id, HandshakeFault::NotANode, now);
+            }
+            self.core.streams.frame_sending(id, self.core.config.streams.credit(), credit);
         }
-        self.core.streams.frame(id);
+        self.core.streams.frame_receiving(id);
         self.handle_proven(id, peer, now);
     }
 }

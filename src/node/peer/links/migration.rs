@@ -44,12 +44,10 @@ impl Node {
         let Some(old) = self.connections.get(con).map(|connection| connection.writing) else { return };
         // The other side may have moved already, so that nothing but an end of the link is a reason to stay.
         let streams = &mut self.core.streams;
-        let said = streams.is_open(stream) && streams.queue_last(old, &[MOVED, b"\r\n"].concat());
-        if !said {
+        if !streams.hand_over_sending(old, stream, &[MOVED, b"\r\n"].concat()) {
             streams.close(stream, now);
             return;
         }
-        streams.relieve(old);
         streams.hold(stream, true);
         for (id, role) in [(old, Role::OldPath(con)), (stream, Role::Peer(con))] {
             if let Some(tag) = streams.tag_mut(id) {
@@ -59,7 +57,7 @@ impl Node {
         if let Some(connection) = self.connections.get_mut(con) {
             (connection.writing, connection.via, connection.peer) = (stream, via, peer);
         }
-        self.links.relayed.remove(&con);
+        self.end_relaying(con);
         let bytes = self.bytes_of(old);
         self.links.moving.insert(con, Moving { until: now + DRAIN_TIME, bytes });
         self.core.notes.push(Level::Info, || format!("{con} goes another way: {via} {peer}"));
@@ -68,13 +66,15 @@ impl Node {
         self.handle_link_received(con, now);
     }
 
-    /// All that the old path had to bring was read.
+    /// The old path has brought all: what of it was not read comes before what the new one brings.
     pub(super) fn end_draining(&mut self, con: ConId, now: Instant) {
         let Some(connection) = self.connections.get_mut(con) else { return };
         let Some(old) = connection.old_path() else { return };
         connection.reading = connection.writing;
-        let reading = connection.reading;
+        connection.is_watched = false;
+        let current = connection.reading;
         self.links.moving.remove(&con);
+        self.core.streams.hand_over_receiving(old, current);
         if self.core.streams.queued(old) == 0 {
             self.core.streams.close(old, now);
             self.count_path(con, old);
@@ -85,7 +85,6 @@ impl Node {
             }
             self.forget_old_lines(old);
         }
-        self.core.streams.hold(reading, false);
     }
 
     /// What went through a path that the connection has left counts as the connection's.
@@ -127,6 +126,7 @@ impl Node {
             if connection.old_path() == Some(ended.id) {
                 was_draining = true;
                 connection.reading = connection.writing;
+                connection.is_watched = false;
                 connection.earlier = connection.earlier + ended.counters;
             }
         }
@@ -147,7 +147,7 @@ impl Node {
 
     /// Nothing is to come after `~moved`.
     fn forget_old_lines(&mut self, old: StreamId) {
-        while self.core.streams.next_line(old).is_some() {}
+        while self.core.streams.next_line(old).is_some() || self.core.streams.next_protocol(old).is_some() {}
     }
 
     /// Closes links whose old path says nothing more, not even that it is over: nobody is to be waited for in vain.
@@ -158,10 +158,8 @@ impl Node {
         for con in over {
             let Some(old) = self.reading_end(con) else { continue };
             let bytes = self.bytes_of(old);
-            // What has come and was not read is the application's to read, however long it takes.
-            let goes_on = self.core.streams.has_lines(old);
             match self.links.moving.get_mut(&con) {
-                Some(moving) if goes_on || moving.bytes != bytes => {
+                Some(moving) if moving.bytes != bytes => {
                     *moving = Moving { until: now + DRAIN_TIME, bytes };
                 }
                 _ => {

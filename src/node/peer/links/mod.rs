@@ -21,6 +21,7 @@ use crate::id::{CallId, ConId, StreamId};
 use crate::identity::{NodeId, PublicKey};
 use crate::time::{Instant, soonest};
 use crate::unl::Unl;
+use crate::wire::escape::escape;
 use crate::wire::line::Line;
 pub(super) use greeting::{Errand, Greeting};
 use migration::Moving;
@@ -36,8 +37,6 @@ pub(super) struct Links {
     pub(super) relayed: BTreeMap<ConId, Relayed>,
     moving: BTreeMap<ConId, Moving>,
     by_node: BTreeMap<NodeId, ConId>,
-    /// Lines that came before the peer's hello, and are to be read first.
-    before: BTreeMap<ConId, VecDeque<Line>>,
     temporary: BTreeMap<ConId, Temporary>,
     /// Failed dials of calls that are not told of yet.
     deferred: Vec<Deferred>,
@@ -63,9 +62,6 @@ pub(super) struct Link {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Relayed {
     pub(super) limits: RelayLimits,
-    /// When a direct way is looked for; `None` while that is done, or by the other side.
-    pub(super) upgrade_at: Option<Instant>,
-    pub(super) pause: Duration,
 }
 
 /// A connection that closes itself.
@@ -81,27 +77,10 @@ impl Links {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let greetings = self.greetings.values().map(|greeting| Some(greeting.until));
         let temporary = self.temporary.values().map(|temporary| Some(temporary.until));
-        let upgrades = self.relayed.values().map(|relayed| relayed.upgrade_at);
         let moving = self.moving.values().map(|moving| Some(moving.until));
         let deferred = self.deferred.iter().map(|deferred| Some(deferred.until));
         let at_once = [self.has_ended.then_some(Instant::ZERO)];
-        greetings
-            .chain(temporary)
-            .chain(upgrades)
-            .chain(moving)
-            .chain(deferred)
-            .chain(at_once)
-            .fold(None, soonest)
-    }
-
-    /// Whether reading has to look at more than the stream.
-    #[inline]
-    pub(super) fn concern_reading(&self) -> bool {
-        !self.links.is_empty() || !self.before.is_empty()
-    }
-
-    pub(super) fn has_before(&self) -> bool {
-        !self.before.is_empty()
+        greetings.chain(temporary).chain(moving).chain(deferred).chain(at_once).fold(None, soonest)
     }
 
     pub(super) fn link(&self, con: ConId) -> Option<&Link> {
@@ -123,15 +102,6 @@ impl Links {
         self.greetings.iter().filter(|(_, greeting)| is_it(greeting)).map(|(&id, _)| id).collect()
     }
 
-    /// Connections with lines from before their hello.
-    pub(super) fn before_at(&self, place: usize) -> Option<ConId> {
-        self.before.keys().nth(place).copied()
-    }
-
-    pub(super) fn befores(&self) -> usize {
-        self.before.len()
-    }
-
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
         self.links.len()
@@ -139,12 +109,6 @@ impl Links {
 
     pub(super) fn is_relayed(&self, con: ConId) -> bool {
         self.relayed.contains_key(&con)
-    }
-
-    /// The connections whose relayed link is to be replaced now.
-    pub(super) fn due_upgrades(&self, now: Instant) -> Vec<ConId> {
-        let due = |relayed: &Relayed| relayed.upgrade_at.is_some_and(|at| at <= now);
-        self.relayed.iter().filter(|(_, relayed)| due(relayed)).map(|(&con, _)| con).collect()
     }
 }
 
@@ -193,8 +157,7 @@ impl Node {
     /// A connection of the application's is gone.
     pub(super) fn forget_link(&mut self, con: ConId, now: Instant) {
         self.links.temporary.remove(&con);
-        self.links.before.remove(&con);
-        self.links.relayed.remove(&con);
+        self.end_relaying(con);
         self.links.moving.remove(&con);
         let stream = self.connections.get(con).map(|connection| connection.writing);
         if let Some(stream) = stream.filter(|stream| self.links.greetings.contains_key(stream)) {
@@ -207,10 +170,19 @@ impl Node {
         }
     }
 
+    /// It goes by way of no relay any more.
+    fn end_relaying(&mut self, con: ConId) {
+        self.links.relayed.remove(&con);
+        self.calls.upgrades.forget(con);
+    }
+
     /// The connection is a link to this node from now on.
     pub(super) fn make_link(&mut self, con: ConId, link: Link, before: VecDeque<Line>) {
-        if !before.is_empty() {
-            self.links.before.insert(con, before);
+        // As they would stand on the wire from here on: what is read is unescaped.
+        let lines: Vec<u8> =
+            before.iter().flat_map(|line| [&escape(line.as_bytes())[..], b"\r\n"].concat()).collect();
+        if let Some(stream) = self.reading_end(con).filter(|_| !lines.is_empty()) {
+            self.core.streams.put_back(stream, lines.into());
         }
         self.links.by_node.insert(link.peer.id(), con);
         self.links.links.insert(con, link);
@@ -265,7 +237,6 @@ impl Node {
             return;
         }
         connection.closed_by_us = true;
-        self.links.before.remove(&con);
         self.close_old_paths(con, now);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use log::Level;
 
-use super::super::{Node, Slot};
+use super::super::{Connection, Node, Slot};
 use super::greeting::{Errand, Greeting, Hold, Stage};
 use super::{Link, Relayed};
 use crate::connect::{Refusal, Rung, RungFault};
@@ -82,15 +82,7 @@ impl Node {
         let (via, addr) = self.way(&greeting);
         let by = greeting.call();
         let facts = self.calls.concluded(peer.id(), by);
-        let relayed = facts.relay.filter(|_| via == Via::Relayed).map(|limits| Relayed {
-            limits,
-            // The one who called looks for a better way; both would only be in each other's.
-            upgrade_at: facts
-                .ours
-                .then(|| now + self.core.config.links.upgrade_every)
-                .filter(|_| self.upgrades()),
-            pause: self.core.config.links.upgrade_every,
-        });
+        let relayed = facts.relay.filter(|_| via == Via::Relayed).map(|limits| Relayed { limits });
         let certain_at = self.certain_at(&greeting, now);
         let link = Link { peer, calls: facts.calls, unl: facts.unl, certain_at, flushing: None };
         if let Some(con) = greeting.shown {
@@ -108,9 +100,14 @@ impl Node {
             self.network.peers.handle_inbound_opened(addr, now);
         }
         let connection = self.connection(id, via, addr, greeting.ends, slot);
-        let con = self.name(connection);
+        let con = self.name(Connection { is_watched: relayed.is_some(), ..connection });
         self.make_link(con, link, greeting.before);
-        self.links.relayed.extend(relayed.map(|relayed| (con, relayed)));
+        if let Some(relayed) = relayed {
+            self.links.relayed.insert(con, relayed);
+            if facts.ours {
+                self.calls.upgrades.handle_relayed(con, now);
+            }
+        }
         self.core.notes.push(Level::Info, || format!("{con} is node {}: {via} {addr}", peer.id()));
         self.conclude_calls(peer.id(), con, by, Some((via, addr)), now);
         self.core.streams.offer_unread(id);
@@ -122,10 +119,6 @@ impl Node {
         if let Some(connection) = self.connections.get_mut(con) {
             connection.fresh = false;
         }
-    }
-
-    fn upgrades(&self) -> bool {
-        !self.core.config.links.upgrade_every.is_zero()
     }
 }
 

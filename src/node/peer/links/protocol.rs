@@ -1,7 +1,8 @@
-//! What a link carries besides the application's lines.
+//! What a link carries besides the application's lines, and the last words of a relay.
 //!
-//! Lines are handled in the order in which they came: those of the protocol as soon as the application has read what came
-//! before them.
+//! Protocol lines are handled as they come, whatever of the application's is unread before them.
+
+use bytes::Bytes;
 
 use super::super::Node;
 use super::migration::MOVED;
@@ -11,27 +12,38 @@ use crate::time::Instant;
 use crate::wire::line::{Found, Line};
 use crate::wire::relay::{RelayEnd, relay_closed};
 
+const PING: &[u8] = b"~ping";
+const PONG: &[u8] = b"~pong";
+
 impl Node {
     /// Something came on a connection that the application sees.
     #[inline]
     pub(in super::super) fn handle_link_received(&mut self, con: ConId, now: Instant) {
-        if self.links.concern_reading() {
-            self.handle_protocol(con, now);
+        while let Some(stream) = self.reading_end(con)
+            && let Some(line) = self.core.streams.next_protocol(stream)
+        {
+            self.handle_protocol(con, stream, &line, now);
         }
     }
 
-    /// The next line of a connection that may be a link.
-    #[cold]
-    pub(in super::super) fn next_link_line(&mut self, con: ConId, now: Instant) -> Option<Line> {
-        if let Some(line) = self.next_line_before(con) {
-            return Some(line);
+    fn handle_protocol(&mut self, con: ConId, stream: StreamId, line: &Bytes, now: Instant) {
+        if line == MOVED {
+            self.end_draining(con, now);
+        } else if let Some(text) = line.strip_prefix(PING) {
+            // On the path that is written to. Who asks and does not read the answers is closed for that.
+            let answer = [PONG, text, b"\r\n"].concat();
+            let writing = self.connections.get(con).map_or(stream, |connection| connection.writing);
+            let _ = self.core.streams.queue_protocol(writing, &answer);
         }
-        self.handle_protocol(con, now);
+        // What later versions say is passed over.
+    }
+
+    /// The next line of a connection that a relay passes on.
+    #[cold]
+    pub(in super::super) fn next_watched_line(&mut self, con: ConId, now: Instant) -> Option<Line> {
         let connection = self.connections.get(con)?;
-        let (from, is_old) = (connection.reading, connection.old_path().is_some());
-        let line = self.core.streams.next_line(from).map(Found::to_line)?;
-        let is_relayed = self.links.is_relayed(con);
-        match relay_closed(line.as_bytes()).filter(|_| is_relayed || is_old) {
+        let line = self.core.streams.next_line(connection.reading).map(Found::to_line)?;
+        match relay_closed(line.as_bytes()).filter(|_| connection.is_watched) {
             Some(end) => {
                 self.end_relayed(con, end, now);
                 None
@@ -43,31 +55,6 @@ impl Node {
     /// From where the next line of a connection comes.
     pub(super) fn reading_end(&self, con: ConId) -> Option<StreamId> {
         self.connections.get(con).map(|connection| connection.reading)
-    }
-
-    fn next_line_before(&mut self, con: ConId) -> Option<Line> {
-        let before = self.links.before.get_mut(&con)?;
-        let line = before.pop_front();
-        if before.is_empty() {
-            self.links.before.remove(&con);
-        }
-        line
-    }
-
-    /// Handles the lines of the protocol that stand first.
-    fn handle_protocol(&mut self, con: ConId, now: Instant) {
-        loop {
-            let Some(connection) = self.connections.get(con) else { return };
-            let (from, is_old) = (connection.reading, connection.old_path().is_some());
-            if !self.core.streams.has_protocol_line(from) {
-                return;
-            }
-            let Some(line) = self.core.streams.next_line(from) else { return };
-            // What later versions say is passed over.
-            if line.as_bytes() == MOVED && is_old {
-                self.end_draining(con, now);
-            }
-        }
     }
 
     /// The relay has said why it ends the connection.

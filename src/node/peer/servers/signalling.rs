@@ -14,9 +14,6 @@ use crate::unl::Unl;
 use crate::wire::address::HostPort;
 use crate::wire::rendezvous::{Features, Ntp, Ports, Token};
 
-/// Of the name of a guest so many addresses are dialled: one of each family.
-const GUEST_ADDRESSES: usize = 2;
-
 impl Servers {
     /// Whether it is one of our own choice.
     pub(in super::super) fn is_own(&self, place: ServerId) -> bool {
@@ -180,20 +177,6 @@ impl Node {
                 server.client.leave(now);
                 self.advance_server(id, now);
             }
-        }
-    }
-
-    /// What is to be dialled for a guest counts like what anybody else claims.
-    pub(in super::super) fn allow_guest(
-        &mut self,
-        place: ServerId,
-        addresses: &mut Vec<SocketAddr>,
-        now: Instant,
-    ) {
-        if !self.servers.is_own(place) {
-            addresses.truncate(GUEST_ADDRESSES);
-            let syns = self.core.config.links.max_claimed_syns;
-            addresses.retain(|&addr| self.core.budget.take(addr, Class::Claimed, syns, now));
         }
     }
 

@@ -52,10 +52,23 @@ pub(crate) struct Limits {
     /// Signals in a minute from one connection. Default 600: some 100 attempts to connect, with all that is said to and
     /// fro.
     pub(crate) signals_a_minute: u32,
+    /// Signals in a minute to one recipient. Default 600: it looks at no more. They are divided fairly, by households that
+    /// the server saw and by keys, and beyond them each household has four; loopback is not limited.
+    pub(crate) signals_per_recipient: u32,
+    /// Signals in a minute from one IPv4 address or IPv6 /64, loopback excepted, to whomever. Default 3000: 500 attempts to
+    /// connect, of all behind a carrier's NAT.
+    pub(crate) signals_per_address: u32,
+    /// Pairs of a recipient and a key that are told apart in a minute. Default 65,536; about 150 bytes each.
+    pub(crate) signal_pairs: usize,
     /// Signals that wait for their recipient. Default 20,000; 70 MB at worst.
     pub(crate) mail: usize,
-    /// Of them, for one recipient. Default 16: it comes back after a second or never, and answers a few.
+    /// Of them, for one recipient. Default 16: it comes back after a second or never, and answers a few. A household has
+    /// no more of them than it leaves free.
     pub(crate) mail_per_recipient: usize,
+    /// Of those, from one sender. Default 4: what is said in an attempt to connect before anything is answered, twice.
+    pub(crate) mail_per_pair: usize,
+    /// Bytes for one recipient. Default 8 KiB, which is what it is given at once: a dozen usual calls.
+    pub(crate) mail_bytes_per_recipient: usize,
     /// Of them, from one sender. Default 32: twice a full box.
     pub(crate) mail_per_sender: usize,
     /// Of them, from one IPv4 address or IPv6 /64, loopback excepted: keys are free, so a sender's limit alone would stop
@@ -118,8 +131,13 @@ impl Default for Limits {
             observations_per_address: 64,
             observation_time: minutes(1),
             signals_a_minute: 600,
+            signals_per_recipient: 600,
+            signals_per_address: 3000,
+            signal_pairs: 65_536,
             mail: 20_000,
             mail_per_recipient: 16,
+            mail_per_pair: 4,
+            mail_bytes_per_recipient: 8 << 10,
             mail_per_sender: 32,
             mail_per_address: 512,
             mail_time: minutes(1),

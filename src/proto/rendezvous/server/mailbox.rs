@@ -5,16 +5,10 @@ use std::net::IpAddr;
 
 use super::counts::Counts;
 use super::limits::Limits;
+use super::sender::Sender;
 use crate::identity::NodeId;
 use crate::proto::household::household;
 use crate::time::Instant;
-
-/// Who wrote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sender {
-    pub(super) id: NodeId,
-    pub(super) ip: IpAddr,
-}
 
 #[derive(Debug)]
 pub(super) struct Mailbox {
@@ -60,7 +54,7 @@ impl Mailbox {
         self.expire(now, limits);
         let (home, local) = (household(from.ip), from.ip.is_loopback());
         let room = self.letters.len() < limits.mail
-            && self.boxes.get(&to).map_or(0, VecDeque::len) < limits.mail_per_recipient
+            && self.has_place(to, from, text.len(), limits)
             && self.senders.of(&from.id) < limits.mail_per_sender
             && (local || self.households.of(&home) < limits.mail_per_address);
         if room {
@@ -102,6 +96,20 @@ impl Mailbox {
                 }
             }
         }
+    }
+
+    /// Whether a box has room for another letter. A sender has a few; and a household no more than what it leaves to
+    /// others, since keys are free: so that one does not fill a box, nor do a few.
+    fn has_place(&self, to: NodeId, from: Sender, len: usize, limits: &Limits) -> bool {
+        let numbers = self.boxes.get(&to).into_iter().flatten();
+        let letters: Vec<&Letter> = numbers.filter_map(|number| self.letters.get(number)).collect();
+        let left = limits.mail_per_recipient.saturating_sub(letters.len());
+        let of_sender = letters.iter().filter(|letter| letter.from.id == from.id).count();
+        let home = household(from.ip);
+        let of_home = letters.iter().filter(|letter| household(letter.from.ip) == home).count();
+        let fair = of_home < left || from.ip.is_loopback();
+        let bytes: usize = letters.iter().map(|letter| letter.text.len()).sum();
+        left > 0 && fair && of_sender < limits.mail_per_pair && bytes + len <= limits.mail_bytes_per_recipient
     }
 
     fn discount(&mut self, from: Sender) {
@@ -161,13 +169,31 @@ mod tests {
     }
 
     #[test]
-    fn a_recipient_has_16_a_sender_32_and_room_comes_back() {
+    fn a_sender_has_32_letters_4_of_them_in_one_box_and_room_comes_back() {
         let mut mailbox = Mailbox::new();
-        assert_eq!((0..100).filter(|_| store(&mut mailbox, 1, 9, "x", 0)).count(), 16);
-        assert!(!store(&mut mailbox, 1, 8, "x", 0), "the box is full for others, too");
-        assert_eq!((0..100).filter(|n| store(&mut mailbox, 2 + n % 5, 9, "x", 1)).count(), 16);
-        assert!(!store(&mut mailbox, 7, 9, "x", 59) && store(&mut mailbox, 7, 8, "x", 59));
-        assert!(store(&mut mailbox, 7, 9, "x", 60));
+        assert_eq!((0..100).filter(|_| store(&mut mailbox, 1, 9, "x", 0)).count(), 4);
+        assert!(store(&mut mailbox, 1, 8, "x", 0), "there is room for others");
+        assert_eq!((0..100).filter(|n| store(&mut mailbox, 2 + n % 10, 9, "x", 1)).count(), 28);
+        assert!(!store(&mut mailbox, 20, 9, "x", 59) && store(&mut mailbox, 20, 8, "x", 59));
+        assert!(store(&mut mailbox, 20, 9, "x", 60));
+    }
+
+    #[test]
+    fn many_keys_at_one_address_leave_half_a_box_to_others() {
+        let (mut mailbox, limits) = (Mailbox::new(), Limits::default());
+        let mut stored = |host: u8| {
+            let from = |n| Sender { id: id(n), ip: [203, 0, 113, host].into() };
+            (0..100).filter(|&n| mailbox.store(id(1), from(n), vec![1], &limits, at(0))).count()
+        };
+        assert_eq!([1, 2, 3, 4, 5, 6].map(&mut stored), [8, 4, 2, 1, 1, 0]);
+    }
+
+    #[test]
+    fn a_box_holds_8_kilobytes() {
+        let mut mailbox = Mailbox::new();
+        let letter = "x".repeat(3000);
+        assert_eq!((1..10).filter(|&n| store(&mut mailbox, 100, n, &letter, 0)).count(), 2);
+        assert!(store(&mut mailbox, 100, 50, "x", 0));
     }
 
     #[test]

@@ -5,8 +5,8 @@
 //! loopback. What it adds (`wire::rendezvous::Features`) goes only to clients that showed that they know it.
 //!
 //! It is made of tables: [`registry`] holds who listens and can be dialled, [`simultaneous`] who can only be punched, and
-//! who wants to, [`probes`] whose port is being tried; [`identities`] who has proven which id, [`mailbox`] what was said
-//! to who is not there, [`observations`] where somebody was seen a moment ago, and [`relays`] who is connected to whom by
+//! who wants to, [`probes`] whose port is being tried; [`identities`] who has proven which id, [`shares`] who said
+//! how much to whom, [`mailbox`] what was said to who is not there, [`observations`] where somebody was seen a moment ago, and [`relays`] who is connected to whom by
 //! way of the server.
 //!
 //! What clients can make it hold is bounded by [`Limits`]; what they send that is no request costs them nothing and
@@ -14,7 +14,6 @@
 
 mod action;
 mod counts;
-mod deadlines;
 mod identities;
 mod ids;
 mod limits;
@@ -24,6 +23,8 @@ mod probes;
 mod proven;
 mod registry;
 mod relays;
+mod sender;
+mod shares;
 mod simultaneous;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::proto::deadlines::Deadlines;
 use crate::proto::household::household;
 use crate::random::Random;
 use crate::time::{Instant, soonest};
@@ -41,7 +43,6 @@ use crate::wire::rendezvous::{
     Features, MAX_OBSERVERS, Ntp, Observer, Ports, Reply, Request, Token, Verdict, write_nodes,
 };
 pub(crate) use action::{CloseWhy, ServerAction};
-use deadlines::Deadlines;
 use identities::Identities;
 pub(crate) use ids::{ClientId, ProbeId};
 pub(crate) use limits::Limits;
@@ -51,6 +52,7 @@ use probes::{Done, Probes};
 use proven::{Nonce, Proven};
 use registry::{Asker, Lasts, NoRoom, Registry, reaches};
 use relays::Relays;
+use shares::Shares;
 use simultaneous::{Candidate, SimultaneousOpens, Summons};
 
 /// The server's state. See the module's documentation.
@@ -66,6 +68,7 @@ pub(crate) struct Server {
     simultaneous_opens: SimultaneousOpens,
     probes: Probes,
     identities: Identities,
+    shares: Shares,
     mailbox: Mailbox,
     observations: Observations,
     relays: Relays,
@@ -108,6 +111,7 @@ impl Server {
             simultaneous_opens: SimultaneousOpens::new(),
             probes: Probes::new(),
             identities: Identities::new(),
+            shares: Shares::new(),
             mailbox: Mailbox::new(),
             observations: Observations::new(),
             relays: Relays::new(),
@@ -234,6 +238,7 @@ impl Server {
         self.registry.expire(now);
         self.simultaneous_opens.expire(now);
         self.probes.expire(now);
+        self.shares.expire(now);
         self.mailbox.expire(now, &self.limits);
         self.observations.expire(now, &self.limits);
         self.relays.expire(now, &self.limits);
@@ -251,6 +256,7 @@ impl Server {
     /// When `handle_timeout` is due. Earlier calls do nothing; later ones keep the dead listed meanwhile.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let tables = soonest(self.registry.next_deadline(), self.simultaneous_opens.next_deadline());
+        let tables = soonest(tables, self.shares.next_deadline());
         let tables = soonest(tables, self.mailbox.next_deadline(&self.limits));
         let tables = soonest(tables, self.observations.next_deadline(&self.limits));
         let tables = soonest(tables, self.relays.next_deadline(&self.limits));

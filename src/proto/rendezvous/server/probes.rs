@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::deadlines::Deadlines;
 use super::ids::{ClientId, ProbeId};
 use super::limits::Limits;
+use crate::proto::deadlines::Deadlines;
 use crate::proto::household::household;
 use crate::time::Instant;
 use crate::wire::probe;

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::mailbox::Sender;
 use super::relays::{Joined, Session, Side};
+use super::sender::Sender;
 use super::{ClientId, Server, ServerAction};
 use crate::address::canonical;
 use crate::identity::{NodeId, PublicKey};
@@ -151,6 +151,9 @@ impl Server {
         }
         let (from, sender) = (proven.key, Sender { id: proven.id, ip: state.ip });
         let seen = SocketAddr::new(state.ip, state.port);
+        if !self.shares.take(signal.to, sender, &self.limits, now) {
+            return None;
+        }
         let Outgoing { to, observed, signature, text } = signal;
         let observed = observed.and_then(|token| self.observations.find(sender.ip, token, &self.limits, now));
         let mut line = Vec::new();

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use super::deadlines::Deadlines;
 use super::ids::ClientId;
 use super::limits::Limits;
+use crate::proto::deadlines::Deadlines;
 use crate::proto::household::addresses;
 use crate::random::Random;
 use crate::time::Instant;

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 
 use super::counts::Counts;
-use super::deadlines::Deadlines;
 use super::ids::ClientId;
 use super::limits::Limits;
 use crate::identity::NodeId;
+use crate::proto::deadlines::Deadlines;
 use crate::proto::household::household;
 use crate::time::Instant;
 use crate::wire::relay::RelayRefusal;

@@ -5,10 +5,10 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::deadlines::Deadlines;
 use super::ids::ClientId;
 use super::limits::Limits;
 use super::registry::NoRoom;
+use crate::proto::deadlines::Deadlines;
 use crate::time::Instant;
 use crate::wire::rendezvous::Ports;
 

@@ -500,6 +500,7 @@ fn who_claims_to_be_the_node_that_is_being_connected_to_does_not_keep_it_away() 
         let hello = Hello {
             key: key(larger).public(),
             nonce: LinkNonce::from_bytes([7; 16]),
+            credit: 1000,
             call: None,
             upgrade: false,
         }
@@ -554,6 +555,7 @@ fn who_claims_to_be_a_node_does_not_keep_an_attempt_from_failing() {
         let hello = Hello {
             key: key(theirs).public(),
             nonce: LinkNonce::from_bytes([7; 16]),
+            credit: 1000,
             call: None,
             upgrade: false,
         }
@@ -577,7 +579,7 @@ fn of_two_hellos_that_wait_the_true_one_leads_to_a_link() {
         let lost = town.world.peer(computer, direct(2));
         town.settle(&[node, lost]);
         let camp = town.world.computer("203.0.66.6");
-        let dialling = Dialling::new(Some(id(1)), None, false, LinkNonce::from_bytes([9; 16]));
+        let dialling = Dialling::new(Some(id(1)), None, false, LinkNonce::from_bytes([9; 16]), 1000);
         let hello = dialling.first_line(&key(2));
         let prove: Behaviour = Box::new(move |wire, end, input| {
             let Input::Line(line) = input else { return };
@@ -595,9 +597,14 @@ fn of_two_hellos_that_wait_the_true_one_leads_to_a_link() {
         let unl = town.unl(lost);
         let link = town.link(node, only(&unl, Rung::Direct));
         town.world.power_off(computer);
-        let lie =
-            Hello { key: key(2).public(), nonce: LinkNonce::from_bytes([7; 16]), call: None, upgrade: false }
-                .print();
+        let lie = Hello {
+            key: key(2).public(),
+            nonce: LinkNonce::from_bytes([7; 16]),
+            credit: 1000,
+            call: None,
+            upgrade: false,
+        }
+        .print();
         town.world.wire(liar, |wire| wire.send(ends[0], [&lie[..], b"no proof\r\n"].concat()));
         town.world.wire(honest, |wire| wire.send(ends[1], &hello));
         town.world.run_for(secs(8));

@@ -194,7 +194,8 @@ fn who_is_not_proven_for_signals_says_nothing_to_others() {
 
 #[test]
 fn a_connection_says_so_many_things_a_minute() {
-    let mut desk = Desk::with(Limits { signals_a_minute: 120, ..Limits::default() });
+    let mut desk =
+        Desk::with(Limits { signals_a_minute: 120, signals_per_recipient: 4000, ..Limits::default() });
     desk.join(1, 1);
     desk.join(2, 2);
     let mut passed = |second| {
@@ -204,6 +205,25 @@ fn a_connection_says_so_many_things_a_minute() {
         passed
     };
     assert_eq!((passed(0), passed(59), passed(60)), (120, 0, 120));
+}
+
+#[test]
+fn twelve_keys_at_one_address_do_not_keep_an_honest_one_from_being_heard() {
+    let mut desk = Desk::new();
+    desk.join(1, 1);
+    for number in 10..22 {
+        desk.connect(number.into(), "203.0.113.200:5");
+        desk.prove_at(number.into(), &key(number), ProofRole::Signal, SERVER);
+    }
+    let mut said = 0;
+    for number in (10..22).cycle().take(12 * 600) {
+        said += usize::from(desk.signal(number, 1, "x") == "DELIVERED");
+        desk.told();
+    }
+    assert!(said <= 80, "{said}");
+    desk.join(2, 2);
+    let heard = (0..20).filter(|_| desk.signal(2, 1, "x") == "DELIVERED").count();
+    assert_eq!(heard, 20);
 }
 
 #[test]
@@ -225,10 +245,10 @@ fn mail_waits_a_minute_and_comes_right_behind_the_proof() {
     desk.close(2);
     assert_eq!(desk.join(2, 2), "");
     let full: Vec<_> = (0..20).map(|_| desk.signal(1, 3, "x")).filter(|said| said == "FULL").collect();
-    assert_eq!(full.len(), 4);
+    assert_eq!(full.len(), 16, "a sender has four");
     // A relay takes no signals.
     desk.half(4, 3);
-    assert_eq!(desk.join(5, 3).matches('|').count(), 16);
+    assert_eq!(desk.join(5, 3).matches('|').count(), 4);
 }
 
 #[test]

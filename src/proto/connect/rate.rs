@@ -10,7 +10,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// The calls of the last minute. It holds no more than are taken in one.
 #[derive(Debug)]
-pub(super) struct CallRate {
+pub(crate) struct CallRate {
     limit: usize,
     /// One node's share: a tenth, but enough for a program that is started a few times in a row.
     share: usize,
@@ -18,13 +18,13 @@ pub(super) struct CallRate {
 }
 
 impl CallRate {
-    pub(super) fn new(limit: u32) -> Self {
+    pub(crate) fn new(limit: u32) -> Self {
         let limit = limit as usize;
         Self { limit, share: (limit / 10).max(6).min(limit), taken: VecDeque::new() }
     }
 
     /// Whether another one of this node is taken now.
-    pub(super) fn take(&mut self, node: NodeId, now: Instant) -> bool {
+    pub(crate) fn take(&mut self, node: NodeId, now: Instant) -> bool {
         while self.taken.front().is_some_and(|&(at, _)| at + MINUTE <= now) {
             self.taken.pop_front();
         }

@@ -80,26 +80,53 @@ impl Inbox {
 
     /// Takes over the `len` bytes that were read into [`space`](Self::space).
     pub(crate) fn handle_received(&mut self, chunks: &mut Chunks, len: usize, max_line: usize) {
+        for lines in self.receive(chunks, len) {
+            self.push(lines);
+        }
+        self.check_tail(max_line);
+    }
+
+    /// The same, but for the whole lines that have arrived, which are given back to be looked at: in two parts, either of which
+    /// may be empty. Then [`check_tail`](Self::check_tail) is due.
+    pub(super) fn receive(&mut self, chunks: &mut Chunks, len: usize) -> [Bytes; 2] {
         let chunk = chunks.current();
         let prefix = self.prefix();
         let read = (prefix + len).min(chunk.len());
         let Some(end) = memchr::memrchr(b'\n', &chunk[prefix..read]) else {
             self.tail.extend_from_slice(&chunk[prefix..read]);
-            self.check_tail(max_line);
-            return;
+            return [Bytes::new(), Bytes::new()];
         };
-        if prefix < self.tail.len() {
-            self.finish_long_tail(chunk, end);
+        let lines = if prefix < self.tail.len() {
+            self.finish_long_tail(chunk, end)
         } else {
-            self.push(chunk.split_to(prefix + end + 1).freeze());
-        }
+            [Bytes::new(), chunk.split_to(prefix + end + 1).freeze()]
+        };
         let rest = read - (prefix + end + 1);
         self.tail.clear();
         if self.tail.capacity() > KEPT_TAIL {
             self.tail = Vec::new();
         }
         self.tail.extend_from_slice(&chunk[..rest]);
-        self.check_tail(max_line);
+        lines
+    }
+
+    /// All that was not read, but for an unfinished line.
+    pub(super) fn take_unread(&mut self) -> Vec<Bytes> {
+        let mut pieces: Vec<Bytes> = std::mem::take(&mut self.pieces).into();
+        if let Some(first) = pieces.first_mut() {
+            first.advance(self.read);
+        }
+        (self.read, self.unread) = (0, 0);
+        pieces.retain(|piece| !piece.is_empty());
+        pieces
+    }
+
+    /// Puts whole lines in front of all that was not read.
+    pub(super) fn put_back(&mut self, lines: Bytes) {
+        let rest = self.take_unread();
+        for piece in [lines].into_iter().chain(rest) {
+            self.push(piece);
+        }
     }
 
     /// The place of the next whole line; [`found`](Self::found) gives it, until the next call.
@@ -162,18 +189,17 @@ impl Inbox {
 
     /// The long unfinished line ends within what was read: it becomes a piece of its own memory, and what follows
     /// it up to the last line end, at `end`, a slice of the chunk.
-    fn finish_long_tail(&mut self, chunk: &mut BytesMut, end: usize) {
+    fn finish_long_tail(&mut self, chunk: &mut BytesMut, end: usize) -> [Bytes; 2] {
         let mut whole = chunk.split_to(end + 1).freeze();
         // `end` is a line end, so there is a first one.
         let first = memchr::memchr(b'\n', &whole).unwrap_or(end);
         self.tail.extend_from_slice(&whole[..=first]);
         whole.advance(first + 1);
         let tail = std::mem::take(&mut self.tail);
-        self.push(Bytes::from(tail));
-        self.push(whole);
+        [tail.into(), whole]
     }
 
-    fn push(&mut self, piece: Bytes) {
+    pub(super) fn push(&mut self, piece: Bytes) {
         if piece.is_empty() || self.overflowed {
             return;
         }
@@ -191,7 +217,8 @@ impl Inbox {
         }
     }
 
-    fn check_tail(&mut self, max_line: usize) {
+    /// Whether the unfinished line is too long already.
+    pub(super) fn check_tail(&mut self, max_line: usize) {
         // One more than the limit, for a CR that may turn out to belong to the end.
         if self.tail.len() > max_line.saturating_add(1) || self.overflowed {
             self.overflowed = true;

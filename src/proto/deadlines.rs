@@ -6,15 +6,15 @@ use crate::time::Instant;
 
 /// The deadlines of many keys, at most one each. A key's owner remembers the instant, which finds the entry again.
 #[derive(Debug)]
-pub(super) struct Deadlines<K>(BTreeSet<(Instant, K)>);
+pub(crate) struct Deadlines<K>(BTreeSet<(Instant, K)>);
 
 impl<K: Copy + Ord> Deadlines<K> {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(BTreeSet::new())
     }
 
     /// Moves `key`'s deadline from `slot` to `at`, and notes it there.
-    pub(super) fn set(&mut self, key: K, slot: &mut Option<Instant>, at: Option<Instant>) {
+    pub(crate) fn set(&mut self, key: K, slot: &mut Option<Instant>, at: Option<Instant>) {
         if let Some(old) = slot.take() {
             self.0.remove(&(old, key));
         }
@@ -24,12 +24,12 @@ impl<K: Copy + Ord> Deadlines<K> {
         *slot = at;
     }
 
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Instant> {
         self.0.first().map(|(at, _)| *at)
     }
 
     /// Takes out the next key that is due. Its owner then sets another deadline, or none.
-    pub(super) fn pop_due(&mut self, now: Instant) -> Option<K> {
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<K> {
         self.next().filter(|at| *at <= now)?;
         self.0.pop_first().map(|(_, key)| key)
     }

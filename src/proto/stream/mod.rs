@@ -1,11 +1,15 @@
-//! One stream of lines: what arrived, what is queued, and how it ends.
+//! One stream of lines: what arrived, what is queued, and how it ends. One that is a node link's is framed (see `framing`).
 //!
-//! A link ends in order whoever ends it: whole lines that arrived are read by the application first, and what is
+//! A stream ends in order whoever ends it: whole lines that arrived are read by the application first, and what is
 //! queued still goes out, bounded by a deadline.
 
 pub(crate) mod chunks;
+mod credit;
+mod framing;
 mod inbox;
 mod outbox;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::time::Duration;
@@ -15,7 +19,9 @@ use crate::error::{CloseReason, SendError};
 use crate::time::Instant;
 use crate::wire::escape;
 use crate::wire::line::{Found, Span, is_one_line};
+use bytes::Bytes;
 use chunks::Chunks;
+use framing::{Framing, FramingFault, MAX_WIRE_LINE, PIECE};
 use inbox::Inbox;
 use outbox::Outbox;
 pub(crate) use outbox::SpareBuffers;
@@ -102,12 +108,14 @@ struct Patience {
 }
 
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct LineStream {
     inbox: Inbox,
     outbox: Outbox,
     phase: Phase,
-    /// It is a node link: what begins with `~` is protocol, and the application's lines that do so are escaped.
-    framed: bool,
+    /// It is a node link's: what begins with `~` is protocol, and the application's lines that do so are escaped.
+    framing: Option<Box<Framing>>,
+    /// So is what arrives.
+    is_sifted: bool,
     /// What arrives is left alone for now: neither received nor shown.
     held: bool,
     /// The peer finished sending.
@@ -122,13 +130,14 @@ pub(crate) struct Link {
     opened: Instant,
 }
 
-impl Link {
+impl LineStream {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             inbox: Inbox::default(),
             outbox: Outbox::default(),
             phase: Phase::Open,
-            framed: false,
+            framing: None,
+            is_sifted: false,
             held: false,
             finished: false,
             is_late: false,
@@ -150,27 +159,57 @@ impl Link {
         if !is_one_line(line, limits.line_end) {
             return Err(SendError::BadLine);
         }
-        if line.first() == HELLO.first() {
-            return self.queue_marked(line, limits, spare);
+        if self.framing.is_some() {
+            return self.queue_framed(line, limits, spare);
+        }
+        if line.first() == HELLO.first() && self.is_false_hello(line) {
+            return Err(SendError::BadLine);
         }
         self.queue_checked(line, limits, spare)
     }
 
-    /// One line that begins like the protocol's.
-    #[cold]
-    fn queue_marked(
+    /// One line on a node link.
+    fn queue_framed(
         &mut self,
         line: &[u8],
         limits: &StreamLimits,
         spare: &mut SpareBuffers,
     ) -> Result<(), SendError> {
-        if self.framed {
-            return self.queue_checked(&escape::escape(line), limits, spare);
+        let longest = self.framing.as_ref().map_or(usize::MAX, |framing| framing.longest());
+        let before = self.outbox.len();
+        if line.len() > PIECE {
+            self.queue_pieces(line, longest, limits, spare)?;
+        } else if line.len() + limits.line_end.as_bytes().len() + 1 > longest {
+            return Err(SendError::TooLong);
+        } else if line.first() == HELLO.first() {
+            self.queue_checked(&escape::escape(line), limits, spare)?;
+        } else {
+            self.queue_checked(line, limits, spare)?;
         }
-        if self.is_false_hello(line) {
-            return Err(SendError::BadLine);
+        let len = self.outbox.len() - before;
+        if let Some(framing) = &mut self.framing {
+            framing.handle_queued(&self.outbox, len, spare);
         }
-        self.queue_checked(line, limits, spare)
+        Ok(())
+    }
+
+    /// A long line goes in pieces, between which protocol lines pass.
+    #[cold]
+    fn queue_pieces(
+        &mut self,
+        line: &[u8],
+        longest: usize,
+        limits: &StreamLimits,
+        spare: &mut SpareBuffers,
+    ) -> Result<(), SendError> {
+        let len = framing::length_in_pieces(line.len());
+        if len > longest {
+            return Err(SendError::TooLong);
+        }
+        self.check_room(len, limits)?;
+        framing::write_pieces(line, self.outbox.tail(spare));
+        self.counters.lines_sent += 1;
+        Ok(())
     }
 
     #[inline(always)]
@@ -199,19 +238,31 @@ impl Link {
         limits: &StreamLimits,
         spare: &mut SpareBuffers,
     ) -> Result<(), SendError> {
-        if self.framed || self.is_false_hello(bytes) {
+        if self.framing.is_some() || self.is_false_hello(bytes) {
             return Err(SendError::BadLine);
         }
         self.queue_protocol(bytes, limits, spare)
     }
 
-    /// Queues lines of the protocol, with their ends.
+    /// Queues lines of the protocol, with their ends. On a node link they go before whatever of the application's is not begun.
     pub(crate) fn queue_protocol(
         &mut self,
         bytes: &[u8],
         limits: &StreamLimits,
         spare: &mut SpareBuffers,
     ) -> Result<(), SendError> {
+        if let Some(framing) = &mut self.framing {
+            return match self.phase {
+                Phase::Open | Phase::Ended { broken: false, .. }
+                    if framing.has_room_for_protocol(bytes.len()) =>
+                {
+                    framing.queue_protocol(bytes, spare);
+                    Ok(())
+                }
+                Phase::Open | Phase::Ended { broken: false, .. } => Err(SendError::Full),
+                _ => Err(SendError::Closed),
+            };
+        }
         self.check_room(bytes.len(), limits)?;
         self.outbox.tail(spare).extend_from_slice(bytes);
         self.counters.lines_sent += memchr::memchr_iter(b'\n', bytes).count() as u64;
@@ -222,6 +273,9 @@ impl Link {
     pub(crate) fn append(&mut self, bytes: &[u8], spare: &mut SpareBuffers) {
         if self.phase == Phase::Open {
             self.outbox.tail(spare).extend_from_slice(bytes);
+            if let Some(framing) = &mut self.framing {
+                framing.handle_queued_in_order(&self.outbox, bytes.len());
+            }
         }
     }
 
@@ -242,27 +296,71 @@ impl Link {
     pub(crate) fn next_line(&mut self, limits: &StreamLimits) -> Option<Span> {
         let span = self.inbox.next_line(limits.max_line)?;
         self.counters.lines_received += 1;
-        if self.framed { self.unescaped(span) } else { Some(span) }
+        if self.is_sifted { self.unescaped(span) } else { Some(span) }
     }
 
     /// The application's line in a line of a node link.
-    #[cold]
+    #[inline]
     fn unescaped(&self, span: Span) -> Option<Span> {
         let line = self.inbox.found(span)?.as_bytes();
         let cut = line.len() - escape::unescape(line).len();
         Some(Span { start: span.start + cut, len: span.len - cut })
     }
 
-    /// From now on it is a node link.
-    pub(crate) fn frame(&mut self) {
-        self.framed = true;
+    /// From now on what is sent is a node link's; what was queued before goes out as it is. `takes`: how many bytes of the
+    /// application's lines this side takes, as its hello says; `may_send`: how many the peer does.
+    pub(crate) fn frame_sending(&mut self, takes: u64, may_send: u64) {
+        let framing = Framing::new(takes, may_send, self.outbox.len());
+        self.framing = Some(Box::new(framing));
     }
 
-    /// Whether the next line that was received whole is the protocol's, where it is a node link.
-    pub(crate) fn has_protocol_line(&self) -> bool {
-        let first = self.inbox.first();
-        // Its line end is there, so that it is no shorter than it seems.
-        self.framed && self.inbox.unread() > 0 && escape::is_protocol(first)
+    /// From now on so is what arrives, and what has arrived and was not read.
+    pub(crate) fn frame_receiving(&mut self, limits: &StreamLimits) {
+        let Some(framing) = &mut self.framing else { return };
+        self.is_sifted = true;
+        for lines in self.inbox.take_unread() {
+            framing.sift(lines, &mut self.inbox, limits.max_line);
+        }
+    }
+
+    /// The next protocol line that has arrived, without its end.
+    pub(crate) fn next_protocol(&mut self) -> Option<Bytes> {
+        self.framing.as_mut()?.next_protocol()
+    }
+
+    /// Puts lines that came before the peer's hello, and are read before all that came after it, in front.
+    pub(crate) fn put_back(&mut self, lines: Bytes) {
+        self.inbox.put_back(lines);
+    }
+
+    /// Has the peer send more, if that is due, and lets go out what it takes now.
+    pub(crate) fn work_on_credit(&mut self, spare: &mut SpareBuffers) {
+        let unread = self.inbox.unread();
+        if let Some(framing) = self.framing.as_mut().filter(|_| self.is_sifted) {
+            framing.grant(unread, spare);
+            framing.cover(&self.outbox, spare);
+        }
+    }
+
+    /// This stream is to be left: nothing more is sent here but `last_words`, behind the lines that were begun. What was not
+    /// begun goes out on the next one, and so does all credit that is left.
+    pub(crate) fn hand_over_sending(&mut self, next: &mut Self, last_words: &[u8], spare: &mut SpareBuffers) {
+        let (Some(framing), Some(new)) = (&mut self.framing, &mut next.framing) else { return };
+        framing.hand_over_sending(new);
+        let waiting = self.outbox.split_off(framing.covered());
+        next.outbox.tail(spare).extend_from_slice(&waiting);
+        new.cover(&next.outbox, spare);
+        self.append(last_words, spare);
+    }
+
+    /// All that comes here has come: what was not read is the next one's.
+    pub(crate) fn hand_over_receiving(&mut self, next: &mut Self) {
+        if let (Some(framing), Some(new)) = (&mut self.framing, &mut next.framing) {
+            framing.hand_over_receiving(new);
+        }
+        for lines in self.inbox.take_unread().into_iter().rev() {
+            next.inbox.put_back(lines);
+        }
     }
 
     /// The peer has another stream to read to its end as well, and is given all the time there is.
@@ -324,7 +422,8 @@ impl Link {
     pub(crate) fn space<'a>(&self, limits: &StreamLimits, chunks: &'a mut Chunks) -> Option<&'a mut [u8]> {
         let wanted = match self.phase {
             Phase::Open => {
-                !self.held && self.inbox.unread() < limits.max_unread && !self.inbox.has_overflowed()
+                let has_room = self.is_sifted || self.inbox.unread() < limits.max_unread;
+                !self.held && has_room && !self.inbox.has_overflowed()
             }
             Phase::Ended { .. } => false,
             Phase::Closing { .. } | Phase::Lingering { .. } => true,
@@ -335,8 +434,17 @@ impl Link {
     /// Takes over the `len` bytes that were read into [`space`](Self::space).
     pub(crate) fn handle_received(&mut self, chunks: &mut Chunks, len: usize, limits: &StreamLimits) {
         self.counters.bytes_received += len as u64;
-        if self.phase == Phase::Open {
-            self.inbox.handle_received(chunks, len, limits.max_line);
+        if self.phase != Phase::Open {
+            return;
+        }
+        match &mut self.framing {
+            Some(framing) if self.is_sifted => {
+                for lines in self.inbox.receive(chunks, len) {
+                    framing.sift(lines, &mut self.inbox, limits.max_line);
+                }
+                self.inbox.check_tail(MAX_WIRE_LINE);
+            }
+            _ => self.inbox.handle_received(chunks, len, limits.max_line),
         }
     }
 
@@ -373,22 +481,27 @@ impl Link {
     /// The network took `len` bytes of [`unsent`](Self::unsent).
     pub(crate) fn handle_sent(&mut self, len: usize, spare: &mut SpareBuffers) {
         self.counters.bytes_sent += len as u64;
-        self.outbox.handle_sent(len, spare);
+        match &mut self.framing {
+            Some(framing) => framing.handle_sent(&mut self.outbox, len, spare),
+            None => self.outbox.handle_sent(len, spare),
+        }
     }
 
     /// What goes out next; nothing where nothing can.
     pub(crate) fn unsent(&self) -> &[u8] {
         match self.phase {
             Phase::Ended { broken: true, .. } => &[],
-            _ => self.outbox.unsent(),
+            _ => match &self.framing {
+                Some(framing) => framing.unsent(&self.outbox),
+                None => self.outbox.unsent(),
+            },
         }
     }
 
     /// What is to be done with the socket, at this moment and after this many walks of the application.
     pub(crate) fn poll_step(&mut self, limits: &StreamLimits, walks: u64, now: Instant) -> Option<Step> {
-        if self.inbox.is_stuck() && self.phase == Phase::Open && !self.held {
-            self.phase =
-                Phase::Closing { why: CloseReason::LineTooLong, deadline: now + limits.close_deadline };
+        if let Some(why) = self.fault().filter(|_| self.phase == Phase::Open && !self.held) {
+            self.phase = Phase::Closing { why, deadline: now + limits.close_deadline };
         }
         let impatient = self.has_lost_patience(walks, now);
         match self.phase {
@@ -405,7 +518,7 @@ impl Link {
                 }
             }
             Phase::Closing { why, deadline } => {
-                if self.outbox.is_empty() {
+                if self.queued() == 0 {
                     let from = if self.is_late { deadline } else { now };
                     let linger = if self.finished { now } else { from + LINGER };
                     self.phase = Phase::Lingering { why, deadline: linger };
@@ -441,9 +554,20 @@ impl Link {
         if self.held { 0 } else { self.inbox.unread() }
     }
 
-    /// Bytes that wait for the network.
+    /// Gives back what the memory of the queue has beyond what it holds.
+    pub(crate) fn trim_queue(&mut self) {
+        self.outbox.trim();
+    }
+
+    /// Bytes that wait for the network, or for the peer's leave.
     pub(crate) fn queued(&self) -> usize {
-        self.outbox.len()
+        self.outbox.len() + self.framing.as_ref().map_or(0, |framing| framing.protocol_queued())
+    }
+
+    /// Whether what arrives is a node link's.
+    #[inline]
+    pub(crate) fn is_framed(&self) -> bool {
+        self.is_sifted
     }
 
     /// Whether neither side has ended it.
@@ -453,7 +577,14 @@ impl Link {
 
     /// Whether the end may have come now that the application has read everything.
     pub(crate) fn wants_step(&self) -> bool {
-        !self.is_open() || self.inbox.is_stuck()
+        !self.is_open() || self.fault().is_some() || self.owes_grant()
+    }
+
+    /// Whether the peer is to be told that it may send more.
+    #[inline]
+    pub(crate) fn owes_grant(&self) -> bool {
+        let unread = self.inbox.unread();
+        self.is_sifted && self.framing.as_ref().is_some_and(|framing| framing.owes_grant(unread))
     }
 
     /// Whether this side has not closed it.
@@ -481,6 +612,19 @@ impl Link {
         lost
     }
 
+    /// Why it can not go on.
+    fn fault(&self) -> Option<CloseReason> {
+        if self.inbox.is_stuck() {
+            return Some(CloseReason::LineTooLong);
+        }
+        Some(match self.framing.as_ref()?.fault()? {
+            FramingFault::LineTooLong => CloseReason::LineTooLong,
+            FramingFault::CreditExceeded => CloseReason::CreditExceeded,
+            FramingFault::ProtocolUnread => CloseReason::ProtocolUnread,
+            FramingFault::Nonsense => CloseReason::Protocol,
+        })
+    }
+
     /// All has gone out that will.
     fn end(&self, why: CloseReason) -> Option<Step> {
         (!self.awaits).then_some(Step::Drop(why))
@@ -488,7 +632,7 @@ impl Link {
 
     /// Why it ends that was to end for this reason, now that nothing more goes out.
     fn unsaid(&self, why: CloseReason) -> CloseReason {
-        let is_told = why == CloseReason::Local && !self.outbox.is_empty();
+        let is_told = why == CloseReason::Local && self.queued() > 0;
         if is_told { CloseReason::LocalTimeout } else { why }
     }
 
@@ -529,202 +673,5 @@ fn reason_of(kind: io::ErrorKind) -> CloseReason {
         }
         io::ErrorKind::TimedOut => CloseReason::Vanished,
         kind => CloseReason::Failed(kind),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Rig {
-        link: Link,
-        chunks: Chunks,
-        spare: SpareBuffers,
-        limits: StreamLimits,
-    }
-
-    impl Rig {
-        fn new() -> Self {
-            let limits = StreamLimits { max_queued: 100, max_unread: 50, max_line: 40, ..Default::default() };
-            Self { link: Link::new(at(0)), chunks: Chunks::default(), spare: SpareBuffers::default(), limits }
-        }
-
-        fn receive(&mut self, bytes: &[u8]) {
-            let space = self.link.space(&self.limits, &mut self.chunks).expect("it wants to read");
-            space[..bytes.len()].copy_from_slice(bytes);
-            self.link.handle_received(&mut self.chunks, bytes.len(), &self.limits);
-        }
-
-        fn line(&mut self) -> Option<Vec<u8>> {
-            let span = self.link.next_line(&self.limits)?;
-            self.link.found(span).map(|found| found.as_bytes().to_vec())
-        }
-
-        fn send(&mut self, line: &str) -> Result<(), SendError> {
-            self.link.queue_line(line.as_bytes(), &self.limits, &mut self.spare)
-        }
-
-        fn step(&mut self, seconds: u64) -> Option<Step> {
-            self.link.poll_step(&self.limits, seconds, at(seconds))
-        }
-    }
-
-    fn at(seconds: u64) -> Instant {
-        Instant::ZERO + Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn lines_go_both_ways() {
-        let mut rig = Rig::new();
-        rig.receive(b"hello\r\nwor");
-        rig.receive(b"ld\n");
-        assert_eq!(rig.line().expect("first"), b"hello");
-        assert_eq!(rig.line().expect("second"), b"world");
-        assert_eq!(rig.line(), None);
-        rig.send("hi").expect("there is room");
-        assert_eq!(rig.link.unsent(), b"hi\r\n");
-    }
-
-    #[test]
-    fn nothing_of_a_refused_line_is_sent() {
-        let mut rig = Rig::new();
-        assert_eq!(rig.send("a\nb"), Err(SendError::BadLine));
-        assert_eq!(rig.send("~hello {}"), Err(SendError::BadLine));
-        assert_eq!(rig.send(&"x".repeat(99)), Err(SendError::TooLong));
-        rig.send(&"x".repeat(90)).expect("there is room");
-        assert_eq!(rig.send("0123456789"), Err(SendError::Full));
-        assert_eq!(rig.link.queued(), 92);
-        rig.send("~hello!").expect_err("full comes first or not, nothing is sent");
-        rig.link.handle_sent(92, &mut rig.spare);
-        rig.send("~hello {}").expect("only the first line must not look like a hello");
-    }
-
-    #[test]
-    fn a_stream_that_is_not_read_by_the_application_is_not_read_from_the_network() {
-        let mut rig = Rig::new();
-        rig.receive(&b"0123456789\n".repeat(5));
-        assert!(rig.link.space(&rig.limits, &mut rig.chunks).is_none());
-        rig.line();
-        assert!(rig.link.space(&rig.limits, &mut rig.chunks).is_some());
-    }
-
-    #[test]
-    fn lines_are_read_before_the_peers_end_closes() {
-        let mut rig = Rig::new();
-        rig.receive(b"last words\npartial");
-        rig.link.handle_end(End::Finished, 1, at(1));
-        assert_eq!(rig.step(1), None);
-        rig.send("an answer to a half-closed peer").expect("it may still receive");
-        assert_eq!(rig.line().expect("it arrived whole"), b"last words");
-        assert_eq!(rig.step(2), None, "the answer is still queued");
-        rig.link.handle_sent(33, &mut rig.spare);
-        assert_eq!(rig.step(2), Some(Step::Drop(CloseReason::Peer)));
-    }
-
-    #[test]
-    fn lines_are_read_before_a_reset_closes() {
-        let mut rig = Rig::new();
-        rig.receive(b"last words\n");
-        rig.send("lost").expect("open");
-        rig.link.handle_end(End::Broken(io::ErrorKind::ConnectionReset), 1, at(1));
-        assert_eq!(rig.step(1), None);
-        assert_eq!(rig.send("no"), Err(SendError::Closed));
-        assert_eq!(rig.link.unsent(), b"");
-        rig.line();
-        assert_eq!(rig.step(1), Some(Step::Drop(CloseReason::Reset)));
-    }
-
-    #[test]
-    fn an_application_that_never_reads_does_not_keep_ended_streams() {
-        let mut rig = Rig::new();
-        rig.receive(b"unheard\n");
-        rig.link.handle_end(End::Broken(io::ErrorKind::TimedOut), 1, at(1));
-        assert_eq!(rig.step(60), None);
-        assert_eq!(rig.link.poll_timeout(), Some(at(61)));
-        assert_eq!(rig.link.poll_step(&rig.limits, 1, at(61)), None, "it had no turn to read yet");
-        assert_eq!(rig.step(120), None);
-        assert_eq!(rig.step(121), Some(Step::Drop(CloseReason::Vanished)));
-    }
-
-    #[test]
-    fn a_peer_that_left_behind_more_than_is_read_is_not_kept_for_ever() {
-        let mut rig = Rig::new();
-        rig.receive(&b"0123456789\n".repeat(5));
-        assert!(rig.link.space(&rig.limits, &mut rig.chunks).is_none(), "its end can not be read");
-        rig.link.handle_hangup(1, at(1));
-        assert_eq!(rig.step(60), None);
-        rig.line();
-        assert_eq!(rig.step(61), None, "who reads, however slowly, loses nothing");
-        assert_eq!(rig.step(121), Some(Step::Drop(CloseReason::Peer)));
-    }
-
-    #[test]
-    fn closing_sends_what_is_queued_and_awaits_the_peer_for_a_moment() {
-        let mut rig = Rig::new();
-        rig.receive(b"ignored\n");
-        rig.send("bye").expect("open");
-        rig.link.close(CloseReason::Local, &rig.limits, at(10));
-        assert_eq!(rig.line(), None);
-        assert_eq!(rig.send("more"), Err(SendError::Closed));
-        assert_eq!(rig.step(10), None);
-        rig.link.handle_sent(5, &mut rig.spare);
-        assert_eq!(rig.step(11), Some(Step::ShutdownWrite));
-        assert_eq!(rig.step(11), None);
-        rig.receive(b"what the peer still says is dropped\n");
-        assert_eq!(rig.link.unread(), 0);
-        assert_eq!(rig.step(12), Some(Step::Drop(CloseReason::Local)));
-    }
-
-    #[test]
-    fn closing_does_not_wait_for_a_peer_that_does_not_read() {
-        let mut rig = Rig::new();
-        rig.send("never taken").expect("open");
-        rig.link.close(CloseReason::Local, &rig.limits, at(10));
-        assert_eq!(rig.step(14), None);
-        assert_eq!(rig.link.poll_timeout(), Some(at(15)));
-        assert_eq!(rig.step(15), Some(Step::Drop(CloseReason::LocalTimeout)));
-    }
-
-    #[test]
-    fn a_line_over_the_limit_closes_after_the_lines_before_it() {
-        let mut rig = Rig::new();
-        rig.receive(b"fine\n");
-        rig.receive(&[b'x'; 45]);
-        assert_eq!(rig.step(1), None);
-        assert_eq!(rig.line().expect("it came before"), b"fine");
-        assert_eq!(rig.step(1), Some(Step::ShutdownWrite));
-        assert_eq!(rig.step(2), Some(Step::Drop(CloseReason::LineTooLong)));
-    }
-
-    #[test]
-    fn a_peer_that_answers_our_close_is_dropped_at_once() {
-        let mut rig = Rig::new();
-        rig.link.close(CloseReason::Local, &rig.limits, at(1));
-        assert_eq!(rig.step(1), Some(Step::ShutdownWrite));
-        rig.link.handle_end(End::Finished, 1, at(1));
-        assert_eq!(rig.step(1), Some(Step::Drop(CloseReason::Local)));
-    }
-
-    #[test]
-    fn what_nobody_reads_is_forgotten_once_that_is_certain() {
-        let mut rig = Rig::new();
-        rig.send("still to go out").expect("it fits");
-        rig.receive(b"unread\n");
-        rig.link.handle_end(End::Finished, 0, at(0));
-        assert_eq!(rig.link.poll_step(&rig.limits, 1, at(61)), None);
-        assert!(!rig.link.is_ours(), "it is closing");
-        assert_eq!(rig.link.unread(), 0, "nobody can read it any more");
-    }
-
-    #[test]
-    fn a_line_too_long_on_a_held_link_ends_it_when_it_is_held_no_more() {
-        let mut rig = Rig::new();
-        rig.receive(&[b'x'; 45]);
-        rig.link.hold(true);
-        assert_eq!(rig.link.poll_step(&rig.limits, 0, at(0)), None);
-        assert!(rig.link.is_ours());
-        rig.link.hold(false);
-        rig.link.poll_step(&rig.limits, 0, at(0));
-        assert!(!rig.link.is_ours());
     }
 }

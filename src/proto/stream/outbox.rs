@@ -34,6 +34,20 @@ impl Outbox {
         &mut self.bytes
     }
 
+    /// Takes off what follows the first `at` bytes.
+    pub(super) fn split_off(&mut self, at: usize) -> Vec<u8> {
+        self.bytes.split_off((self.sent + at).min(self.bytes.len()))
+    }
+
+    /// Keeps no more memory than what is queued.
+    pub(crate) fn trim(&mut self) {
+        if self.bytes.capacity() > KEPT {
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
+            self.bytes.shrink_to_fit();
+        }
+    }
+
     /// The network took `len` bytes. A buffer that is empty goes to `spare`.
     pub(crate) fn handle_sent(&mut self, len: usize, spare: &mut SpareBuffers) {
         self.sent += len.min(self.len());
@@ -94,6 +108,18 @@ mod tests {
         assert_eq!(outbox.bytes.capacity(), 0);
         let mut other = Outbox::default();
         assert!(other.tail(&mut spare).capacity() >= 5000);
+    }
+
+    #[test]
+    fn a_trimmed_outbox_holds_what_is_queued_and_no_more() {
+        let (mut outbox, mut spare) = (Outbox::default(), SpareBuffers::default());
+        outbox.tail(&mut spare).extend_from_slice(&[1; 5000]);
+        outbox.handle_sent(2000, &mut spare);
+        outbox.trim();
+        assert_eq!((outbox.unsent(), outbox.bytes.capacity() < 4000), (&[1; 3000][..], true));
+        outbox.handle_sent(3000, &mut spare);
+        outbox.trim();
+        assert_eq!((outbox.len(), outbox.bytes.capacity()), (0, 0));
     }
 
     proptest! {
