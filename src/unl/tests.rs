@@ -165,8 +165,13 @@ fn what_is_pasted_around_it_does_not_matter() {
             format!("`{text}`"),
             format!("„{text}“"),
             format!("<{text}>\u{a0}"),
+            format!("unl: {text}\n"),
+            format!(" UNL:\n\"{text}\""),
+            format!("> {}\r\n> {}\r\n", &text[..20], &text[20..]),
+            format!("{} {}\u{200b}{}", &text[..5], &text[5..40], &text[40..]),
         ] {
             assert_eq!(wrapped.parse::<Unl>().as_ref(), Ok(&unl), "{wrapped:?}");
+            assert_eq!(wrapped.parse::<Unl>().unwrap().as_str(), text);
         }
     }
 }

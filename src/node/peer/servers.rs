@@ -4,6 +4,7 @@
 mod signalling;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -45,8 +46,8 @@ struct Server {
     seen: Option<SocketAddr>,
     /// It sent a line without end.
     endless: bool,
-    /// Its name could not be looked up the last time.
-    nameless: bool,
+    /// Why it could not be connected to the last time.
+    unreached: ServerFault,
     /// Its end and ours of the connection, while or since there was one.
     ends: Option<(SocketAddr, SocketAddr)>,
     has_left: bool,
@@ -120,7 +121,7 @@ impl Servers {
             ip: None,
             seen: None,
             endless: false,
-            nameless: false,
+            unreached: ServerFault::Unreachable,
             ends: None,
             has_left: false,
             is_guest: false,
@@ -155,10 +156,9 @@ impl Servers {
     fn fault(&self, id: ServerId, why: client::DownWhy) -> ServerFault {
         let server = self.all.get(&id);
         match why {
-            client::DownWhy::Unreachable if server.is_some_and(|server| server.nameless) => {
-                ServerFault::NoAddress
+            client::DownWhy::Unreachable => {
+                server.map_or(ServerFault::Unreachable, |server| server.unreached)
             }
-            client::DownWhy::Unreachable => ServerFault::Unreachable,
             client::DownWhy::Closed if server.is_some_and(|server| server.endless) => ServerFault::Nonsense,
             client::DownWhy::Closed => ServerFault::HungUp,
             client::DownWhy::Slow => ServerFault::Slow,
@@ -257,7 +257,11 @@ impl Node {
 
     pub(super) fn handle_server_unreached(&mut self, place: ServerId, why: &FailReason, now: Instant) {
         let Some(server) = self.servers.all.get_mut(&place) else { return };
-        server.nameless = matches!(why, FailReason::NoAddress(_));
+        server.unreached = match why {
+            FailReason::NoAddress(_) => ServerFault::NoAddress,
+            FailReason::Unreachable(tried) if is_want_of_ports(tried) => ServerFault::NoLocalPort,
+            _ => ServerFault::Unreachable,
+        };
         let name = &server.name;
         self.core.notes.push(Level::Debug, || format!("rendezvous server {name}: {why}"));
         server.client.handle_disconnected(now);
@@ -497,6 +501,11 @@ impl Node {
         let port = self.reaching.finder().advertised_port(own)?;
         Some(Advert { kind: AdvertKind::Passive, port, max_inbound })
     }
+}
+
+/// Whether that was nobody's fault but this machine's.
+fn is_want_of_ports(tried: &[(SocketAddr, io::ErrorKind)]) -> bool {
+    !tried.is_empty() && tried.iter().all(|(_, kind)| *kind == io::ErrorKind::AddrNotAvailable)
 }
 
 fn probe_outcome(verdict: Option<Verdict>) -> reach::ProbeOutcome {
