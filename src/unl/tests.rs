@@ -229,7 +229,8 @@ fn what_is_wrong_is_said() {
         // Lengths that none has.
         ("unl3_AAAA", UnlError::Altered),
         ("unl3_____", UnlError::Altered),
-        ("unl3_AG o", UnlError::BadCharacter(' ')),
+        ("unl3_AG o", UnlError::Truncated),
+        ("unl3_AG.o", UnlError::BadCharacter('.')),
         ("unl3_AGo\u{1b}", UnlError::BadCharacter('\u{1b}')),
         ("AgAB_", UnlError::BadCharacter('_')),
         (&THEIRS[0].0.replace("Tmo=", "Tmp="), UnlError::Altered),
