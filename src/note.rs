@@ -3,9 +3,12 @@
 //! Machines return notes instead of logging: the application's logger may call anything, so it runs only after the
 //! facade has released its borrow.
 
+mod throttle;
+
 use std::collections::VecDeque;
 
 use log::Level;
+pub(crate) use throttle::Throttle;
 
 use crate::text::harmless;
 

@@ -317,6 +317,33 @@ fn a_server_tells_where_else_it_listens() {
     assert_eq!(next_line(&mut alone, &mut asker), "OBSERVERS NONE\r\n");
 }
 
+/// A page in a browser can have it say lines of ours to a server, in the body of a request or elsewhere. What `curl -H
+/// 'Content-Type: text/plain' --data-binary $'x\nPASSIVE READY 22 10\n' http://SERVER` says registers nothing.
+#[test]
+fn what_begins_like_another_protocol_is_hung_up_on_and_its_lines_are_not_read() {
+    let http = b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\nContent-Type: text/plain\r\n\
+        Content-Length: 22\r\n\r\nx\nPASSIVE READY 22 10\n";
+    let tls = b"\x16\x03\x01\x00\xff\x01\nPASSIVE READY 22 10\n";
+    let ssh = b"SSH-2.0-x\r\nPASSIVE READY 22 10\n";
+    for text in [&http[..], tls, ssh] {
+        for piece in [text.len(), 1] {
+            let mut server = server();
+            let mut stranger = stranger(&server);
+            let mut rest = text.chunks(piece);
+            let mut answer = [0; 10];
+            let mut over = false;
+            serve(&mut server, |server| {
+                assert_eq!(server.stats().nodes, 0);
+                if let Some(piece) = rest.next() {
+                    over |= stranger.write_all(piece).is_err();
+                }
+                over |= !matches!(stranger.read(&mut answer), Err(error) if error.kind() == ErrorKind::WouldBlock);
+                over && server.stats().clients == 0
+            });
+            assert_eq!(answer, [0; 10], "nor is it answered");
+        }
+    }
+}
 /// All addresses of both families, each given by itself, at one port.
 #[test]
 fn a_server_listens_at_all_addresses_of_both_families_given_one_by_one() {

@@ -28,6 +28,8 @@ pub struct RendezvousConfig {
     pub(crate) max_probes_per_address: usize,
     pub(crate) public_addresses: Vec<SocketAddr>,
     pub(crate) max_signals_per_minute: u32,
+    pub(crate) max_signals_per_recipient: u32,
+    pub(crate) max_signals_per_address: u32,
     pub(crate) max_mail: usize,
     pub(crate) max_backlog: usize,
     pub(crate) relay: bool,
@@ -54,6 +56,8 @@ impl Default for RendezvousConfig {
             max_probes_per_address: 10,
             public_addresses: Vec::new(),
             max_signals_per_minute: 600,
+            max_signals_per_recipient: 600,
+            max_signals_per_address: 3000,
             max_mail: 20_000,
             max_backlog: 128 << 20,
             relay: true,
@@ -163,6 +167,21 @@ impl RendezvousConfig {
     /// all that is said to and fro.
     pub fn max_signals_per_minute(mut self, signals: u32) -> Self {
         self.max_signals_per_minute = signals;
+        self
+    }
+
+    /// How many signals are passed on to one node in a minute, whoever sends them: divided fairly, by the addresses (IPv6: by
+    /// /64) that the server sees and by keys, and beyond them each address has four; loopback is not limited. Defaults to 600:
+    /// a node looks at no more.
+    pub fn max_signals_per_recipient(mut self, signals: u32) -> Self {
+        self.max_signals_per_recipient = signals;
+        self
+    }
+
+    /// How many signals one address (IPv6: one /64) may have passed on in a minute, loopback excepted. Defaults to 3000: 500
+    /// attempts to connect, of all behind a carrier's NAT.
+    pub fn max_signals_per_address(mut self, signals: u32) -> Self {
+        self.max_signals_per_address = signals;
         self
     }
 

@@ -56,8 +56,10 @@ impl<H: Host> Driver<H> {
     }
 
     pub(crate) fn listen(&mut self, entrance: Entrance) -> Result<SocketAddr, StartError> {
-        let failed = |source| StartError::Listen { addr: entrance.addr(), source };
-        self.system.sockets.listen(entrance).map_err(failed)
+        self.system
+            .sockets
+            .listen(entrance)
+            .map_err(|source| StartError::Listen { addr: entrance.addr(), source })
     }
 
     pub(crate) fn stop_listening(&mut self) {

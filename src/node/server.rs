@@ -1,6 +1,7 @@
 //! The server behind [`Rendezvous`](crate::Rendezvous): the rendezvous machine on streams of lines.
 
 mod backlog;
+mod log;
 #[cfg(test)]
 mod tests;
 
@@ -9,18 +10,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use log::Level;
-
+use self::log::ServerLog;
 use crate::config::RendezvousConfig;
 use crate::id::StreamId;
 use crate::node::relays::{Place, RelayEndpoint, Relays};
 use crate::node::streams::Streams;
 use crate::node::{Action, Host};
 use crate::note::Notes;
-use crate::proto::rendezvous::server::{ClientId, CloseWhy, Limits, ProbeId, Server, ServerAction};
+use crate::proto::rendezvous::server::{ClientId, Limits, ProbeId, Server, ServerAction};
 use crate::proto::stream::End;
 use crate::random::Random;
 use crate::time::{Instant, soonest};
+use crate::wire::foreign::{self, Foreign, Likeness, likeness};
 use crate::wire::line::find_line;
 use crate::wire::probe;
 use crate::wire::relay::RelayLimits;
@@ -50,7 +51,7 @@ pub(crate) enum ServerRole {
 pub(crate) struct ServerNode {
     streams: Streams<ServerRole>,
     server: Server,
-    notes: Notes,
+    log: ServerLog,
     /// Answers on their way to a stream.
     answers: Vec<u8>,
     backlog: Backlog,
@@ -86,6 +87,8 @@ impl ServerNode {
             public_addresses: config.public_addresses.clone(),
             mail: config.max_mail,
             signals_a_minute: config.max_signals_per_minute,
+            signals_per_recipient: config.max_signals_per_recipient,
+            signals_per_address: config.max_signals_per_address,
             relays: config.max_relays,
             relays_per_node: config.max_relays_per_node,
             relays_per_address: config.max_relays_per_address,
@@ -95,7 +98,7 @@ impl ServerNode {
         Self {
             streams: Streams::new(config.streams),
             server: Server::new(limits, random, wall_at_origin),
-            notes: Notes::default(),
+            log: ServerLog::new(),
             answers: Vec::new(),
             backlog: Backlog::new(config.max_backlog),
             ready: Vec::new(),
@@ -246,6 +249,16 @@ impl ServerNode {
         }
     }
 
+    /// What a client speaks, if that is not ours; `len` bytes of it came just now.
+    fn foreign(&mut self, id: StreamId, len: usize) -> Option<Foreign> {
+        let before = self.streams.facts(id)?.counters.bytes_received.saturating_sub(len as u64);
+        let first = before < foreign::LONGEST as u64;
+        match likeness(self.streams.arrived(id)) {
+            Likeness::Foreign(foreign) if first => Some(foreign),
+            _ => None,
+        }
+    }
+
     /// One line counts, and a short one: what more a foreign service has to say is not even read.
     fn hear_probe(&mut self, probe: ProbeId, id: StreamId) {
         if let Some(line) = self.streams.next_line(id) {
@@ -292,17 +305,13 @@ impl ServerNode {
                 if self.has_room(id) && self.streams.queue_raw(id, &text).is_ok() {
                     self.note_queued(id);
                 } else {
-                    self.notes.push(Level::Debug, || format!("client {id} does not read: it misses a line"));
+                    self.log.does_not_read(id, now);
                 }
             }
             ServerAction::Close { client, why } => {
                 let Some(id) = self.id_of(client) else { return };
-                let level = if why == CloseWhy::Quit { Level::Debug } else { Level::Info };
                 let peer = self.streams.facts(id).map(|facts| facts.peer);
-                self.notes.push(level, || match peer {
-                    Some(peer) => format!("client {id} at {peer} is disconnected: {why:?}"),
-                    None => format!("client {id} is disconnected: {why:?}"),
-                });
+                self.log.disconnected(id, peer, why, now);
                 // What still waits to be read from it can be, and thrown away.
                 self.resumed.push(id.slot());
                 self.streams.close(id, now);
@@ -330,7 +339,7 @@ impl ServerNode {
     }
 
     fn running(&mut self) -> (&mut Relays, Place<'_, ServerRole>) {
-        (&mut self.relays, Place { streams: &mut self.streams, notes: &mut self.notes })
+        (&mut self.relays, Place { streams: &mut self.streams, notes: &mut self.log.notes })
     }
 
     fn id_of(&self, client: ClientId) -> Option<StreamId> {
@@ -360,7 +369,7 @@ impl Host for ServerNode {
     }
 
     fn notes(&mut self) -> &mut Notes {
-        &mut self.notes
+        &mut self.log.notes
     }
 
     fn has_work(&self) -> bool {
@@ -394,7 +403,7 @@ impl Host for ServerNode {
 
     fn handle_accepted(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<StreamId> {
         if let Some(why) = self.server.refusal(peer.ip()) {
-            self.notes.push(Level::Debug, || format!("refused {peer}: {why:?}"));
+            self.log.refused(peer, why, now);
             return None;
         }
         let id = self.streams.accept(peer, local, ServerRole::Client(Account::default()), now);
@@ -449,7 +458,10 @@ impl Host for ServerNode {
         } else if let Some(id) = self.streams.id_at(slot)
             && matches!(self.streams.tag(id), Some(ServerRole::Client(_)))
         {
-            self.answer(id, now);
+            match self.foreign(id, len) {
+                Some(foreign) => self.server.handle_foreign(client(id), foreign, now),
+                None => self.answer(id, now),
+            }
         }
     }
 
@@ -465,6 +477,7 @@ impl Host for ServerNode {
         self.trim();
         self.server.handle_timeout(now);
         self.act_all(now);
+        self.log.handle_timeout(now);
         let (relays, mut place) = self.running();
         relays.handle_timeout(&mut place, now);
         // What a client sent before it went away was answered when it came; there is no walk to wait for.
@@ -489,7 +502,7 @@ impl Host for ServerNode {
 
     fn poll_timeout(&mut self) -> Option<Instant> {
         let machines = soonest(self.server.poll_timeout(), self.relays.poll_timeout());
-        soonest(self.streams.poll_timeout(), machines)
+        soonest(soonest(self.streams.poll_timeout(), machines), self.log.poll_timeout())
     }
 
     fn poll_action(&mut self) -> Option<Action> {

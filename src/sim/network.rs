@@ -6,6 +6,8 @@
 //! before any keepalive.
 
 mod dialling;
+mod ends;
+mod listeners;
 mod packets;
 mod places;
 mod programs;
@@ -20,8 +22,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use self::dialling::Syn;
+pub(super) use self::ends::EndId;
+use self::ends::{End, Ends, State};
+use self::listeners::Listeners;
 use self::places::{Place, Realm};
-use self::routers::Passage;
 pub(super) use self::routers::{Router, RouterId};
 use super::nat::Flow;
 use crate::job::Report;
@@ -43,10 +47,6 @@ pub(super) struct ComputerId(usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct ProgramId(pub(super) usize);
 
-/// One end of a connection: what a program has as a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct EndId(usize);
-
 #[derive(Debug)]
 pub(super) struct Computer {
     realm: Realm,
@@ -63,59 +63,6 @@ pub(super) struct Computer {
     /// Only computers of the same side of a partition reach each other.
     side: u32,
     next_port: u16,
-}
-
-#[derive(Debug)]
-struct Listener {
-    computer: ComputerId,
-    ip: Option<IpAddr>,
-    port: u16,
-    program: ProgramId,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Connecting,
-    Open,
-    /// The program has closed it, or is no more.
-    Gone,
-}
-
-#[derive(Debug)]
-struct End {
-    program: ProgramId,
-    computer: ComputerId,
-    local: SocketAddr,
-    peer: SocketAddr,
-    other: Option<EndId>,
-    /// The routers that translate between the two.
-    passages: Vec<Passage>,
-    /// By its program, and not accepted.
-    is_dialled: bool,
-    state: State,
-    /// What arrived and was not read.
-    inbox: VecDeque<u8>,
-    /// The other side finished sending.
-    finished: bool,
-    broken: Option<io::ErrorKind>,
-    /// The end was read.
-    told: bool,
-    /// Read, and not yet announced to the sender.
-    unannounced: usize,
-    window: usize,
-    /// What may still be sent.
-    credit: usize,
-    /// Tried to send without credit.
-    blocked: bool,
-    /// The other side was told that nothing more comes.
-    goodbye: bool,
-    /// The line is busy until then, and what is sent next arrives no earlier than this.
-    line_free: Instant,
-    last_arrival: Instant,
-    /// On their way here, held up by a partition.
-    held: Vec<Packet>,
-    /// The other side is out of reach.
-    silent_since: Option<Instant>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -231,10 +178,8 @@ pub(super) struct Network {
     places: BTreeMap<(Realm, IpAddr), Place>,
     /// What packets from the one computer to the other take in addition.
     detours: BTreeMap<(ComputerId, ComputerId), Duration>,
-    listeners: Vec<Listener>,
-    ends: Vec<End>,
-    /// Those that their operating system still has: by computer, local and remote address.
-    tuples: BTreeMap<(ComputerId, SocketAddr, SocketAddr), EndId>,
+    listeners: Listeners,
+    ends: Ends,
     /// When SYNs were sent, by where to.
     syns: BTreeMap<IpAddr, Vec<Instant>>,
     programs: Vec<Program>,
@@ -259,9 +204,8 @@ impl Network {
             routers: Vec::new(),
             places: BTreeMap::new(),
             detours: BTreeMap::new(),
-            listeners: Vec::new(),
-            ends: Vec::new(),
-            tuples: BTreeMap::new(),
+            listeners: Listeners::default(),
+            ends: Ends::default(),
             syns: BTreeMap::new(),
             programs: Vec::new(),
             resets_destroy: false,

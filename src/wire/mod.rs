@@ -2,6 +2,7 @@
 
 pub(crate) mod address;
 pub(crate) mod escape;
+pub(crate) mod foreign;
 pub(crate) mod frame;
 pub(crate) mod hello;
 mod json;

@@ -75,9 +75,9 @@ impl Attempts {
         self.to_peers() < config.max_attempts
     }
 
-    /// Whether another attempt may begin by itself: some places are left to the application.
-    pub(super) fn has_place(&self, config: &Config) -> bool {
-        self.to_peers() < config.max_attempts - config.max_attempts / 4
+    /// How many more attempts may begin by themselves: some places are left to the application.
+    pub(super) fn places(&self, config: &Config) -> usize {
+        (config.max_attempts - config.max_attempts / 4).saturating_sub(self.to_peers())
     }
 
     /// A number for an attempt of the application's.

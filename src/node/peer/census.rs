@@ -40,7 +40,7 @@ impl Node {
             remembered,
             greetings: self.links.greetings.len(),
             streams: self.core.streams.iter().filter(|(_, role)| of_calls(role)).count(),
-            guests: self.servers.guests(),
+            guests: self.servers.foreign(),
             links: self.links.count(),
         }
     }

@@ -1,9 +1,14 @@
 //! What the application asks of a node, and which room it concerns.
 
-use super::Node;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::{Node, Role, unl};
 use crate::error::ConnectError;
-use crate::id::AttemptId;
+use crate::id::{AttemptId, StreamId};
+use crate::reach::Reach;
 use crate::time::Instant;
+use crate::unl::Unl;
 use crate::wire::address::HostPort;
 
 impl Node {
@@ -30,5 +35,63 @@ impl Node {
         let was_under_way = self.attempts.cancel(&mut self.core, id, now) || self.cancel_call(id, now);
         self.route(now);
         was_under_way
+    }
+
+    /// Asks all servers for nodes now.
+    pub(crate) fn bootstrap(&mut self, now: Instant) {
+        self.servers.bootstrap(now);
+    }
+
+    /// Registers with all servers now.
+    pub(crate) fn advertise(&mut self, now: Instant) {
+        let adverts = self.adverts();
+        self.servers.advertise(&self.core, &adverts, now);
+    }
+
+    pub(crate) fn unl(&self) -> Option<Unl> {
+        self.core.identity.unl.clone()
+    }
+
+    pub(crate) fn unl_version2(&self) -> Option<Unl> {
+        unl::version2(&self.core, &self.reach())
+    }
+
+    pub(crate) fn reach(&self) -> Arc<Reach> {
+        self.reaching.picture()
+    }
+
+    pub(crate) fn refresh_reach(&mut self, now: Instant) {
+        self.reaching.refresh(&mut self.core, now);
+        self.route(now);
+    }
+
+    /// Whether this may be somebody else than a peer, so that the application is not to be asked about it yet.
+    pub(crate) fn is_held_back(&self, peer: SocketAddr) -> bool {
+        self.inbound.pending.is_held_back(peer.ip())
+    }
+
+    /// The next connection that was held back and turned out to be a peer, to be screened and then admitted or refused.
+    pub(crate) fn poll_pending(&mut self) -> Option<(StreamId, SocketAddr)> {
+        self.inbound.poll_peer(&self.core)
+    }
+
+    pub(crate) fn admit_pending(&mut self, stream: StreamId, wanted: bool, now: Instant) {
+        let Some(&Role::Pending(ends)) = self.core.streams.tag(stream) else { return };
+        if !wanted || !self.may_enter(ends.dialler, now) {
+            self.core.streams.abandon(stream);
+        } else if self.greets_all() {
+            self.greet_stranger(stream, ends, now);
+        } else {
+            let con = self.enter(stream, ends, now);
+            self.core.streams.offer_unread(stream);
+            self.handle_first_received(con, now);
+        }
+        self.route(now);
+    }
+
+    /// How many are relayed here.
+    #[cfg(test)]
+    pub(crate) fn relays(&self) -> usize {
+        self.relay_desk.as_ref().map_or(0, |desk| desk.relays())
     }
 }

@@ -3,18 +3,23 @@
 //! After each input, what the rooms want of each other is taken from the queue of effects and handed on, one after the other,
 //! until nothing is left.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use log::Level;
 
 use super::attempts::LookUp;
-use super::effect::{Dialled, Effect};
+use super::effect::{Dialled, Effect, ServerSays, Signalling};
 use super::ends::Ends;
-use super::{Node, Slot};
-use crate::event::Via;
-use crate::id::{ConId, StreamId};
+use super::servers::Adverts;
+use super::{Node, Slot, unl};
+use crate::event::{Event, Via};
+use crate::id::{ConId, ServerId, StreamId};
+use crate::identity::{NodeId, Signature};
 use crate::proto::dial::DialSlot;
+use crate::reach::{NodeType, Reach};
 use crate::time::Instant;
+use crate::unl::Unl;
+use crate::wire::rendezvous::{Ntp, Ports, Token};
 
 /// Far more effects than one input leads to. Should there ever be more, the rest is handed on in the next tick, which comes at
 /// once.
@@ -37,24 +42,61 @@ impl Node {
             }
             Effect::HangUp(server) => self.attempts.hang_up(&mut self.core, server),
             Effect::Dialled(dialled) => self.show_dialled(&dialled, now),
-            Effect::PeerUnreached { addr, why } => self.handle_peer_unreached(addr, why.as_ref(), now),
+            Effect::PeerUnreached { addr, why } => {
+                self.network.handle_unreached(&mut self.core, addr, why.as_ref(), now);
+            }
             Effect::Resolved { name: LookUp::StaticPeer(place), addresses } => {
-                self.handle_static_resolved(place, &addresses, now);
+                self.network.handle_name_resolved(&mut self.core, place, &addresses, now);
             }
             Effect::Resolved { name: LookUp::OwnRelay(place), addresses } => {
-                self.handle_relay_resolved(place, &addresses);
+                self.own_relays.handle_resolved(&self.core, place, &addresses);
             }
             Effect::Unresolved { name: LookUp::StaticPeer(place), why } => {
-                self.handle_static_failed(place, &why, now);
+                self.network.handle_name_unresolved(&mut self.core, place, &why, now);
             }
             Effect::Unresolved { name: LookUp::OwnRelay(place), why } => {
-                self.handle_relay_unresolved(place, &why);
+                self.own_relays.handle_unresolved(&mut self.core, place, &why);
             }
             Effect::ServerConnected { server, stream, facts } => {
-                self.handle_server_connected(server, stream, facts, now);
+                self.servers.handle_connected(&mut self.core, server, stream, facts, now);
             }
-            Effect::ServerUnreached { server, why } => self.handle_server_unreached(server, &why, now),
-            Effect::OwnAddresses => self.tell_own(),
+            Effect::ServerUnreached { server, why } => {
+                self.servers.handle_unreached(&mut self.core, server, &why, now);
+            }
+            Effect::Nodes { server, nodes } => self.network.handle_listed(server, &nodes, now),
+            Effect::Signalling { server, what } => self.tell_calls(server, what, now),
+            Effect::ServerDown(server) => {
+                self.inbound.pending.handle_server_down(server, now);
+                self.tell_reach(server, ServerSays::Down, now);
+                self.handle_server_lost(server, now);
+            }
+            Effect::AskForProbe { server, port, nonce } => {
+                self.servers.ask_for_probe(&mut self.core, server, port, nonce, now);
+            }
+            Effect::ProbeAsked { server, port, ip, nonce } => {
+                self.inbound.pending.handle_asked(server, port, ip, nonce);
+            }
+            Effect::ProbeTold { server, port, outcome } => {
+                self.inbound.handle_told(&mut self.core, server, port, outcome, now);
+            }
+            Effect::RelayClient { stream, ends } => self.let_in_relay_client(stream, ends, now),
+            Effect::Reach { server, says } => self.tell_reach(server, says, now),
+            Effect::ReconnectServer(server) => self.servers.reconnect(&mut self.core, server, now),
+            Effect::Adverts => {
+                let adverts = self.adverts();
+                self.servers.set_adverts(&self.core, &adverts, now);
+            }
+            Effect::OwnAddresses => self.tell_own_addresses(),
+            Effect::OwnUnl => self.renew_unl(),
+        }
+    }
+
+    /// What there is to register at servers.
+    pub(super) fn adverts(&self) -> Adverts {
+        let finder = self.reaching.finder();
+        Adverts {
+            ports: (0..self.servers.own_count()).map(|place| finder.advertised_port(place)).collect(),
+            simultaneous: self.waits_for_candidates(),
         }
     }
 
@@ -72,7 +114,7 @@ impl Node {
         if let Some(con) = other_side {
             self.close(con, now);
         }
-        let to_oneself = other_side.is_some() || ends.is_some_and(|ends| self.holds(ends));
+        let to_oneself = other_side.is_some() || ends.is_some_and(|ends| self.inbound.holds(ends));
         self.attempts.handle_connected(&mut self.core, dial, to_oneself, now);
     }
 
@@ -86,6 +128,54 @@ impl Node {
         self.close(con, now);
     }
 
+    fn tell_own_addresses(&mut self) {
+        let mut claimed = self.servers.seen();
+        claimed.extend(self.reaching.mapped());
+        self.network.set_own(&self.core, &claimed);
+    }
+
+    /// Tells the application of the UNL when it is another one, and has the relay known where it is seen.
+    fn renew_unl(&mut self) {
+        let reach = self.reaching.picture();
+        if let Some(desk) = &mut self.relay_desk {
+            desk.set_public_address(&reach);
+        }
+        if unl::renew(&mut self.core, &reach, self.servers.signalling())
+            && let Some(unl) = self.core.identity.unl.clone()
+        {
+            self.core.notes.push(Level::Debug, || format!("unl: {unl}"));
+            self.events.push(Event::Unl(unl));
+        }
+    }
+
+    /// Only servers of our own choice have a say in how we can be reached.
+    fn tell_reach(&mut self, server: ServerId, says: ServerSays, now: Instant) {
+        if let Some(place) = self.servers.place_of(server) {
+            self.reaching.handle_server(place, says, now);
+        }
+    }
+
+    fn tell_calls(&mut self, server: ServerId, what: Signalling, now: Instant) {
+        match what {
+            Signalling::Met => self.handle_server_met(now),
+            Signalling::Ready => self.handle_server_ready(server, now),
+            Signalling::Useless => self.handle_server_useless(server, now),
+            Signalling::Signaled { to, there } => self.handle_signaled(server, to, there, now),
+            Signalling::Signal(incoming) => self.handle_signal(server, &incoming, now),
+            Signalling::Announced => self.handle_announced(server, now),
+            Signalling::Fight { ip, ports, ntp } => self.handle_fight(server, ip, &ports, ntp, now),
+            Signalling::Challenge { ip, ports } => self.handle_challenge(server, ip, &ports, now),
+            Signalling::Reconnect => self.handle_reconnect(server, now),
+        }
+    }
+
+    fn let_in_relay_client(&mut self, stream: StreamId, ends: Ends, now: Instant) {
+        if let Some(desk) = &mut self.relay_desk {
+            let is_banned = self.admission.is_banned(ends.dialler.ip(), now);
+            desk.let_in(&mut self.core, stream, ends, is_banned, now);
+        }
+    }
+
     fn show_dialled(&mut self, dialled: &Dialled, now: Instant) {
         let Some(facts) = self.core.streams.facts(dialled.stream) else { return };
         // A connection has a local end; were it unknown, it could only not be told from one to oneself.
@@ -94,5 +184,120 @@ impl Node {
         let connection = self.connection(dialled.stream, Via::Direct, facts.peer, ends, Slot::Outbound);
         let con = self.show(connection, dialled.attempt, dialled.took);
         self.ends.insert_outbound(ends, con);
+    }
+}
+
+/// What calls and links still ask of the other rooms.
+impl Node {
+    /// A relay of ours: the one at this address, if there is one, or else the first.
+    pub(super) fn own_relay(&mut self, wished: Option<SocketAddr>, now: Instant) -> Option<SocketAddr> {
+        self.own_relays.choose(&mut self.core, wished, now)
+    }
+
+    pub(super) fn told_type(&self, reach: &Reach) -> NodeType {
+        unl::told_type(&self.core.config, reach)
+    }
+
+    pub(super) fn own_lan(&self, reach: &Reach) -> Vec<SocketAddr> {
+        unl::own_lan(self.core.listening, reach)
+    }
+
+    pub(super) fn servers_of(&mut self, unl: &Unl, now: Instant) -> Vec<ServerId> {
+        self.servers.servers_of(&mut self.core, unl, now)
+    }
+
+    pub(super) fn send_candidate(
+        &mut self,
+        server: ServerId,
+        ip: IpAddr,
+        ports: Ports,
+        now: Instant,
+    ) -> bool {
+        self.servers.send_candidate(&mut self.core, server, ip, ports, now)
+    }
+
+    pub(super) fn send_accept(
+        &mut self,
+        server: ServerId,
+        ip: IpAddr,
+        ports: Ports,
+        ntp: Ntp,
+        now: Instant,
+    ) -> bool {
+        self.servers.send_accept(&mut self.core, server, (ip, ports, ntp), now)
+    }
+
+    pub(super) fn register_again(&mut self, server: ServerId, now: Instant) {
+        self.servers.register_again(&mut self.core, server, now);
+    }
+
+    pub(super) fn send_signal(
+        &mut self,
+        server: ServerId,
+        to: NodeId,
+        observed: Option<Token>,
+        signature: Signature,
+        text: &str,
+        now: Instant,
+    ) -> bool {
+        self.servers.send_signal(&mut self.core, server, to, (observed, signature, text), now)
+    }
+
+    /// Foreign servers that no call needs any more are said goodbye to.
+    pub(super) fn release_guests(&mut self, now: Instant) {
+        self.servers.release_foreign(&mut self.core, |server| self.calls.needs(server), now);
+    }
+
+    pub(super) fn may_visit(&mut self, server: ServerId, addr: SocketAddr, now: Instant) -> bool {
+        self.servers.may_visit(&mut self.core, server, addr, now)
+    }
+
+    pub(super) fn handle_visited(&mut self, server: ServerId) {
+        self.servers.handle_visited(&mut self.core, server);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::error::FailReason;
+    use crate::event::RendezvousNews;
+    use crate::node::{Action, Host, Job};
+    use crate::random::Random;
+
+    fn node(config: Config) -> Node {
+        Node::new(config, 1, Random::from_number(1), Duration::ZERO, Instant::ZERO).expect("a node")
+    }
+
+    #[test]
+    fn what_an_input_leads_to_is_there_when_it_was_handled() {
+        let mut node = node(Config::new());
+        let attempt = node.connect("host.example:1", Instant::ZERO).expect("an attempt");
+        let query = std::iter::from_fn(|| node.poll_action()).find_map(|action| match action {
+            Action::Job(Job::Resolve { query, .. }) => Some(query),
+            _ => None,
+        });
+        node.handle_resolved(query.expect("a look-up"), Err("no such name".into()), Instant::ZERO);
+        let failed = Event::Failed { attempt, why: FailReason::NoAddress("no such name".into()) };
+        assert!(std::iter::from_fn(|| node.poll_event()).any(|event| event == failed));
+    }
+
+    /// A mistake that made effects lead to effects for ever could not block the application.
+    #[test]
+    fn too_many_effects_are_handed_on_in_the_next_tick() {
+        let mut node = node(Config::new());
+        node.handle_timeout(Instant::ZERO);
+        for _ in 0..=ROUNDS {
+            let event = Event::Rendezvous { server: "s".into(), news: RendezvousNews::Advertised };
+            node.core.effects.push(Effect::Tell(event));
+        }
+        node.route(Instant::ZERO);
+        assert!(!node.core.effects.is_empty());
+        assert_eq!(node.poll_timeout(), Some(Instant::ZERO));
+        node.handle_timeout(Instant::ZERO);
+        assert!(node.core.effects.is_empty());
     }
 }

@@ -471,3 +471,18 @@ fn a_signal_for_who_does_not_read_is_dropped() {
     rig.node.act(signal(other), rig.now);
     assert_eq!(rig.node.streams.queued(other), 3000);
 }
+
+#[test]
+fn what_strangers_cause_is_logged_once_a_minute_and_counted() {
+    ::log::set_max_level(::log::LevelFilter::Info);
+    let mut rig = Rig::new(&RendezvousConfig::new());
+    for _ in 0..100 {
+        let id = rig.accept();
+        rig.feed(id, b"GET / HTTP/1.1\r\n");
+    }
+    rig.wait(Duration::from_secs(120));
+    let told: Vec<String> = std::iter::from_fn(|| rig.node.notes().pop()).map(|note| note.text).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].ends_with("at 127.0.0.1:1 speaks HTTP: disconnected"), "{}", told[0]);
+    assert_eq!(told[1], "within a minute, 99 more: a client speaks HTTP: disconnected");
+}

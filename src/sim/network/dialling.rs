@@ -34,10 +34,7 @@ impl Network {
 
     /// Sends a SYN, for the first time or again: after 1, 3, 7 s and so on (RFC 6298 section 2).
     pub(super) fn send_syn(&mut self, id: EndId, tries: u32) {
-        let end = &self.ends[id.0];
-        if end.state != State::Connecting {
-            return;
-        }
+        let Some(end) = self.ends.get(id).filter(|end| end.state == State::Connecting) else { return };
         let (computer, source, to) = (end.computer, end.local, end.peer);
         if tries > SYN_RETRIES {
             return self.fail_dial(id, io::ErrorKind::TimedOut);
@@ -61,7 +58,8 @@ impl Network {
 
     pub(super) fn handle_syn(&mut self, syn: Syn) {
         // Who has given up does not answer the answer, either.
-        if self.ends[syn.end.0].state != State::Connecting || self.is_stranded(syn.end) {
+        let is_wanted = self.ends.get(syn.end).is_some_and(|end| end.state == State::Connecting);
+        if !is_wanted || self.is_stranded(syn.end) {
             return;
         }
         match syn.at {
@@ -85,21 +83,17 @@ impl Network {
 
     /// It has arrived at a computer: for a dial in the other direction, for a listener, or for nobody.
     fn knock(&mut self, to: ComputerId, syn: Syn) {
-        let from = self.ends[syn.end.0].computer;
+        let from = self.ends[syn.end].computer;
         if !self.is_reachable(from, to) {
             return;
         }
-        if let Some(&here) = self.tuples.get(&(to, syn.to, syn.source)) {
+        if let Some(here) = self.ends.at((to, syn.to, syn.source)) {
             return self.meet(here, &syn);
         }
         if self.computers[to.0].is_closed && from != to {
             return;
         }
-        let listener = self.listeners.iter().find(|listener| {
-            let at = listener.ip.is_none_or(|ip| ip == syn.to.ip());
-            listener.computer == to && listener.port == syn.to.port() && at
-        });
-        let Some(program) = listener.map(|listener| listener.program) else { return self.refuse(&syn) };
+        let Some(program) = self.listeners.at(to, syn.to) else { return self.refuse(&syn) };
         let answering = self.end(program, syn.to, syn.source, State::Open);
         self.join(answering, syn.end, syn.passages);
         self.send(answering, Packet::Accepted);
@@ -109,18 +103,18 @@ impl Network {
 
     /// The computer has a socket of these two addresses already.
     fn meet(&mut self, here: EndId, syn: &Syn) {
-        let end = &self.ends[here.0];
+        let end = &self.ends[here];
         match (end.state, end.other) {
             // Simultaneous open (RFC 9293 section 3.5): two that dial each other from where they are dialled are
             // connected. Each of the two SYNs is answered; the first answer opens.
-            (State::Connecting, None) if self.ends[syn.end.0].other.is_none() => {
+            (State::Connecting, None) if self.ends[syn.end].other.is_none() => {
                 self.join(here, syn.end, syn.passages.clone());
                 self.send(here, Packet::Accepted);
             }
             (State::Connecting, Some(other)) if other == syn.end => self.send(here, Packet::Accepted),
             // The answer was held up, and is given again.
             (State::Open, Some(other)) if other == syn.end => {
-                let at = self.now + self.delay(end.computer, self.ends[other.0].computer);
+                let at = self.now + self.delay(end.computer, self.ends[other].computer);
                 self.plan(at, Happening::Release { to: syn.end });
             }
             // A remainder of a connection that the other side knows nothing of any more: it is asked, and resets it
@@ -132,23 +126,21 @@ impl Network {
 
     /// The two are a connection from now on.
     fn join(&mut self, here: EndId, there: EndId, passages: Vec<Passage>) {
-        for (end, other) in [(here, there), (there, here)] {
-            self.ends[end.0].other = Some(other);
-            self.ends[end.0].credit = self.ends[other.0].window;
-            self.ends[end.0].passages = passages.clone();
-        }
+        self.ends.join(here, there);
+        self.ends[here].passages = passages.clone();
+        self.ends[there].passages = passages;
     }
 
     /// A RST comes back.
     fn refuse(&mut self, syn: &Syn) {
-        let back = Place::Computer(self.ends[syn.end.0].computer);
+        let back = Place::Computer(self.ends[syn.end].computer);
         let delay = if syn.at == back { LOOPBACK_DELAY } else { self.way(syn.at, back) };
         self.plan(self.now + delay, Happening::Packet { to: syn.end, packet: Packet::Refused });
     }
 
     pub(super) fn fail_dial(&mut self, id: EndId, kind: io::ErrorKind) {
-        let program = self.ends[id.0].program;
-        self.retire(id);
+        let program = self.ends[id].program;
+        self.ends.retire(id);
         self.mailbox(program).connected.push_back((id, Err(kind)));
         self.wake(program, self.now);
     }

@@ -73,12 +73,13 @@ impl Network {
     pub(in crate::sim) fn set_power(&mut self, id: ComputerId, is_up: bool) {
         self.computers[id.0].is_up = is_up;
         if !is_up {
-            self.listeners.retain(|listener| listener.computer != id);
-            let lost: Vec<usize> = (0..self.ends.len()).filter(|&at| self.ends[at].computer == id).collect();
-            for at in lost {
-                self.retire(EndId(at));
-                if let Some(EndId(other)) = self.ends[at].other {
-                    self.ends[other].held.clear();
+            for program in self.programs_on(id) {
+                self.listeners.remove(program);
+                for end in self.ends.of(program) {
+                    if let Some(other) = self.ends[end].other {
+                        self.ends[other].held.clear();
+                    }
+                    self.ends.retire(end);
                 }
             }
         }
@@ -159,7 +160,7 @@ impl Network {
 
     /// Its local address is no more.
     pub(super) fn is_stranded(&self, id: EndId) -> bool {
-        let end = &self.ends[id.0];
+        let end = &self.ends[id];
         let ip = end.local.ip();
         !ip.is_loopback() && !self.computers[end.computer.0].ips.contains(&ip)
     }
@@ -167,8 +168,8 @@ impl Network {
     /// A packet to this end is lost on its way, whatever becomes of the power: there is a partition, one of the two ends
     /// has moved, or a router has forgotten them.
     pub(super) fn is_cut(&self, id: EndId) -> bool {
-        let end = &self.ends[id.0];
-        let side = |id: EndId| self.computers[self.ends[id.0].computer.0].side;
+        let end = &self.ends[id];
+        let side = |id: EndId| self.computers[self.ends[id].computer.0].side;
         let forgotten = |passage: &Passage| {
             self.routers[passage.router.0].nat.port_of(passage.flow) != Some(passage.port)
         };
@@ -179,19 +180,19 @@ impl Network {
 
     /// After a change of what reaches what.
     pub(super) fn review_paths(&mut self) {
-        for at in 0..self.ends.len() {
-            let (id, end) = (EndId(at), &self.ends[at]);
-            let Some(EndId(other)) = end.other.filter(|_| end.state == State::Open) else { continue };
+        for id in self.ends.ids() {
+            let end = &self.ends[id];
+            let Some(other) = end.other.filter(|_| end.state == State::Open) else { continue };
             let (computer, peer) = (end.computer, self.ends[other].computer);
             let dead_after = self.programs[end.program.0].dead_after;
             let reachable = self.is_reachable(computer, peer) && !self.is_cut(id);
             match (reachable, end.silent_since) {
                 (false, None) => {
-                    self.ends[at].silent_since = Some(self.now);
+                    self.ends[id].silent_since = Some(self.now);
                     self.plan(self.now + dead_after, Happening::Probe { end: id });
                 }
                 (true, Some(_)) => {
-                    self.ends[at].silent_since = None;
+                    self.ends[id].silent_since = None;
                     let again = self.now + RETRANSMIT + self.delay(computer, peer);
                     self.plan(again, Happening::Release { to: id });
                     self.plan(self.now + dead_after / 2, Happening::Probe { end: id });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ComputerId, EndId, Happening, Mailbox, Network, Packet, Program, ProgramId, Schedule, State};
+use super::{ComputerId, Happening, Mailbox, Network, Packet, Program, ProgramId, Schedule, State};
 use crate::job::Report;
 use crate::reach::LanAddress;
 use crate::time::Instant;
@@ -24,6 +24,11 @@ impl Network {
         });
         self.wake(id, self.now);
         id
+    }
+
+    /// Those of a computer, whether or not they still run.
+    pub(super) fn programs_on(&self, computer: ComputerId) -> Vec<ProgramId> {
+        (0..self.programs.len()).map(ProgramId).filter(|&id| self.computer_of(id) == computer).collect()
     }
 
     pub(in crate::sim) fn computer_of(&self, program: ProgramId) -> ComputerId {
@@ -67,13 +72,12 @@ impl Network {
     /// The program crashed: its operating system resets what it had open.
     pub(in crate::sim) fn crash(&mut self, program: ProgramId) {
         self.stop_listening(program);
-        let ends: Vec<usize> = (0..self.ends.len()).filter(|&at| self.ends[at].program == program).collect();
-        for at in ends {
-            if self.ends[at].state == State::Open && self.ends[at].broken.is_none() {
-                self.send(EndId(at), Packet::Reset);
-                self.ends[at].goodbye = true;
+        for id in self.ends.of(program) {
+            if self.ends[id].state == State::Open && self.ends[id].broken.is_none() {
+                self.send(id, Packet::Reset);
+                self.ends[id].goodbye = true;
             }
-            self.retire(EndId(at));
+            self.ends.retire(id);
         }
     }
 }

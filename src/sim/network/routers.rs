@@ -155,8 +155,8 @@ impl Network {
 
     /// Something goes through routers, and keeps their memory fresh.
     pub(super) fn touch(&mut self, id: EndId) {
-        for at in 0..self.ends[id.0].passages.len() {
-            let Passage { router, flow, .. } = self.ends[id.0].passages[at];
+        for at in 0..self.ends[id].passages.len() {
+            let Passage { router, flow, .. } = self.ends[id].passages[at];
             self.routers[router.0].nat.touch(flow, self.now);
         }
     }

@@ -1,13 +1,11 @@
 //! The calls of a socket.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
-use super::{ComputerId, End, EndId, Listener, Network, Packet, ProgramId, State};
+use super::{ComputerId, End, EndId, Network, Packet, ProgramId, State};
 use crate::socket::{Read, Write};
-use crate::time::Instant;
 
 /// The ports of those who ask for none, as Linux gives them out.
 const EPHEMERAL: RangeInclusive<u16> = 32_768..=60_999;
@@ -25,19 +23,18 @@ impl Network {
             return Err(io::ErrorKind::AddrNotAvailable);
         }
         let port = if port == 0 { self.next_port(computer) } else { port };
-        if self.listeners.iter().any(|other| other.computer == computer && other.port == port) {
+        if !self.listeners.insert(computer, ip, port, program) {
             return Err(io::ErrorKind::AddrInUse);
         }
-        self.listeners.push(Listener { computer, ip, port, program });
         let any = IpAddr::from(std::net::Ipv6Addr::UNSPECIFIED);
         Ok(SocketAddr::new(ip.unwrap_or(any), port))
     }
 
     pub(in crate::sim) fn stop_listening(&mut self, program: ProgramId) {
-        self.listeners.retain(|listener| listener.program != program);
+        self.listeners.remove(program);
         while let Some(end) = self.programs[program.0].mailbox.backlog.pop_front() {
             self.send(end, Packet::Reset);
-            self.retire(end);
+            self.ends.retire(end);
         }
     }
 
@@ -67,7 +64,7 @@ impl Network {
             None => self.next_port(computer),
         };
         let local = SocketAddr::new(ip, port);
-        if self.tuples.contains_key(&(computer, local, to)) {
+        if self.ends.at((computer, local, to)).is_some() {
             return Err(io::ErrorKind::AddrNotAvailable);
         }
         let end = self.end(program, local, to, State::Connecting);
@@ -76,18 +73,17 @@ impl Network {
     }
 
     pub(in crate::sim) fn peer(&self, end: EndId) -> SocketAddr {
-        self.ends[end.0].peer
+        self.ends[end].peer
     }
 
     pub(in crate::sim) fn local(&self, end: EndId) -> SocketAddr {
-        self.ends[end.0].local
+        self.ends[end].local
     }
 
     pub(in crate::sim) fn read(&mut self, id: EndId, space: &mut [u8]) -> Read {
-        let end = &mut self.ends[id.0];
-        if end.state != State::Open || end.told {
+        let Some(end) = self.ends.get_mut(id).filter(|end| end.state == State::Open && !end.told) else {
             return Read::Blocked;
-        }
+        };
         let len = space.len().min(end.inbox.len());
         if len > 0 {
             let (first, second) = end.inbox.as_slices();
@@ -111,10 +107,9 @@ impl Network {
     }
 
     pub(in crate::sim) fn write(&mut self, id: EndId, bytes: &[u8]) -> Write {
-        let end = &mut self.ends[id.0];
-        if end.state != State::Open {
+        let Some(end) = self.ends.get_mut(id).filter(|end| end.state == State::Open) else {
             return Write::Blocked;
-        }
+        };
         if end.broken.is_some() || end.goodbye {
             return Write::Broken;
         }
@@ -129,35 +124,38 @@ impl Network {
     }
 
     pub(in crate::sim) fn shutdown_write(&mut self, id: EndId) {
-        let end = &self.ends[id.0];
-        if end.state == State::Open && !end.goodbye && end.broken.is_none() {
+        let is_alive = |end: &End| end.state == State::Open && !end.goodbye && end.broken.is_none();
+        if self.ends.get(id).is_some_and(is_alive) {
             self.send(id, Packet::Finished);
-            self.ends[id.0].goodbye = true;
+            self.ends[id].goodbye = true;
         }
     }
 
     /// Closes in order, or resets what is closed unread (RFC 2525 section 2.17).
     pub(in crate::sim) fn close(&mut self, id: EndId) {
-        if self.ends[id.0].state == State::Open && self.ends[id.0].broken.is_none() {
-            if !self.ends[id.0].inbox.is_empty() {
-                self.send(id, Packet::Reset);
-                self.ends[id.0].goodbye = true;
-            }
-            self.shutdown_write(id);
+        let is_unread = |end: &End| end.state == State::Open && end.broken.is_none() && !end.inbox.is_empty();
+        if self.ends.get(id).is_some_and(is_unread) {
+            self.send(id, Packet::Reset);
+            self.ends[id].goodbye = true;
         }
-        self.retire(id);
-        self.ends[id.0].inbox = VecDeque::new();
+        self.shutdown_write(id);
+        self.ends.retire(id);
     }
 
     /// The programs at both ends of each open connection, the one that dialled first.
     pub(in crate::sim) fn connections(&self) -> impl Iterator<Item = (ProgramId, ProgramId)> {
         let open = |end: &End| end.state == State::Open && end.broken.is_none();
-        self.ends.iter().zip(0..).filter_map(move |(end, at)| {
+        self.ends.iter().filter_map(move |(id, end)| {
             let other = end.other?;
-            let is_first = end.is_dialled && (!self.ends[other.0].is_dialled || EndId(at) < other);
-            let other = &self.ends[other.0];
+            let is_first = end.is_dialled && (!self.ends[other].is_dialled || id < other);
+            let other = &self.ends[other];
             (open(end) && open(other) && is_first).then_some((end.program, other.program))
         })
+    }
+
+    /// Ends, their addresses and what programs have of them: how many of each there are.
+    pub(in crate::sim) fn counts(&self) -> [usize; 3] {
+        self.ends.counts()
     }
 
     pub(super) fn end(
@@ -167,48 +165,9 @@ impl Network {
         peer: SocketAddr,
         state: State,
     ) -> EndId {
-        let id = EndId(self.ends.len());
         let computer = self.computer_of(program);
-        self.ends.push(End {
-            program,
-            computer,
-            local,
-            peer,
-            other: None,
-            passages: Vec::new(),
-            is_dialled: state == State::Connecting,
-            state,
-            inbox: VecDeque::new(),
-            finished: false,
-            broken: None,
-            told: false,
-            unannounced: 0,
-            window: self.computers[computer.0].window,
-            credit: 0,
-            blocked: false,
-            goodbye: false,
-            line_free: Instant::ZERO,
-            last_arrival: Instant::ZERO,
-            held: Vec::new(),
-            silent_since: None,
-        });
-        self.tuples.insert((computer, local, peer), id);
-        id
-    }
-
-    /// Its program has it no more.
-    pub(super) fn retire(&mut self, id: EndId) {
-        self.ends[id.0].state = State::Gone;
-        self.free_tuple(id);
-    }
-
-    /// Its operating system has it no more: another may have its addresses.
-    pub(super) fn free_tuple(&mut self, id: EndId) {
-        let end = &self.ends[id.0];
-        let tuple = (end.computer, end.local, end.peer);
-        if self.tuples.get(&tuple) == Some(&id) {
-            self.tuples.remove(&tuple);
-        }
+        let window = self.computers[computer.0].window;
+        self.ends.insert(End::new(program, (computer, local, peer), state, window))
     }
 
     /// As operating systems do, it gives out no port at which somebody listens.
@@ -217,8 +176,7 @@ impl Network {
             let next = &mut self.computers[computer.0].next_port;
             *next = if EPHEMERAL.contains(&(*next + 1)) { *next + 1 } else { *EPHEMERAL.start() };
             let port = *next;
-            let taken = |listener: &Listener| listener.computer == computer && listener.port == port;
-            if !self.listeners.iter().any(taken) {
+            if !self.listeners.is_taken(computer, port) {
                 return port;
             }
         }

@@ -1,7 +1,7 @@
 //! The simulator itself: the same seed gives the same run, and its TCP is TCP.
 
 use super::*;
-use crate::sim::script::Input;
+use crate::sim::script::{Input, Wire};
 use crate::sim::world::{at, forwarder};
 
 fn trace(seed: u64) -> u64 {
@@ -78,5 +78,59 @@ fn a_line_takes_the_delay_and_the_time_of_its_bytes() {
         world.run_for(secs(2));
         let took = world.log(a).lines[0].0 - sent;
         assert!(took >= millis(1100) && took < millis(1110), "{took:?}");
+    });
+}
+
+/// However they begin and end: a long simulation is no larger than a short one.
+#[test]
+fn connections_that_are_over_leave_nothing_in_the_network() {
+    with_seeds(3, |seed| {
+        let mut world = World::new(seed);
+        let computers = [0, 1, 2, 3].map(|n| world.computer(&ip(n)));
+        let host = world.peer(computers[0], alone().dead_after(secs(60)));
+        let hang_up = |wire: &mut Wire<'_>, end, input| {
+            if input == Input::Ended {
+                wire.close(end);
+            }
+        };
+        let [netcat, other] =
+            [computers[1], computers[2]].map(|on| world.script(on, None, Box::new(hang_up)));
+        let empty = world.network.counts();
+        for round in 0..24 {
+            let [orderly, hasty] = [(); 2].map(|()| world.wire(netcat, |wire| wire.dial(addr(0))));
+            world.run_for(millis(5 * round));
+            world.wire(netcat, |wire| wire.close(hasty));
+            // To a port where nobody listens, and to an address that nobody has.
+            world.wire(netcat, |wire| [at(&ip(0), 1), at("192.0.2.99", 1)].map(|to| wire.dial(to)));
+            let cross = |world: &mut World, from, to| {
+                world.wire(from, |wire| wire.dial_from(7000, at(&ip(to), 7000))).expect("the port is free")
+            };
+            let crossing = [cross(&mut world, netcat, 2), cross(&mut world, other, 1)];
+            let guest = world.peer(computers[3], alone());
+            world.act(guest, |node, now| node.connect(&addr(0).to_string(), now)).unwrap();
+            assert!(world.run_until(secs(1), |world| world.count(guest) == 1 && world.count(host) == 2));
+            assert_eq!(world.network.connections().count(), 3);
+            world.wire(netcat, |wire| wire.send(orderly, "hello\n"));
+            world.send(host, "to all");
+            world.run_for(millis(round));
+            world.network.set_side(computers[3], (round % 3 == 0).into());
+            match round % 4 {
+                0 | 1 => world.crash(guest),
+                2 => world.power_off(computers[3]),
+                _ => world.stop(guest),
+            }
+            world.wire(netcat, |wire| wire.close(orderly));
+            world.wire(netcat, |wire| wire.close(crossing[0]));
+            // A dial that nobody answers takes 127 seconds.
+            world.run_for(secs(200));
+            world.network.set_side(computers[3], 0);
+            world.power_on(computers[3]);
+            if world.is_running(guest) {
+                world.crash(guest);
+            }
+            world.run_for(secs(100));
+            assert_eq!(world.network.counts(), empty, "after round {round}");
+        }
+        assert_eq!(empty, [0, 0, 0]);
     });
 }

@@ -1,8 +1,10 @@
 //! What the server asks of whoever holds its sockets.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use super::ids::{ClientId, ProbeId};
+use crate::wire::foreign::Foreign;
 
 /// What the holder of the sockets is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +25,7 @@ pub(crate) enum ServerAction {
 }
 
 /// Why the server closes a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum CloseWhy {
     /// The client asked for it.
     Quit,
@@ -33,4 +35,19 @@ pub(crate) enum CloseWhy {
     Full,
     /// [`Limits::clients_per_address`](super::Limits::clients_per_address) are connected from there.
     AddressFull,
+    /// It speaks another protocol.
+    Foreign(Foreign),
+}
+
+/// Goes on from "a client".
+impl fmt::Display for CloseWhy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Quit => f.write_str("has quit"),
+            Self::Idle => f.write_str("was silent for too long"),
+            Self::Full => f.write_str("came to a full server"),
+            Self::AddressFull => f.write_str("has too many connections at its address"),
+            Self::Foreign(foreign) => write!(f, "speaks {}", foreign.name()),
+        }
+    }
 }

@@ -41,8 +41,9 @@ impl Mailbox {
         }
     }
 
-    /// Keeps a line for a node; whether there is room. Nothing that waits makes room for something new: the first who
-    /// asks is the first who may be answered.
+    /// Keeps a line for a node; whether there is room. What waits makes no room for what somebody else says: the first who
+    /// asks is the first who may be answered. A sender's own newer letter takes the place of its oldest: who tries again calls
+    /// anew, and takes back what went before.
     pub(super) fn store(
         &mut self,
         to: NodeId,
@@ -52,6 +53,7 @@ impl Mailbox {
         now: Instant,
     ) -> bool {
         self.expire(now, limits);
+        self.make_way(to, from, limits);
         let (home, local) = (household(from.ip), from.ip.is_loopback());
         let room = self.letters.len() < limits.mail
             && self.has_place(to, from, text.len(), limits)
@@ -65,6 +67,21 @@ impl Mailbox {
             self.households.add(home);
         }
         room
+    }
+
+    /// A sender has a few places in one box: the oldest of its letters goes where it has used them up.
+    fn make_way(&mut self, to: NodeId, from: Sender, limits: &Limits) {
+        let Some(numbers) = self.boxes.get_mut(&to) else { return };
+        let is_its = |number: &u64| self.letters.get(number).is_some_and(|letter| letter.from.id == from.id);
+        if numbers.iter().filter(|number| is_its(number)).count() >= limits.mail_per_pair
+            && let Some(at) = numbers.iter().position(is_its)
+            && let Some(letter) = numbers.remove(at).and_then(|number| self.letters.remove(&number))
+        {
+            if numbers.is_empty() {
+                self.boxes.remove(&to);
+            }
+            self.discount(letter.from);
+        }
     }
 
     /// Takes out all that waits for a node, and appends it, the oldest first.
@@ -98,18 +115,17 @@ impl Mailbox {
         }
     }
 
-    /// Whether a box has room for another letter. A sender has a few; and a household no more than what it leaves to
+    /// Whether a box has room for another letter. A household has no more than what it leaves to
     /// others, since keys are free: so that one does not fill a box, nor do a few.
     fn has_place(&self, to: NodeId, from: Sender, len: usize, limits: &Limits) -> bool {
         let numbers = self.boxes.get(&to).into_iter().flatten();
         let letters: Vec<&Letter> = numbers.filter_map(|number| self.letters.get(number)).collect();
         let left = limits.mail_per_recipient.saturating_sub(letters.len());
-        let of_sender = letters.iter().filter(|letter| letter.from.id == from.id).count();
         let home = household(from.ip);
         let of_home = letters.iter().filter(|letter| household(letter.from.ip) == home).count();
         let fair = of_home < left || from.ip.is_loopback();
         let bytes: usize = letters.iter().map(|letter| letter.text.len()).sum();
-        left > 0 && fair && of_sender < limits.mail_per_pair && bytes + len <= limits.mail_bytes_per_recipient
+        left > 0 && fair && bytes + len <= limits.mail_bytes_per_recipient
     }
 
     fn discount(&mut self, from: Sender) {
@@ -130,6 +146,13 @@ mod tests {
 
     fn sender(number: u8) -> Sender {
         Sender { id: id(number), ip: IpAddr::from([203, 0, 113, number]) }
+    }
+
+    /// One of many keys at a host.
+    fn key_of(host: u8, number: u8) -> NodeId {
+        let mut bytes = [host; NodeId::LENGTH];
+        bytes[0] = number;
+        NodeId::from_bytes(bytes)
     }
 
     fn at(seconds: u64) -> Instant {
@@ -169,9 +192,11 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_has_32_letters_4_of_them_in_one_box_and_room_comes_back() {
+    fn a_sender_has_32_letters_its_newest_4_in_one_box_and_room_comes_back() {
         let mut mailbox = Mailbox::new();
-        assert_eq!((0..100).filter(|_| store(&mut mailbox, 1, 9, "x", 0)).count(), 4);
+        assert!((0..100).all(|n| store(&mut mailbox, 3, 9, &format!("{n} "), 0)));
+        assert_eq!(collect(&mut mailbox, 3, 0), "96 97 98 99 ");
+        assert!((0..100).all(|_| store(&mut mailbox, 1, 9, "x", 0)));
         assert!(store(&mut mailbox, 1, 8, "x", 0), "there is room for others");
         assert_eq!((0..100).filter(|n| store(&mut mailbox, 2 + n % 10, 9, "x", 1)).count(), 28);
         assert!(!store(&mut mailbox, 20, 9, "x", 59) && store(&mut mailbox, 20, 8, "x", 59));
@@ -182,7 +207,7 @@ mod tests {
     fn many_keys_at_one_address_leave_half_a_box_to_others() {
         let (mut mailbox, limits) = (Mailbox::new(), Limits::default());
         let mut stored = |host: u8| {
-            let from = |n| Sender { id: id(n), ip: [203, 0, 113, host].into() };
+            let from = |n| Sender { id: key_of(host, n), ip: [203, 0, 113, host].into() };
             (0..100).filter(|&n| mailbox.store(id(1), from(n), vec![1], &limits, at(0))).count()
         };
         assert_eq!([1, 2, 3, 4, 5, 6].map(&mut stored), [8, 4, 2, 1, 1, 0]);

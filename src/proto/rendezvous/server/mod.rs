@@ -37,6 +37,7 @@ use crate::proto::deadlines::Deadlines;
 use crate::proto::household::household;
 use crate::random::Random;
 use crate::time::{Instant, soonest};
+use crate::wire::foreign::Foreign;
 use crate::wire::proof::ProofRole;
 use crate::wire::relay::RelayRefusal;
 use crate::wire::rendezvous::{
@@ -195,6 +196,14 @@ impl Server {
             Request::Accept { ip, ports, ntp } => self.accept(client, ip, ports, ntp, now),
             Request::Clear => self.clear(client),
             Request::Quit => self.close(client, CloseWhy::Quit, now),
+        }
+    }
+
+    /// A client began with another protocol. It is hung up on, whatever it says next: lines of ours can be in there, which
+    /// whoever made it say them must not be able to say.
+    pub(crate) fn handle_foreign(&mut self, client: ClientId, foreign: Foreign, now: Instant) {
+        if self.clients.contains_key(&client) {
+            self.close(client, CloseWhy::Foreign(foreign), now);
         }
     }
 

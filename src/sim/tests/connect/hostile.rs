@@ -281,6 +281,8 @@ fn a_flood_of_calls_is_taken_up_to_the_limits_and_refused_above() {
                 .max_clients_per_address(200)
                 .max_nodes_per_address(200)
                 .max_signals_per_minute(10_000)
+                .max_signals_per_recipient(10_000)
+                .max_signals_per_address(10_000)
         });
         let (_, computer) = town.house(1, PRESERVING);
         let node = town.world.peer(computer, direct(1).max_calls(8).max_calls_per_minute(40));
@@ -315,7 +317,12 @@ fn a_flood_of_calls_is_taken_up_to_the_limits_and_refused_above() {
 #[test]
 fn what_is_remembered_of_calls_has_a_limit() {
     with_seeds(1, |seed| {
-        let mut town = Town::with(seed, || RendezvousConfig::new().max_signals_per_minute(100_000));
+        let mut town = Town::with(seed, || {
+            RendezvousConfig::new()
+                .max_signals_per_minute(100_000)
+                .max_signals_per_recipient(100_000)
+                .max_signals_per_address(100_000)
+        });
         let node = town.node(1, PRESERVING);
         town.settle(&[node]);
         let camp = town.world.computer("203.0.66.6");

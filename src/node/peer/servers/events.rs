@@ -1,0 +1,147 @@
+//! What the clients of servers tell, and whom it concerns.
+
+use std::net::SocketAddr;
+
+use log::Level;
+
+use super::super::core::Core;
+use super::super::effect::{Effect, ServerSays, Signalling};
+use super::Server;
+use crate::event::{Event, RendezvousNews, ServerFault};
+use crate::id::ServerId;
+use crate::proto::budget::Class;
+use crate::proto::reach::{ProbeOutcome, ServerUp};
+use crate::proto::rendezvous::client::{ClientEvent, DownWhy, Outcome};
+use crate::proto::rendezvous::list::ServerList;
+use crate::time::Instant;
+use crate::wire::rendezvous::{Delivery, Features, Verdict};
+
+type All = ServerList<Server>;
+
+/// A client tells something.
+pub(super) fn handle(all: &mut All, core: &mut Core, id: ServerId, event: ClientEvent, now: Instant) {
+    match event {
+        ClientEvent::Up { kind, seen, rtt, features } => {
+            learn_seen(all, core, id, seen);
+            give_back(all, core, id);
+            if let Some((addr, local)) = all.get(id).and_then(|server| server.ends) {
+                let (can_probe, observes) =
+                    (features.has(Features::PROBE), features.has(Features::OBSERVERS));
+                let up = ServerUp { addr, local, kind, rtt, seen, can_probe, observes };
+                says(core, id, ServerSays::Up(up));
+            }
+            signals(core, id, Signalling::Met);
+            tell(all, core, id, RendezvousNews::Up { kind, seen });
+        }
+        ClientEvent::Rtt(rtt) => says(core, id, ServerSays::Rtt(rtt)),
+        ClientEvent::Observers(observers) => says(core, id, ServerSays::Observers(observers)),
+        ClientEvent::Probed { port, verdict } => {
+            let outcome = probe_outcome(verdict);
+            core.effects.push(Effect::ProbeTold { server: id, port, outcome });
+        }
+        ClientEvent::Proven => {
+            give_back(all, core, id);
+            signals(core, id, Signalling::Ready);
+            core.effects.push(Effect::OwnUnl);
+        }
+        ClientEvent::Denied(why) => {
+            let name = all.name_of(id);
+            core.notes
+                .push(Level::Warn, || format!("rendezvous server {name} does not take our proof: {why:?}"));
+            signals(core, id, Signalling::Useless);
+        }
+        ClientEvent::Signaled { to, outcome } => {
+            let there = match outcome {
+                Outcome::Told(Delivery::Delivered) => Some(true),
+                Outcome::Told(Delivery::Stored) => Some(false),
+                Outcome::Told(Delivery::Full | Delivery::Busy) => None,
+                // That it is gone is told besides.
+                Outcome::Lost => return,
+            };
+            signals(core, id, Signalling::Signaled { to, there });
+        }
+        ClientEvent::Signal(incoming) => {
+            if all.take_signal(id, now) {
+                signals(core, id, Signalling::Signal(incoming));
+            }
+        }
+        ClientEvent::Nodes(nodes) => {
+            let server = all.get(id).and_then(|server| server.ip);
+            let told = server.map_or(0, |_| nodes.len());
+            core.effects.extend(server.map(|server| Effect::Nodes { server, nodes }));
+            tell(all, core, id, RendezvousNews::Nodes(told));
+        }
+        ClientEvent::Advertised => tell(all, core, id, RendezvousNews::Advertised),
+        ClientEvent::Refused => tell(all, core, id, RendezvousNews::Refused),
+        ClientEvent::Down { why, retry_in } => {
+            core.effects.push(Effect::ServerDown(id));
+            core.effects.push(Effect::OwnUnl);
+            let why = all.get(id).map_or(ServerFault::HungUp, |server| fault(server, why));
+            tell(all, core, id, RendezvousNews::Down { why, retry_in });
+        }
+        ClientEvent::Left => all.handle_left(id),
+        ClientEvent::PredictionSet => signals(core, id, Signalling::Announced),
+        ClientEvent::Fight { ip, ports, ntp } => signals(core, id, Signalling::Fight { ip, ports, ntp }),
+        ClientEvent::Challenge { ip, ports } => signals(core, id, Signalling::Challenge { ip, ports }),
+        ClientEvent::Reconnect => signals(core, id, Signalling::Reconnect),
+        // Ports are shown on connections of their own.
+        ClientEvent::Remote { .. } => {}
+    }
+}
+
+/// It is a server indeed, and no third party: what was dialled for a foreign one is given back.
+pub(super) fn give_back(all: &All, core: &mut Core, id: ServerId) {
+    let addr = all.get(id).and_then(|server| server.client.server_addr());
+    if let Some(addr) = addr.filter(|_| !all.is_own(id)) {
+        core.budget.give_back(addr, Class::Claimed, u32::MAX);
+    }
+}
+
+/// The server sees us at this address: with our listening port it is ours, and no peer's.
+fn learn_seen(all: &mut All, core: &mut Core, id: ServerId, seen: Option<SocketAddr>) {
+    let port = core.listening.map(|listening| listening.port());
+    if let Some(server) = all.get_mut(id) {
+        server.seen = seen.zip(port).map(|(seen, port)| SocketAddr::new(seen.ip(), port));
+    }
+    core.effects.push(Effect::OwnAddresses);
+}
+
+/// For who finds out how this node can be reached.
+fn says(core: &mut Core, server: ServerId, says: ServerSays) {
+    core.effects.push(Effect::Reach { server, says });
+}
+
+/// For calls.
+fn signals(core: &mut Core, server: ServerId, what: Signalling) {
+    core.effects.push(Effect::Signalling { server, what });
+}
+
+/// For the application, unless it never chose that server.
+fn tell(all: &All, core: &mut Core, id: ServerId, news: RendezvousNews) {
+    let server = all.name_of(id);
+    if all.is_own(id) {
+        core.notes.push(Level::Info, || format!("rendezvous server {server} {news}"));
+        core.effects.push(Effect::Tell(Event::Rendezvous { server, news }));
+    } else {
+        core.notes.push(Level::Debug, || format!("rendezvous server {server}, a foreign one, {news}"));
+    }
+}
+
+fn fault(server: &Server, why: DownWhy) -> ServerFault {
+    match why {
+        DownWhy::Unreachable => server.unreached,
+        DownWhy::Closed if server.endless => ServerFault::Nonsense,
+        DownWhy::Closed => ServerFault::HungUp,
+        DownWhy::Slow => ServerFault::Slow,
+        DownWhy::Nonsense => ServerFault::Nonsense,
+    }
+}
+
+fn probe_outcome(verdict: Option<Verdict>) -> ProbeOutcome {
+    match verdict {
+        Some(Verdict::Yes) => ProbeOutcome::Yes,
+        Some(Verdict::No) => ProbeOutcome::No,
+        Some(Verdict::Later) => ProbeOutcome::Busy,
+        None => ProbeOutcome::Unanswered,
+    }
+}

@@ -1,0 +1,247 @@
+//! The ends of connections: by name, by their addresses, and by the program that has them.
+//!
+//! One is kept for as long as it can matter: until its program has it no more, and whoever it is connected to has not,
+//! either. Names are not given twice, so what is under way to an end that is no more finds nothing.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::ops::{Index, IndexMut};
+
+use super::routers::Passage;
+use super::{ComputerId, Packet, ProgramId};
+use crate::time::Instant;
+
+/// One end of a connection: what a program has as a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::sim) struct EndId(pub(super) usize);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Connecting,
+    Open,
+    /// The program has closed it, or is no more.
+    Gone,
+}
+
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) program: ProgramId,
+    pub(super) computer: ComputerId,
+    pub(super) local: SocketAddr,
+    pub(super) peer: SocketAddr,
+    /// It is there as long as this one is.
+    pub(super) other: Option<EndId>,
+    /// The routers that translate between the two.
+    pub(super) passages: Vec<Passage>,
+    /// By its program, and not accepted.
+    pub(super) is_dialled: bool,
+    pub(super) state: State,
+    /// What arrived and was not read.
+    pub(super) inbox: VecDeque<u8>,
+    /// The other side finished sending.
+    pub(super) finished: bool,
+    pub(super) broken: Option<io::ErrorKind>,
+    /// The end was read.
+    pub(super) told: bool,
+    /// Read, and not yet announced to the sender.
+    pub(super) unannounced: usize,
+    pub(super) window: usize,
+    /// What may still be sent.
+    pub(super) credit: usize,
+    /// Tried to send without credit.
+    pub(super) blocked: bool,
+    /// The other side was told that nothing more comes.
+    pub(super) goodbye: bool,
+    /// The line is busy until then, and what is sent next arrives no earlier than this.
+    pub(super) line_free: Instant,
+    pub(super) last_arrival: Instant,
+    /// On their way here, held up by a partition.
+    pub(super) held: Vec<Packet>,
+    /// The other side is out of reach.
+    pub(super) silent_since: Option<Instant>,
+}
+
+/// Where an end is: its computer, its local and its remote address. No two that an operating system has are at one place.
+pub(super) type Tuple = (ComputerId, SocketAddr, SocketAddr);
+
+#[derive(Debug, Default)]
+pub(super) struct Ends {
+    named: usize,
+    ends: BTreeMap<EndId, End>,
+    /// Those that their operating system still has.
+    tuples: BTreeMap<Tuple, EndId>,
+    /// Those that a program has.
+    of: BTreeMap<ProgramId, BTreeSet<EndId>>,
+}
+
+impl End {
+    pub(super) fn new(program: ProgramId, at: Tuple, state: State, window: usize) -> Self {
+        let (computer, local, peer) = at;
+        Self {
+            program,
+            computer,
+            local,
+            peer,
+            other: None,
+            passages: Vec::new(),
+            is_dialled: state == State::Connecting,
+            state,
+            inbox: VecDeque::new(),
+            finished: false,
+            broken: None,
+            told: false,
+            unannounced: 0,
+            window,
+            credit: 0,
+            blocked: false,
+            goodbye: false,
+            line_free: Instant::ZERO,
+            last_arrival: Instant::ZERO,
+            held: Vec::new(),
+            silent_since: None,
+        }
+    }
+
+    fn tuple(&self) -> Tuple {
+        (self.computer, self.local, self.peer)
+    }
+}
+
+impl Ends {
+    pub(super) fn insert(&mut self, end: End) -> EndId {
+        let id = EndId(self.named);
+        self.named += 1;
+        self.tuples.insert(end.tuple(), id);
+        self.of.entry(end.program).or_default().insert(id);
+        self.ends.insert(id, end);
+        id
+    }
+
+    pub(super) fn get(&self, id: EndId) -> Option<&End> {
+        self.ends.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: EndId) -> Option<&mut End> {
+        self.ends.get_mut(&id)
+    }
+
+    /// All of them, the oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (EndId, &End)> {
+        self.ends.iter().map(|(&id, end)| (id, end))
+    }
+
+    pub(super) fn ids(&self) -> Vec<EndId> {
+        self.ends.keys().copied().collect()
+    }
+
+    /// The one that an operating system has there.
+    pub(super) fn at(&self, tuple: Tuple) -> Option<EndId> {
+        self.tuples.get(&tuple).copied()
+    }
+
+    /// Those that a program has.
+    pub(super) fn of(&self, program: ProgramId) -> Vec<EndId> {
+        self.of.get(&program).into_iter().flatten().copied().collect()
+    }
+
+    /// The two are a connection from now on. A remainder of an earlier one is nobody's other end any more.
+    pub(super) fn join(&mut self, one: EndId, other: EndId) {
+        for (end, to) in [(one, other), (other, one)] {
+            let credit = self[to].window;
+            let before = self[end].other.replace(to).filter(|&before| before != to);
+            self[end].credit = credit;
+            if let Some(before) = before {
+                self[before].other = None;
+                self.forget_if_over(before);
+            }
+        }
+    }
+
+    /// Its program has it no more.
+    pub(super) fn retire(&mut self, id: EndId) {
+        self.free_tuple(id);
+        let Some(end) = self.ends.get_mut(&id) else { return };
+        end.state = State::Gone;
+        end.inbox = VecDeque::new();
+        let program = end.program;
+        if let Some(of) = self.of.get_mut(&program) {
+            of.remove(&id);
+            if of.is_empty() {
+                self.of.remove(&program);
+            }
+        }
+        self.forget_if_over(id);
+    }
+
+    /// Its operating system has it no more: another may have its addresses.
+    pub(super) fn free_tuple(&mut self, id: EndId) {
+        let Some(tuple) = self.get(id).map(End::tuple) else { return };
+        if self.at(tuple) == Some(id) {
+            self.tuples.remove(&tuple);
+        }
+    }
+
+    /// How many there are by each of the three ways to them.
+    pub(super) fn counts(&self) -> [usize; 3] {
+        [self.ends.len(), self.tuples.len(), self.of.values().map(BTreeSet::len).sum()]
+    }
+
+    /// An end that is gone still answers the other one, as long as that is there.
+    fn forget_if_over(&mut self, id: EndId) {
+        let is_gone = |id: &EndId| self.get(*id).is_none_or(|end| end.state == State::Gone);
+        let other = self.get(id).and_then(|end| end.other);
+        if is_gone(&id) && other.as_ref().is_none_or(is_gone) {
+            for id in [Some(id), other].into_iter().flatten() {
+                self.ends.remove(&id);
+            }
+        }
+    }
+}
+
+/// Of an end that is known to be there: its program has it, or it is the other end of one that is there.
+impl Index<EndId> for Ends {
+    type Output = End;
+
+    fn index(&self, id: EndId) -> &End {
+        self.get(id).unwrap_or_else(|| panic!("{id:?} is no more"))
+    }
+}
+
+impl IndexMut<EndId> for Ends {
+    fn index_mut(&mut self, id: EndId) -> &mut End {
+        self.get_mut(id).unwrap_or_else(|| panic!("{id:?} is no more"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_that_is_gone_stays_until_its_other_end_is_gone_or_another_ones() {
+        let mut ends = Ends::default();
+        let addrs = [1, 2].map(|n| SocketAddr::from(([192, 0, 2, n], 7)));
+        let dialler = End::new(ProgramId(0), (ComputerId(0), addrs[0], addrs[1]), State::Connecting, 10);
+        let dialler = ends.insert(dialler);
+        let answer = |ends: &mut Ends| {
+            let end = End::new(ProgramId(1), (ComputerId(1), addrs[1], addrs[0]), State::Open, 20);
+            let id = ends.insert(end);
+            ends.join(id, dialler);
+            id
+        };
+        let first = answer(&mut ends);
+        assert_eq!((ends[first].credit, ends[dialler].credit), (10, 20));
+        ends.retire(first);
+        assert_eq!(ends[first].state, State::Gone);
+        assert_eq!((ends.counts(), ends.of(ProgramId(1))), ([2, 1, 1], vec![]));
+        let second = answer(&mut ends);
+        assert!(ends.get(first).is_none() && ends[dialler].other == Some(second));
+        ends.retire(dialler);
+        assert_eq!((ends.counts(), ends.at((ComputerId(1), addrs[1], addrs[0]))), ([2, 1, 1], Some(second)));
+        ends.retire(second);
+        assert_eq!(ends.counts(), [0, 0, 0]);
+        assert!(ends.get(second).is_none());
+        ends.retire(second);
+    }
+}
