@@ -156,6 +156,7 @@ fn hello_input(seed: u64) -> Vec<u8> {
 }
 
 /// Answers of routers, or something like them.
+#[cfg(feature = "gateway")]
 fn router_input(seed: u64) -> Vec<u8> {
     const WORDS: &[&[u8]] = &[
         b"HTTP/1.1 200 OK\r\n",
