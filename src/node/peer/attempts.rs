@@ -8,7 +8,6 @@ use std::time::Duration;
 use log::Level;
 
 use super::Role;
-use super::calls::time_of;
 use super::core::Core;
 use super::effect::{Dialled, Effect};
 use crate::config::Config;
@@ -18,6 +17,7 @@ use crate::id::{AttemptId, ServerId, StreamId};
 use crate::node::Job;
 use crate::proto::attempts::{AttemptAction, AttemptEvent, Attempts as Machine};
 use crate::proto::budget::Class;
+use crate::proto::connect::time_of;
 use crate::proto::dial::DialSlot;
 use crate::time::Instant;
 use crate::wire::address::HostPort;

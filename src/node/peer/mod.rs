@@ -8,9 +8,9 @@
 //! by `cons`.
 
 mod attempts;
-mod calls;
 #[cfg(test)]
 pub(crate) mod census;
+mod connect;
 mod connections;
 mod cons;
 mod core;
@@ -37,12 +37,13 @@ use crate::config::{Config, PortMapping};
 use crate::error::{CloseReason, StartError};
 use crate::event::{Event, EventQueue, Via};
 use crate::gateway;
-use crate::id::{AttemptId, CallId, ConId, ServerId, StreamId};
+use crate::id::{AttemptId, ConId, ServerId, StreamId};
 use crate::node::relays::RelayEndpoint;
 use crate::node::streams::{Dropped, Streams};
 use crate::node::{Action, Host};
 use crate::note::Notes;
 use crate::proto::admission::{Admission, AdmissionLimits};
+use crate::proto::connect::{Connector, DialId};
 use crate::proto::dial::DialSlot;
 use crate::proto::duplicates::Duplicates;
 use crate::proto::stream::End;
@@ -50,7 +51,7 @@ use crate::random::Random;
 use crate::reach::LanAddress;
 use crate::time::{Instant, soonest};
 use attempts::Attempts;
-use calls::Calls;
+use connect::Dials;
 use connections::{Connection, Connections, Slot};
 use core::{Core, Leaving};
 use effect::Effect;
@@ -78,14 +79,8 @@ pub(crate) enum Role {
     Pending(Ends),
     /// It is being found out who is there; see `links::greeting`.
     Greeting,
-    /// A dial of a call, to one address of a rung.
-    Climbing(CallId),
-    /// A dial of a call that punches.
-    Punching(CallId),
-    /// It shows a call's port to a server.
-    Observing(CallId),
-    /// It leads a call to a relay.
-    Relaying(CallId),
+    /// A dial of a call's: to an address of the other side, to a server that is to see a port, or to a relay.
+    Connecting(DialId),
     /// The old path of a connection that has another one now: what it still brings comes first.
     OldPath(ConId),
     /// Somebody else's way to a relay through this node.
@@ -110,7 +105,10 @@ pub(crate) struct Node {
     reaching: Reaching,
     inbound: Inbound,
     links: Links,
-    calls: Calls,
+    /// Our calls, and others' to us.
+    connector: Connector,
+    /// Their dials.
+    dials: Dials,
     own_relays: OwnRelays,
     /// Where it relays for others.
     relay_desk: Option<Box<RelayDesk>>,
@@ -152,7 +150,8 @@ impl Node {
             reaching: Reaching::new(config, &mut random, now),
             inbound: Inbound::new(config),
             links: Links::default(),
-            calls: Calls::new(config, wall_at_origin, &mut random),
+            connector: connect::connector(config, core.identity.key.as_ref(), wall_at_origin, &mut random),
+            dials: Dials::default(),
             own_relays: OwnRelays::new(config)?,
             relay_desk: RelayDesk::new(config, &mut random),
             core,
@@ -249,13 +248,12 @@ impl Node {
             Role::Survey(sample) => self.reaching.handle_sample_gone(&mut self.core, sample, now),
             Role::Pending(_) => self.inbound.pending.handle_gone(dropped.id),
             Role::Greeting => self.handle_greeting_gone(dropped.id, dropped.why, now),
-            Role::Observing(call) => self.handle_observation_gone(call, dropped.id, now),
-            Role::Relaying(call) => self.handle_relay_gone(call, dropped.id, now),
+            Role::Connecting(dial) => self.handle_call_stream_gone(dial, now),
             Role::OldPath(con) => self.handle_old_path_gone(con, &dropped, now),
             Role::RelayClient => self.handle_relay_client_gone(dropped.id, None, now),
             Role::Relayed(end) => self.handle_relay_client_gone(dropped.id, Some(end), now),
-            // Such a stream is abandoned, as a rule; one that punched and lost may end before.
-            Role::Dialling { .. } | Role::Climbing(_) | Role::Punching(_) => {}
+            // Such a stream is abandoned.
+            Role::Dialling { .. } => {}
         }
     }
 
@@ -394,10 +392,7 @@ impl Host for Node {
                 self.handle_dial_connected((attempt, slot), id, local, now);
             }
             Some(&Role::Survey(sample)) => self.reaching.handle_sample_connected(&mut self.core, sample, now),
-            Some(&Role::Climbing(call)) => self.handle_rung_connected(call, id, local, now),
-            Some(&Role::Punching(call)) => self.handle_punch_connected(call, id, local, now),
-            Some(&Role::Observing(call)) => self.handle_observing(call, id, now),
-            Some(&Role::Relaying(call)) => self.handle_relay_connected(call, id, now),
+            Some(&Role::Connecting(dial)) => self.handle_call_connected(dial, local, now),
             _ => {}
         }
         self.route(now);
@@ -414,16 +409,7 @@ impl Host for Node {
                 self.core.streams.abandon(id);
                 self.reaching.handle_sample_gone(&mut self.core, sample, now);
             }
-            Some(&Role::Climbing(call)) => self.handle_rung_dial_failed(call, id, kind, now),
-            Some(&Role::Punching(call)) => self.handle_punch_dial_failed(call, id, kind, now),
-            Some(&Role::Observing(call)) => {
-                self.core.streams.abandon(id);
-                self.handle_observation_gone(call, id, now);
-            }
-            Some(&Role::Relaying(call)) => {
-                self.core.streams.abandon(id);
-                self.handle_relay_gone(call, id, now);
-            }
+            Some(&Role::Connecting(dial)) => self.handle_call_dial_failed(dial, id, kind, now),
             _ => {}
         }
         self.route(now);
@@ -443,8 +429,7 @@ impl Host for Node {
             Some(Role::Pending(_)) => self.inbound.handle_received(&mut self.core, id, now),
             Some(&Role::Peer(con)) => self.handle_peer_received(con, now),
             Some(Role::Greeting) => self.handle_greeting_received(id, now),
-            Some(&Role::Observing(call)) => self.handle_observed_lines(call, id, now),
-            Some(&Role::Relaying(call)) => self.handle_relay_lines(call, id, now),
+            Some(&Role::Connecting(dial)) => self.handle_call_lines(dial, id, now),
             Some(&Role::OldPath(con)) => self.handle_old_path_received(con, id, now),
             Some(Role::RelayClient) => {
                 if let Some(desk) = &mut self.relay_desk {
@@ -539,7 +524,7 @@ impl Host for Node {
             self.reaching.poll_timeout(),
             self.inbound.pending.poll_timeout(),
             self.links.poll_timeout(),
-            self.calls.poll_timeout(),
+            self.connector.poll_timeout(),
             self.relay_desk.as_ref().and_then(|desk| desk.poll_timeout()),
             network,
             leaving,

@@ -11,7 +11,7 @@ use super::network::parse;
 use crate::address::canonical;
 use crate::config::Config;
 use crate::error::{FailReason, StartError};
-use crate::proto::dial::{is_dialable, is_own};
+use crate::proto::dial::is_dialable;
 use crate::proto::resolve::OwnRelays as Machine;
 use crate::time::Instant;
 
@@ -30,15 +30,13 @@ impl OwnRelays {
         self.0.has(addr)
     }
 
-    /// A relay of ours: the one at this address, if there is one, or else the first.
+    /// Of those that fit, the one at this address, if there is one, or else the first.
     pub(super) fn choose(
-        &mut self,
-        core: &mut Core,
+        &self,
         wished: Option<SocketAddr>,
-        now: Instant,
+        fits: impl Fn(SocketAddr) -> bool,
     ) -> Option<SocketAddr> {
-        self.look_up(core, now);
-        self.0.choose(wished, |addr| core.is_of_our_family(addr) && !is_own(&core.own, addr))
+        self.0.choose(wished, fits)
     }
 
     /// Has the names looked up of which too little is known.

@@ -3,7 +3,7 @@
 //! After each input, what the rooms want of each other is taken from the queue of effects and handed on, one after the other,
 //! until nothing is left.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use log::Level;
 
@@ -14,12 +14,8 @@ use super::servers::Adverts;
 use super::{Node, Slot, unl};
 use crate::event::{Event, Via};
 use crate::id::{ConId, ServerId, StreamId};
-use crate::identity::{NodeId, Signature};
 use crate::proto::dial::DialSlot;
-use crate::reach::{NodeType, Reach};
 use crate::time::Instant;
-use crate::unl::Unl;
-use crate::wire::rendezvous::{Ntp, Ports, Token};
 
 /// Far more effects than one input leads to. Should there ever be more, the rest is handed on in the next tick, which comes at
 /// once.
@@ -184,76 +180,6 @@ impl Node {
         let connection = self.connection(dialled.stream, Via::Direct, facts.peer, ends, Slot::Outbound);
         let con = self.show(connection, dialled.attempt, dialled.took);
         self.ends.insert_outbound(ends, con);
-    }
-}
-
-/// What calls and links still ask of the other rooms.
-impl Node {
-    /// A relay of ours: the one at this address, if there is one, or else the first.
-    pub(super) fn own_relay(&mut self, wished: Option<SocketAddr>, now: Instant) -> Option<SocketAddr> {
-        self.own_relays.choose(&mut self.core, wished, now)
-    }
-
-    pub(super) fn told_type(&self, reach: &Reach) -> NodeType {
-        unl::told_type(&self.core.config, reach)
-    }
-
-    pub(super) fn own_lan(&self, reach: &Reach) -> Vec<SocketAddr> {
-        unl::own_lan(self.core.listening, reach)
-    }
-
-    pub(super) fn servers_of(&mut self, unl: &Unl, now: Instant) -> Vec<ServerId> {
-        self.servers.servers_of(&mut self.core, unl, now)
-    }
-
-    pub(super) fn send_candidate(
-        &mut self,
-        server: ServerId,
-        ip: IpAddr,
-        ports: Ports,
-        now: Instant,
-    ) -> bool {
-        self.servers.send_candidate(&mut self.core, server, ip, ports, now)
-    }
-
-    pub(super) fn send_accept(
-        &mut self,
-        server: ServerId,
-        ip: IpAddr,
-        ports: Ports,
-        ntp: Ntp,
-        now: Instant,
-    ) -> bool {
-        self.servers.send_accept(&mut self.core, server, (ip, ports, ntp), now)
-    }
-
-    pub(super) fn register_again(&mut self, server: ServerId, now: Instant) {
-        self.servers.register_again(&mut self.core, server, now);
-    }
-
-    pub(super) fn send_signal(
-        &mut self,
-        server: ServerId,
-        to: NodeId,
-        observed: Option<Token>,
-        signature: Signature,
-        text: &str,
-        now: Instant,
-    ) -> bool {
-        self.servers.send_signal(&mut self.core, server, to, (observed, signature, text), now)
-    }
-
-    /// Foreign servers that no call needs any more are said goodbye to.
-    pub(super) fn release_guests(&mut self, now: Instant) {
-        self.servers.release_foreign(&mut self.core, |server| self.calls.needs(server), now);
-    }
-
-    pub(super) fn may_visit(&mut self, server: ServerId, addr: SocketAddr, now: Instant) -> bool {
-        self.servers.may_visit(&mut self.core, server, addr, now)
-    }
-
-    pub(super) fn handle_visited(&mut self, server: ServerId) {
-        self.servers.handle_visited(&mut self.core, server);
     }
 }
 

@@ -310,7 +310,7 @@ impl Node {
             }
             Welcome::Refuse(_) | Welcome::Answer => {
                 if let Some(call) = hello.call {
-                    self.give_up_dials(call, hello.key.id());
+                    self.handle_hello_of_call(call, hello.key.id(), now);
                 }
                 self.answer_hello(id, hello, now)
             }
@@ -380,7 +380,7 @@ impl Node {
             return Some(HelloRefusal::Identity);
         }
         if let Some(call) = hello.call
-            && self.calls.peer_of(call).is_some_and(|expected| expected != peer)
+            && self.connector.peer_of(call).is_some_and(|expected| expected != peer)
         {
             return Some(HelloRefusal::Identity);
         }
@@ -390,8 +390,9 @@ impl Node {
             return (!relayed).then_some(HelloRefusal::Unknown);
         }
         // What is left over of a call that has led to a link already, or was given up.
-        let over =
-            |call: CallId| self.calls.was_ours(call) || link.is_some_and(|link| link.calls.contains(&call));
+        let over = |call: CallId| {
+            self.connector.was_ours(call) || link.is_some_and(|link| link.calls.contains(&call))
+        };
         let left_over = hello.call.is_some_and(over);
         if left_over {
             return Some(HelloRefusal::Unknown);

@@ -173,7 +173,7 @@ impl Node {
     /// It goes by way of no relay any more.
     fn end_relaying(&mut self, con: ConId) {
         self.links.relayed.remove(&con);
-        self.calls.upgrades.forget(con);
+        self.connector.handle_relaying_over(con);
     }
 
     /// The connection is a link to this node from now on.

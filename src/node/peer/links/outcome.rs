@@ -44,7 +44,7 @@ impl Node {
             Some(con) => {
                 // First, as what is left of the call would be taken for the link's.
                 let call = greeting.call();
-                self.conclude_upgrade(con, id, call, now);
+                self.conclude_upgrade(con, call, now);
                 self.migrate(con, id, via, peer, now);
             }
             None => self.close_hidden(id, now),
@@ -61,15 +61,15 @@ impl Node {
                     Rung::Punch => Via::Punched,
                     Rung::Relay => Via::Relayed,
                     // Of the one who dials because he was asked to, it is a plain dial.
-                    _ if self.calls.is_mapped(call) => Via::Mapped,
+                    _ if self.connector.is_mapped(call) => Via::Mapped,
                     _ => Via::Direct,
                 };
                 (via, greeting.ends.dialled)
             }
             Errand::Met => (Via::Punched, accepted),
             Errand::Accepted => {
-                let via = match greeting.call().filter(|&call| self.calls.is_ours(call)) {
-                    Some(call) if self.calls.is_neighbour(call, accepted.ip()) => Via::Lan,
+                let via = match greeting.call().filter(|&call| self.connector.is_ours(call)) {
+                    Some(call) if self.connector.is_neighbour(call, accepted.ip()) => Via::Lan,
                     Some(_) => Via::Reverse,
                     None => Via::Accepted,
                 };
@@ -81,7 +81,7 @@ impl Node {
     fn show_link(&mut self, id: StreamId, greeting: Greeting, peer: PublicKey, now: Instant) {
         let (via, addr) = self.way(&greeting);
         let by = greeting.call();
-        let facts = self.calls.concluded(peer.id(), by);
+        let facts = self.connector.concluded(peer.id(), by);
         let relayed = facts.relay.filter(|_| via == Via::Relayed).map(|limits| Relayed { limits });
         let certain_at = self.certain_at(&greeting, now);
         let link = Link { peer, calls: facts.calls, unl: facts.unl, certain_at, flushing: None };
@@ -105,7 +105,7 @@ impl Node {
         if let Some(relayed) = relayed {
             self.links.relayed.insert(con, relayed);
             if facts.ours {
-                self.calls.upgrades.handle_relayed(con, now);
+                self.connector.handle_relayed(con, now);
             }
         }
         self.core.notes.push(Level::Info, || format!("{con} is node {}: {via} {addr}", peer.id()));

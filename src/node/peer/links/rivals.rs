@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::Node;
 use super::Links;
 use super::greeting::{Greeting, Hold, Stage};
-use crate::connect::{Rung, RungFault};
+use crate::connect::RungFault;
 use crate::id::{CallId, StreamId};
 use crate::identity::NodeId;
 use crate::time::Instant;
@@ -28,8 +28,6 @@ const RIVAL_TIME: Duration = Duration::from_secs(1);
 pub(super) struct Deferred {
     node: NodeId,
     upgrade: bool,
-    call: CallId,
-    rung: Rung,
     stream: StreamId,
     why: RungFault,
     pub(super) until: Instant,
@@ -37,15 +35,6 @@ pub(super) struct Deferred {
 
 /// Which greetings there are of a node.
 impl Node {
-    /// Whether it is being found out of a connection whether it leads to this node.
-    pub(in super::super) fn is_greeting(&self, node: NodeId) -> bool {
-        self.links.greetings.values().any(|greeting| match &greeting.stage {
-            Stage::Dialled { to, .. } => *to == Some(node),
-            Stage::Answered { hello, .. } | Stage::Waiting { hello, .. } => hello.key.id() == node,
-            Stage::Opening | Stage::Expecting => false,
-        })
-    }
-
     pub(super) fn has_own_hello(&self, except: StreamId, peer: NodeId, upgrade: bool) -> bool {
         self.links.greetings.iter().any(|(&id, greeting)| {
             let is_to_peer = matches!(&greeting.stage, Stage::Dialled { to: Some(to), .. } if *to == peer);
@@ -110,7 +99,7 @@ impl Node {
     /// lead to another link.)
     pub(super) fn is_one_too_many(&self, id: StreamId, peer: NodeId, now: Instant) -> bool {
         let Some(greeting) = self.links.greetings.get(&id) else { return false };
-        let is_called = greeting.dialled_for().is_some_and(|(call, _)| !self.calls.is_ours(call));
+        let is_called = greeting.dialled_for().is_some_and(|(call, _)| !self.connector.is_ours(call));
         let is_dialled = matches!(greeting.stage, Stage::Dialled { .. }) && !greeting.is_upgrade();
         is_called && is_dialled && self.doubtful_until(peer, now).is_some()
     }
@@ -143,13 +132,15 @@ impl Node {
         why: RungFault,
         now: Instant,
     ) {
-        let Some((call, rung)) = greeting.dialled_for() else { return };
+        if greeting.dialled_for().is_none() {
+            return;
+        }
         match &greeting.stage {
             &Stage::Dialled { to: Some(node), .. } if self.has_rival(node, greeting.is_upgrade()) => {
                 let (upgrade, until) = (greeting.is_upgrade(), now + RIVAL_TIME);
-                self.links.deferred.push(Deferred { node, upgrade, call, rung, stream, why, until });
+                self.links.deferred.push(Deferred { node, upgrade, stream, why, until });
             }
-            _ => self.handle_greeting_failed(call, rung, stream, why, now),
+            _ => self.handle_greeting_failed(stream, why, now),
         }
     }
 
@@ -159,16 +150,20 @@ impl Node {
             .into_iter()
             .partition(|deferred| deferred.until > now && self.has_rival(deferred.node, deferred.upgrade));
         self.links.deferred = kept;
-        for Deferred { call, rung, stream, why, .. } in told {
-            self.handle_greeting_failed(call, rung, stream, why, now);
+        for Deferred { stream, why, .. } in told {
+            self.handle_greeting_failed(stream, why, now);
         }
     }
 }
 
 impl Links {
-    /// Whether something that this rung came to is not told of yet.
-    pub(in super::super) fn is_deferred(&self, call: CallId, rung: Rung) -> bool {
-        self.deferred.iter().any(|deferred| deferred.call == call && deferred.rung == rung)
+    /// Whether it is being found out of a connection whether it leads to this node.
+    pub(in super::super) fn is_greeting(&self, node: NodeId) -> bool {
+        self.greetings.values().any(|greeting| match &greeting.stage {
+            Stage::Dialled { to, .. } => *to == Some(node),
+            Stage::Answered { hello, .. } | Stage::Waiting { hello, .. } => hello.key.id() == node,
+            Stage::Opening | Stage::Expecting => false,
+        })
     }
 }
 

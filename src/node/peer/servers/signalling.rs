@@ -4,10 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::super::core::Core;
-use super::{Server, Servers, events};
+use super::{Server, Servers};
 use crate::id::ServerId;
 use crate::identity::{NodeId, Signature};
-use crate::proto::budget::Class;
 use crate::proto::rendezvous::client::Client;
 use crate::proto::rendezvous::list::Named;
 use crate::time::Instant;
@@ -46,11 +45,6 @@ impl Servers {
         self.all.get(id)?.ends.map(|(server, _)| server)
     }
 
-    /// The first of our own choice that has been met.
-    pub(in super::super) fn met_own(&self) -> Option<ServerId> {
-        self.own_places().find(|&id| self.met_at(id).is_some())
-    }
-
     /// Those of our own choice.
     pub(in super::super) fn own_places(&self) -> impl Iterator<Item = ServerId> + use<> {
         let own: Vec<ServerId> = self.all.own().map(|(id, ..)| id).collect();
@@ -65,6 +59,11 @@ impl Servers {
     pub(in super::super) fn observes(&self, id: ServerId) -> bool {
         let proven = self.all.get(id).is_some_and(|server| server.client.is_proven());
         proven && self.knows(id, Features::OBSERVE) && self.knows(id, Features::SIGNAL)
+    }
+
+    /// Whether it takes a signal on now.
+    pub(in super::super) fn takes_signals(&self, id: ServerId) -> bool {
+        self.all.get(id).is_some_and(|server| server.client.takes_signals())
     }
 
     /// Foreign ones that have not left.
@@ -148,22 +147,6 @@ impl Servers {
                 true
             });
         }
-    }
-
-    /// Whether one more connection may be made to a server.
-    pub(in super::super) fn may_visit(
-        &self,
-        core: &mut Core,
-        id: ServerId,
-        addr: SocketAddr,
-        now: Instant,
-    ) -> bool {
-        self.is_own(id) || core.budget.take(addr, Class::Claimed, 1, now)
-    }
-
-    /// It is a server indeed, and no third party.
-    pub(in super::super) fn handle_visited(&self, core: &mut Core, id: ServerId) {
-        events::give_back(&self.all, core, id);
     }
 
     /// The server of this name: one of ours, or a foreign one, which is let in if there is room.

@@ -28,17 +28,24 @@ impl Client {
         now: Instant,
     ) -> bool {
         let until = now + self.config.answer_within;
-        let room = !self.leaving && self.out.len() <= MAX_OUT && self.config.role == ProofRole::Signal;
-        let State::Open(session) = &mut self.state else { return false };
-        let standing = matches!(session.standing, Standing::Asked | Standing::Proven);
-        let known = session.features.has(Features::SIGNAL);
-        let Some(text) = SignalText::new(text) else { return false };
-        if !room || !standing || !known || session.signals().count() >= MAX_SIGNALS {
+        if !self.takes_signals() {
             return false;
         }
+        let State::Open(session) = &mut self.state else { return false };
+        let Some(text) = SignalText::new(text) else { return false };
         let signal = Outgoing { to, observed, signature, text };
         session.ask(&Request::Signal(Box::new(signal)), Answer::Signaled(to), until, &mut self.out);
         true
+    }
+
+    /// Whether a signal can be sent now.
+    pub(crate) fn takes_signals(&self) -> bool {
+        let room = !self.leaving && self.out.len() <= MAX_OUT && self.config.role == ProofRole::Signal;
+        self.session().is_some_and(|session| {
+            let standing = matches!(session.standing, Standing::Asked | Standing::Proven);
+            let known = session.features.has(Features::SIGNAL);
+            room && standing && known && session.signals().count() < MAX_SIGNALS
+        })
     }
 
     /// Whether the server knows in this session who we are.
