@@ -195,6 +195,8 @@ pub enum ServerFault {
     NoAddress,
     /// No connection came about.
     Unreachable,
+    /// This machine has no local port left to connect from.
+    NoLocalPort,
     /// The connection ended before the answers had come.
     HungUp,
     /// An answer did not come in time.
@@ -208,6 +210,7 @@ impl fmt::Display for ServerFault {
         f.write_str(match self {
             Self::NoAddress => "no address",
             Self::Unreachable => "unreachable",
+            Self::NoLocalPort => "unreachable: this machine has no local port left to connect from",
             Self::HungUp => "hung up",
             Self::Slow => "did not answer in time",
             Self::Nonsense => "talks nonsense",

@@ -305,6 +305,10 @@ impl Case<'_> {
                     "Check the port of {}: what answers there is no rendezvous server.",
                     server.name
                 )),
+                ServerFault::NoLocalPort => Some(format!(
+                    "Close connections, or wait a minute: this machine has no local port left to connect to {} from.",
+                    server.name
+                )),
                 _ if all_down => None,
                 fault => Some(format!("Give another rendezvous server instead of {}: {fault}.", server.name)),
             })

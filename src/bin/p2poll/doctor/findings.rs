@@ -19,17 +19,21 @@ pub(super) struct Findings {
 impl Findings {
     /// Nothing is being found out any more.
     pub(super) fn is_certain(&self) -> bool {
-        let Reach { nat, reachable, mapping, servers, lan, .. } = &*self.reach;
-        let is_listed = self.is_listed || !lan.is_empty();
+        let Reach { nat, reachable, mapping, servers, .. } = &*self.reach;
         // With no server nothing more comes for a long time.
         let is_open = *nat == Nat::Unknown(Doubt::Pending)
             || *reachable == Reachability::Unknown(Doubt::Pending)
             || (*mapping == Mapping::Waiting && !is_put_off(*reachable));
-        is_listed
+        self.has_listed()
             && *mapping != Mapping::Searching
             && (!is_open || self.are_servers_down())
             // What one server says may be enough; but then the others would be said not to answer before they could.
             && servers.iter().all(|server| server.kind.is_some() || self.fault(server).is_some())
+    }
+
+    /// The addresses of this machine are known, or will not be.
+    pub(super) fn has_listed(&self) -> bool {
+        self.is_listed || !self.reach.lan.is_empty()
     }
 
     /// There are servers, and each has failed.

@@ -139,8 +139,7 @@ fn tell(all: &All, core: &mut Core, id: ServerId, news: RendezvousNews) {
 
 fn fault(server: &Server, why: DownWhy) -> ServerFault {
     match why {
-        DownWhy::Unreachable if server.nameless => ServerFault::NoAddress,
-        DownWhy::Unreachable => ServerFault::Unreachable,
+        DownWhy::Unreachable => server.unreached,
         DownWhy::Closed if server.endless => ServerFault::Nonsense,
         DownWhy::Closed => ServerFault::HungUp,
         DownWhy::Slow => ServerFault::Slow,
