@@ -4,66 +4,10 @@
 //! either. Names are not given twice, so what is under way to an end that is no more finds nothing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io;
-use std::net::SocketAddr;
 use std::ops::{Index, IndexMut};
 
-use super::routers::Passage;
-use super::{ComputerId, Packet, ProgramId};
-use crate::time::Instant;
-
-/// One end of a connection: what a program has as a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(in crate::sim) struct EndId(pub(super) usize);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    Connecting,
-    Open,
-    /// The program has closed it, or is no more.
-    Gone,
-}
-
-#[derive(Debug)]
-pub(super) struct End {
-    pub(super) program: ProgramId,
-    pub(super) computer: ComputerId,
-    pub(super) local: SocketAddr,
-    pub(super) peer: SocketAddr,
-    /// It is there as long as this one is.
-    pub(super) other: Option<EndId>,
-    /// The routers that translate between the two.
-    pub(super) passages: Vec<Passage>,
-    /// By its program, and not accepted.
-    pub(super) is_dialled: bool,
-    pub(super) state: State,
-    /// What arrived and was not read.
-    pub(super) inbox: VecDeque<u8>,
-    /// The other side finished sending.
-    pub(super) finished: bool,
-    pub(super) broken: Option<io::ErrorKind>,
-    /// The end was read.
-    pub(super) told: bool,
-    /// Read, and not yet announced to the sender.
-    pub(super) unannounced: usize,
-    pub(super) window: usize,
-    /// What may still be sent.
-    pub(super) credit: usize,
-    /// Tried to send without credit.
-    pub(super) blocked: bool,
-    /// The other side was told that nothing more comes.
-    pub(super) goodbye: bool,
-    /// The line is busy until then, and what is sent next arrives no earlier than this.
-    pub(super) line_free: Instant,
-    pub(super) last_arrival: Instant,
-    /// On their way here, held up by a partition.
-    pub(super) held: Vec<Packet>,
-    /// The other side is out of reach.
-    pub(super) silent_since: Option<Instant>,
-}
-
-/// Where an end is: its computer, its local and its remote address. No two that an operating system has are at one place.
-pub(super) type Tuple = (ComputerId, SocketAddr, SocketAddr);
+use super::end::{End, EndId, State, Tuple};
+use super::programs::ProgramId;
 
 #[derive(Debug, Default)]
 pub(super) struct Ends {
@@ -73,39 +17,6 @@ pub(super) struct Ends {
     tuples: BTreeMap<Tuple, EndId>,
     /// Those that a program has.
     of: BTreeMap<ProgramId, BTreeSet<EndId>>,
-}
-
-impl End {
-    pub(super) fn new(program: ProgramId, at: Tuple, state: State, window: usize) -> Self {
-        let (computer, local, peer) = at;
-        Self {
-            program,
-            computer,
-            local,
-            peer,
-            other: None,
-            passages: Vec::new(),
-            is_dialled: state == State::Connecting,
-            state,
-            inbox: VecDeque::new(),
-            finished: false,
-            broken: None,
-            told: false,
-            unannounced: 0,
-            window,
-            credit: 0,
-            blocked: false,
-            goodbye: false,
-            line_free: Instant::ZERO,
-            last_arrival: Instant::ZERO,
-            held: Vec::new(),
-            silent_since: None,
-        }
-    }
-
-    fn tuple(&self) -> Tuple {
-        (self.computer, self.local, self.peer)
-    }
 }
 
 impl Ends {
@@ -216,6 +127,9 @@ impl IndexMut<EndId> for Ends {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use super::super::computers::ComputerId;
     use super::*;
 
     #[test]
