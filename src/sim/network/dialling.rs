@@ -48,6 +48,7 @@ impl Network {
         let Departure { arrival, passages, sessions } = self.topology.leave(computer, source, to, now);
         for (router, flow) in sessions {
             self.plan_expiry(router, flow);
+            self.review_session(router, flow);
         }
         // Nobody has this address: nobody answers.
         let Some((at, source)) = arrival else { return };
@@ -97,7 +98,8 @@ impl Network {
         let window = self.topology.computer(to).window;
         let answering = End::new(program, (to, syn.to, syn.source), State::Open, window);
         let answering = self.ends.insert(answering);
-        self.join(answering, syn.end, syn.passages);
+        self.ends.join(answering, syn.end, &syn.passages);
+        self.review(answering);
         self.send(answering, Packet::Accepted);
         self.programs.mailbox(program).backlog.push_back(answering);
         self.wake(program, self.queue.now());
@@ -110,7 +112,7 @@ impl Network {
             // Simultaneous open (RFC 9293 section 3.5): two that dial each other from where they are dialled are
             // connected. Each of the two SYNs is answered; the first answer opens.
             (State::Connecting, None) if self.ends[syn.end].other.is_none() => {
-                self.join(here, syn.end, syn.passages.clone());
+                self.ends.join(here, syn.end, &syn.passages);
                 self.send(here, Packet::Accepted);
             }
             (State::Connecting, Some(other)) if other == syn.end => self.send(here, Packet::Accepted),
@@ -124,13 +126,6 @@ impl Network {
             (State::Open, _) => self.break_end(here, io::ErrorKind::ConnectionReset),
             (State::Connecting | State::Gone, _) => {}
         }
-    }
-
-    /// The two are a connection from now on.
-    fn join(&mut self, here: EndId, there: EndId, passages: Vec<Passage>) {
-        self.ends.join(here, there);
-        self.ends[here].passages = passages.clone();
-        self.ends[there].passages = passages;
     }
 
     /// A RST comes back.

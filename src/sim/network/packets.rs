@@ -112,6 +112,7 @@ impl Network {
         if other.is_some_and(|other| self.ends[other].state == State::Connecting) {
             self.send(id, Packet::Accepted);
         }
+        self.review(id);
         self.programs.mailbox(program).connected.push_back((id, Ok(local)));
         self.wake(program, self.queue.now());
     }

@@ -113,8 +113,8 @@ impl Network {
         })
     }
 
-    /// Ends, their addresses and what programs have of them: how many of each there are.
-    pub(in crate::sim) fn counts(&self) -> [usize; 3] {
+    /// Ends, their addresses and where else they are listed: how many of each there are.
+    pub(in crate::sim) fn counts(&self) -> [usize; 5] {
         self.ends.counts()
     }
 
