@@ -12,6 +12,7 @@ pub(crate) mod handshake;
 pub(crate) mod household;
 pub(crate) mod inbound;
 pub(crate) mod ladder;
+pub(crate) mod links;
 pub(crate) mod mapping;
 pub(crate) mod meeting;
 pub(crate) mod nat;

@@ -53,6 +53,11 @@ impl Shared {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn serial(&self) -> u64 {
+        self.serial
+    }
+
     pub(super) fn own_id(&self) -> Option<NodeId> {
         self.key.as_ref().map(|key| key.id())
     }

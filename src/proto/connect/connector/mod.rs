@@ -37,7 +37,7 @@ use crate::unl::Unl;
 /// The ways that are looked for when a link is relayed.
 const DIRECT_WAYS: Rungs = Rungs::ALL.without(Rung::Existing).without(Rung::Relay);
 
-/// The machine. Take all of `poll_action` and `poll_event` after each input, those of a first call before the second.
+/// The machine. After each input take all that `poll_event` and `poll_action` give, before the next input.
 #[derive(Debug)]
 pub(crate) struct Connector {
     shared: Shared,
