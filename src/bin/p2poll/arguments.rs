@@ -221,7 +221,8 @@ Events of --json, each with its name in \"event\":
   listening   addr
   rendezvous  server, news, and what belongs to the news:
               up (kind: pyp2p or p2poll; seen: our address as the server sees it, if it says so),
-              nodes (count), advertised, refused, down (why, retry_ms)
+              nodes (count), advertised, refused, down (why, retry_ms),
+              unproven (why), key_in_use (at)
   connected   con, via (accepted, direct), peer, ms (how long it took)
   line        con, line (what is not UTF-8 becomes U+FFFD)
   closed      con, why

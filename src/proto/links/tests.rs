@@ -234,7 +234,12 @@ fn a_hello_that_nobody_waits_for_is_refused_with_its_reason() {
             false,
             Refusal::Unknown,
         ),
-        ("a call of ours that is over", Else { over: vec![call(7)], ..Else::default() }, false, Refusal::Unknown),
+        (
+            "a call of ours that is over",
+            Else { over: vec![call(7)], ..Else::default() },
+            false,
+            Refusal::Unknown,
+        ),
         ("an upgrade of nothing", Else::default(), true, Refusal::Unknown),
         (
             "an upgrade of what is direct",
@@ -244,7 +249,12 @@ fn a_hello_that_nobody_waits_for_is_refused_with_its_reason() {
         ),
         (
             "what is left of the call that led to the link",
-            Else { link: Some((peer.id(), at(0), false)), calls: vec![], over: vec![call(7)], leaving: false },
+            Else {
+                link: Some((peer.id(), at(0), false)),
+                calls: vec![],
+                over: vec![call(7)],
+                leaving: false,
+            },
             false,
             Refusal::Unknown,
         ),

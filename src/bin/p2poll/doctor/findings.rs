@@ -12,6 +12,8 @@ use p2poll::{
 pub(super) struct Findings {
     pub(super) reach: Arc<Reach>,
     pub(super) faults: BTreeMap<Arc<str>, ServerFault>,
+    /// Why servers do not take this node's proof.
+    pub(super) unproven: BTreeMap<Arc<str>, String>,
     /// The picture is more than the very first one, which knows of no interfaces and so of nothing to be found out.
     pub(super) is_listed: bool,
 }
@@ -59,6 +61,11 @@ impl Findings {
                 // It is tried again and again, and mostly with the same outcome.
                 let known = self.faults.insert(Arc::clone(server), *why);
                 (known != Some(*why)).then(|| format!("rendezvous server {server}: {why}"))
+            }
+            RendezvousNews::Unproven { why } => {
+                // The log tells of it already.
+                self.unproven.insert(Arc::clone(server), why.clone());
+                None
             }
             _ => None,
         }
