@@ -23,7 +23,8 @@ use crate::id::{AttemptId, CallId, ConId, ServerId, StreamId};
 use crate::identity::{Key, NodeId};
 use crate::proto::budget::Class;
 use crate::proto::connect::{
-    self, Action, ConnectConfig, Connector, DialId, Local, OutgoingSignal, Surroundings, Waiter,
+    ConnectAction, ConnectConfig, ConnectEvent, Connector, DialId, Handshake, Local, OutgoingSignal,
+    Surroundings, Waiter,
 };
 use crate::random::Random;
 use crate::reach::{NatKind, NodeType};
@@ -33,7 +34,7 @@ use crate::wire::nonce::NO_NONCE;
 use crate::wire::rendezvous::{Incoming, Ntp, Ports};
 use crate::wire::signal;
 pub(super) use dials::Dials;
-use views::{LinksView, RelaysView};
+use views::{LinksSeen, RelaysSeen};
 
 /// The machine, as it is configured.
 pub(super) fn connector(
@@ -68,14 +69,14 @@ impl Node {
         let lan = unl::own_lan(self.core.listening, &reach);
         let Core { config, identity, streams, budget, notes, own, listening, .. } = &mut self.core;
         let (bind, listens, unl) = (config.bind, listening.is_some(), identity.unl.as_ref());
-        let links = LinksView {
+        let links = LinksSeen {
             links: &self.links,
             connections: &self.connections,
             streams,
             admission: &self.admission,
             now,
         };
-        let relays = RelaysView { relays: &self.own_relays, own, bind };
+        let relays = RelaysSeen { relays: &self.own_relays, own, bind };
         let local = Local { reach: &reach, unl, own, lan, listens, bind };
         let mut around =
             Surroundings { servers: &self.servers, links: &links, relays: &relays, local, budget, notes };
@@ -101,60 +102,60 @@ impl Node {
         self.dials.end_acting();
     }
 
-    fn act_for_call(&mut self, action: Action, now: Instant) {
+    fn act_for_call(&mut self, action: ConnectAction, now: Instant) {
         match action {
-            Action::Dial { dial, to, from } => self.dial_for_call(dial, to, from, now),
-            Action::Send { dial, bytes } => {
+            ConnectAction::Dial { dial, to, from } => self.dial_for_call(dial, to, from, now),
+            ConnectAction::Send { dial, bytes } => {
                 if let Some(stream) = self.dials.stream(dial) {
                     // A fresh stream takes a few lines.
                     let _ = self.core.streams.queue_raw(stream, &bytes);
                 }
             }
-            Action::Close { dial } => {
+            ConnectAction::Close { dial } => {
                 if let Some(stream) = self.dials.remove(dial) {
                     self.core.streams.close(stream, now);
                 }
             }
-            Action::Abandon { dial } => self.abandon_dial(dial),
-            Action::SayHello { dial, handshake } => {
+            ConnectAction::Abandon { dial } => self.abandon_dial(dial),
+            ConnectAction::SayHello { dial, handshake } => {
                 let Some((stream, ends)) = self.dials.ends(dial) else { return };
                 let errand = errand(dial, handshake);
                 self.say_hello(stream, handshake.with, errand, ends, now);
             }
-            Action::ExpectHello { dial, handshake } => {
+            ConnectAction::ExpectHello { dial, handshake } => {
                 let Some((stream, ends)) = self.dials.ends(dial) else { return };
                 self.expect_hello(stream, errand(dial, handshake), ends, now);
             }
-            Action::Adopt { dial, via, waiters, took } => self.adopt(dial, via, &waiters, took, now),
-            Action::Admit { dial } => self.admit_candidate(dial, now),
-            Action::FindServers { call, unl } => {
+            ConnectAction::Adopt { dial, via, waiters, took } => self.adopt(dial, via, &waiters, took, now),
+            ConnectAction::Admit { dial } => self.admit_candidate(dial, now),
+            ConnectAction::FindServers { call, unl } => {
                 let servers = self.servers.servers_of(&mut self.core, &unl, now);
                 self.tell_connector(now, |calls, around| calls.handle_servers(call, servers, around, now));
             }
-            Action::Signal(signal) => self.send_call_signal(&signal, now),
-            Action::Announce { server, ip, ports } => {
+            ConnectAction::Signal(signal) => self.send_call_signal(&signal, now),
+            ConnectAction::Announce { server, ip, ports } => {
                 let sent = self.servers.send_candidate(&mut self.core, server, ip, ports, now);
                 self.core.notes.push(Level::Debug, || format!("candidate of {ip}: {sent}"));
             }
-            Action::Accept { call, server, ip, ports, ntp } => {
+            ConnectAction::Accept { call, server, ip, ports, ntp } => {
                 if !self.servers.send_accept(&mut self.core, server, (ip, ports, ntp), now) {
                     self.tell_connector(now, |calls, around| calls.handle_unaccepted(call, around, now));
                 }
             }
-            Action::Register { server } => self.servers.register_again(&mut self.core, server, now),
-            Action::RefreshRelays => self.own_relays.look_up(&mut self.core, now),
-            Action::EndHandshakes { node, calls, others } => {
+            ConnectAction::Register { server } => self.servers.register_again(&mut self.core, server, now),
+            ConnectAction::RefreshRelays => self.own_relays.look_up(&mut self.core, now),
+            ConnectAction::EndHandshakes { node, calls, others } => {
                 self.end_other_greetings(node, &calls, &others);
             }
-            Action::Over { call } => self.end_call(call, now),
+            ConnectAction::Over { call } => self.end_call(call, now),
         }
     }
 
-    fn tell_of_call(&mut self, event: connect::Event, now: Instant) {
+    fn tell_of_call(&mut self, event: ConnectEvent, now: Instant) {
         match event {
-            connect::Event::Connected { con, waiter, took } => self.tell_connected(con, waiter, took, now),
-            connect::Event::Failed { attempt, why } => self.tell_failed(attempt, why),
-            connect::Event::Climbing { attempt, progress } => {
+            ConnectEvent::Connected { con, waiter, took } => self.tell_connected(con, waiter, took, now),
+            ConnectEvent::Failed { attempt, why } => self.tell_failed(attempt, why),
+            ConnectEvent::Climbing { attempt, progress } => {
                 self.events.push(Event::Climbing { attempt, progress });
             }
         }
@@ -446,7 +447,7 @@ impl Node {
     }
 }
 
-fn errand(dial: DialId, handshake: connect::Handshake) -> Errand {
-    let connect::Handshake { rung, upgrade, .. } = handshake;
+fn errand(dial: DialId, handshake: Handshake) -> Errand {
+    let Handshake { rung, upgrade, .. } = handshake;
     Errand::Call { call: dial.call(), rung, upgrade }
 }
