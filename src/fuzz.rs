@@ -1,8 +1,11 @@
 //! Bodies of the fuzz targets in `fuzz/`: what must hold whatever bytes come. They are compiled and run on a few
 //! hundred inputs by every `cargo test`, so that they can not rot.
 //!
-//! `cargo +nightly fuzz run lines` (also `rendezvous_codec`, `rendezvous_server`, `rendezvous_client`, `unl`, `hello`)
+//! `cargo +nightly fuzz run lines` (also `rendezvous_codec`, `rendezvous_server`, `rendezvous_client`, `server_node`, `unl`,
+//! `hello`)
 #![cfg_attr(not(fuzzing), expect(unreachable_pub, reason = "public for the fuzz targets only"))]
+
+mod server_node;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,6 +28,7 @@ use crate::wire::hello::{Answer, Hello, Proof, Refused};
 use crate::wire::proof::{self, ProofRole, Ticket};
 use crate::wire::rendezvous::{Features, Reply, Request, Token};
 use crate::wire::{escape, signal};
+pub use server_node::server_node;
 
 /// No machine asks for more than this in one go.
 const MANY: usize = 1000;
@@ -233,7 +237,7 @@ fn take_server_actions(server: &mut Server, places: &mut [Option<u64>]) {
             Some(ServerAction::Dial { to, .. }) => {
                 assert!((0..6).any(|place| address(place).ip() == to.ip()), "nobody there asked");
             }
-            Some(ServerAction::Abandon { .. } | ServerAction::Splice { .. }) => {}
+            Some(ServerAction::Abandon { .. } | ServerAction::Splice { .. } | ServerAction::Tell(_)) => {}
             Some(ServerAction::Close { client, .. }) => {
                 for place in places.iter_mut().filter(|place| **place == Some(client.0)) {
                     *place = None;
@@ -518,11 +522,13 @@ mod tests {
                 ("rendezvous_codec", rendezvous_codec),
                 ("rendezvous_server", rendezvous_server),
                 ("rendezvous_client", rendezvous_client),
+                ("server_node", server_node),
                 ("unl", unl),
                 ("hello", hello),
             ] {
                 let data = match name {
                     "unl" => unl_input(seed),
+                    "server_node" => server_node::input(seed),
                     "hello" => hello_input(seed),
                     _ => input(seed),
                 };

@@ -11,6 +11,7 @@ pub(crate) mod duplicates;
 pub(crate) mod handshake;
 pub(crate) mod household;
 pub(crate) mod inbound;
+pub(crate) mod links;
 pub(crate) mod mapping;
 pub(crate) mod nat;
 pub(crate) mod peers;

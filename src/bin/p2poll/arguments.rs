@@ -2,17 +2,19 @@
 
 mod direct;
 mod reach;
+mod rendezvous;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use p2poll::{Config, RendezvousConfig};
+use p2poll::Config;
 
 pub(crate) use direct::{ConnectOptions, ListenOptions};
 #[cfg(test)]
 pub(crate) use reach::NodeKind;
 pub(crate) use reach::ReachOptions;
+pub(crate) use rendezvous::RendezvousOptions;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -52,18 +54,6 @@ pub(crate) enum Command {
     /// Tells what a UNL says: who and where a node is, and how it can be reached
     #[command(after_help = UNL_HELP)]
     Unl(UnlOptions),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RendezvousOptions {
-    /// Where to listen, as IP:PORT; several are one server. Port 0: any free one. [::] includes IPv4, unless the same
-    /// port is given for IPv4, too [default: [::]:8000]
-    #[arg(long, value_name = "ADDR", value_parser = listen_address)]
-    pub(crate) listen: Vec<String>,
-
-    /// Standard output tells what happens, one JSON event a line
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -162,12 +152,7 @@ impl Command {
     /// What only all arguments together show.
     pub(crate) fn check(&self) -> Result<(), String> {
         match self {
-            Self::Rendezvous(options) => at_most(
-                RendezvousConfig::MAX_LISTEN,
-                "addresses to listen at",
-                "--listen",
-                options.listen.len(),
-            ),
+            Self::Rendezvous(options) => options.check(),
             Self::Chat(options) => {
                 at_most_servers(&options.rendezvous)?;
                 at_most(Config::MAX_PEERS, "peers", "--peer", options.peer.len())
@@ -201,13 +186,16 @@ The server speaks pyp2p's protocol, in lines that can be typed by hand:
   BOOTSTRAP 10
   NODES EMPTY
 
-With --json it says {\"event\":\"listening\",\"addr\":..} once for each address.
+With --json it says {\"event\":\"listening\",\"addr\":..} once for each address, the second port's too; and with --figures
+each minute an event \"figures\" with the same fields as --metrics has, without the p2poll_.
 Ctrl-C ends it.
 
 Examples:
   p2poll rendezvous
   p2poll rendezvous --listen 192.0.2.1:8000 --listen '[2001:db8::1]:8000'
-  p2poll rendezvous --listen 127.0.0.1:0 --json";
+  p2poll rendezvous --listen 127.0.0.1:0 --json
+  p2poll rendezvous --listen 10.0.0.5:8000 --public-address 203.0.113.7:8000 --public-address 203.0.113.7:8001
+  p2poll rendezvous --no-relay --metrics 127.0.0.1:9100";
 
 const CHAT_HELP: &str = "\
 Each line of standard input goes to every peer that is connected; nothing is forwarded from one peer to

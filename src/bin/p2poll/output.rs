@@ -135,6 +135,18 @@ impl Output {
         }
     }
 
+    /// A server's figures: an object of numbers, and which event it is.
+    pub(crate) fn figures(&mut self, figures: &Value) -> io::Result<()> {
+        if let Style::Json = self.style {
+            return self.write_json(figures);
+        }
+        let numbers = figures.as_object().into_iter().flatten().filter(|(_, value)| value.is_number());
+        let words: Vec<String> =
+            numbers.map(|(name, value)| format!("{} {value}", name.replace('_', " "))).collect();
+        self.tell(|| words.join(", "));
+        Ok(())
+    }
+
     /// What was written is seen from now on.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.stdout.flush()

@@ -25,14 +25,14 @@ impl Census {
 
 impl Node {
     pub(crate) fn census(&self) -> Census {
-        let of_calls = |role: &Role| matches!(role, Role::Greeting | Role::Connecting(_) | Role::OldPath(_));
-        let (calls, remembered) = self.connector.counts();
+        let of_calls = |role: &Role| matches!(role, Role::Handshake | Role::Connecting(_) | Role::OldPath(_));
+        let (calls, remembered) = self.connecting.machine().counts();
         Census {
             calls,
             remembered,
-            greetings: self.links.greetings.len(),
+            greetings: self.handshaking.machine().count(),
             streams: self.core.streams.iter().filter(|(_, role)| of_calls(role)).count(),
-            dials: self.dials.len(),
+            dials: self.connecting.dials(),
             guests: self.servers.foreign(),
             links: self.links.count(),
         }

@@ -12,6 +12,7 @@ use crate::event::Event;
 use crate::id::{AttemptId, ServerId, StreamId};
 use crate::identity::NodeId;
 use crate::node::streams::StreamFacts;
+use crate::proto::connect::{ConnectAction, ConnectEvent};
 use crate::proto::reach::{ProbeOutcome, ServerUp};
 use crate::wire::address::HostPort;
 use crate::wire::rendezvous::{Incoming, Listed, Ntp, Ports, Token};
@@ -20,6 +21,10 @@ use crate::wire::rendezvous::{Incoming, Listed, Ntp, Ports, Token};
 pub(super) enum Effect {
     /// The application is to know.
     Tell(Event),
+
+    // For the application, and other rooms, of calls.
+    OfCall(ConnectEvent),
+    ForCall(ConnectAction),
 
     // For the attempts.
     Attempt {

@@ -91,3 +91,39 @@ fn act(core: &mut Core, action: InboundAction, now: Instant) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+    use crate::wire::rendezvous::Token;
+
+    /// A server that hangs up before our answer is with it can not have had it.
+    #[test]
+    fn a_no_about_a_probe_that_was_answered_says_only_that_it_is_far() {
+        for (is_answered, told, expected) in [
+            (true, ProbeOutcome::No, ProbeOutcome::TooFar),
+            (false, ProbeOutcome::No, ProbeOutcome::No),
+            (true, ProbeOutcome::Yes, ProbeOutcome::Yes),
+            (true, ProbeOutcome::Unanswered, ProbeOutcome::Unanswered),
+        ] {
+            let mut random = Random::from_number(1);
+            let mut core = Core::new(Config::new(), 1, &mut random);
+            let mut inbound = Inbound::new(&core.config);
+            let (server, nonce) = (ServerId(0), Token::nonce(&mut random));
+            let [dialler, dialled] = ["198.51.100.1:7", "192.0.2.1:4000"].map(|addr| addr.parse().unwrap());
+            inbound.pending.handle_asked(server, 4000, SocketAddr::ip(&dialler), nonce);
+            let stream = inbound.accept(&mut core, Ends { dialler, dialled }, Instant::ZERO).expect("room");
+            if is_answered {
+                inbound.pending.handle_received(stream, &probe::prompt());
+            }
+            inbound.handle_told(&mut core, server, 4000, told, Instant::ZERO);
+            match core.effects.pop() {
+                Some(Effect::Reach { says: ServerSays::Probed { port: 4000, outcome }, .. }) => {
+                    assert_eq!(outcome, expected, "{told:?}, answered: {is_answered}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}

@@ -7,6 +7,7 @@
 //! queued (`effect`) and handed on in one place (`route`). What the application asks comes in by `requests`, and for connections
 //! by `cons`.
 
+mod arrivals;
 mod attempts;
 #[cfg(test)]
 pub(crate) mod census;
@@ -20,6 +21,7 @@ mod inbound;
 mod links;
 mod network;
 mod own_relays;
+mod paths;
 mod reach;
 mod relays;
 mod requests;
@@ -35,29 +37,30 @@ use log::Level;
 
 use crate::config::{Config, PortMapping};
 use crate::error::{CloseReason, StartError};
-use crate::event::{Event, EventQueue, Via};
+use crate::event::{Event, EventQueue};
 use crate::gateway;
-use crate::id::{AttemptId, ConId, ServerId, StreamId};
+use crate::id::{ConId, ServerId, StreamId};
 use crate::node::relays::RelayEndpoint;
 use crate::node::streams::{Dropped, Streams};
 use crate::node::{Action, Host};
 use crate::note::Notes;
 use crate::proto::admission::{Admission, AdmissionLimits};
-use crate::proto::connect::{Connector, DialId};
+use crate::proto::connect::DialId;
 use crate::proto::dial::DialSlot;
 use crate::proto::duplicates::Duplicates;
+use crate::proto::links::Origin;
 use crate::proto::stream::End;
 use crate::random::Random;
 use crate::reach::LanAddress;
 use crate::time::{Instant, soonest};
 use attempts::Attempts;
-use connect::Dials;
-use connections::{Connection, Connections, Slot};
+use connect::Connecting;
+use connections::Slot;
 use core::{Core, Leaving};
 use effect::Effect;
 use ends::{AllEnds, Ends};
 use inbound::Inbound;
-use links::Links;
+use links::{Handshaking, Known, Links};
 use network::Network;
 use own_relays::OwnRelays;
 use reach::{Reaching, Sample};
@@ -77,8 +80,8 @@ pub(crate) enum Role {
     Survey(Sample),
     /// It may be a server's probe, or want to be relayed.
     Pending(Ends),
-    /// It is being found out who is there; see `links::greeting`.
-    Greeting,
+    /// It is being found out who is there; see `links::handshaking`.
+    Handshake,
     /// A dial of a call's: to an address of the other side, to a server that is to see a port, or to a relay.
     Connecting(DialId),
     /// The old path of a connection that has another one now: what it still brings comes first.
@@ -93,8 +96,6 @@ pub(crate) enum Role {
 #[derive(Debug)]
 pub(crate) struct Node {
     core: Core,
-    /// The connections that the application sees.
-    connections: Connections,
     events: EventQueue,
     admission: Admission,
     duplicates: Option<Duplicates>,
@@ -105,10 +106,8 @@ pub(crate) struct Node {
     reaching: Reaching,
     inbound: Inbound,
     links: Links,
-    /// Our calls, and others' to us.
-    connector: Connector,
-    /// Their dials.
-    dials: Dials,
+    handshaking: Handshaking,
+    connecting: Connecting,
     own_relays: OwnRelays,
     /// Where it relays for others.
     relay_desk: Option<Box<RelayDesk>>,
@@ -132,10 +131,9 @@ impl Node {
             secret[8..].copy_from_slice(&random.next_u64().to_le_bytes());
             Duplicates::new(duplicates.capacity, duplicates.window, secret)
         });
-        let core = Core::new(config, &mut random);
+        let core = Core::new(config, net, &mut random);
         let config = &core.config;
         let mut node = Self {
-            connections: Connections::new(net),
             events: EventQueue::new(config.max_events),
             admission: Admission::new(AdmissionLimits {
                 max_inbound: config.max_inbound,
@@ -149,9 +147,9 @@ impl Node {
             ends: AllEnds::default(),
             reaching: Reaching::new(config, &mut random, now),
             inbound: Inbound::new(config),
-            links: Links::default(),
-            connector: connect::connector(config, core.identity.key.as_ref(), wall_at_origin, &mut random),
-            dials: Dials::default(),
+            links: Links::new(),
+            handshaking: Handshaking::new(config),
+            connecting: Connecting::new(config, &core, wall_at_origin, &mut random),
             own_relays: OwnRelays::new(config)?,
             relay_desk: RelayDesk::new(config, &mut random),
             core,
@@ -184,7 +182,7 @@ impl Node {
         self.core.leaving =
             Leaving::Until(now + self.core.config.streams.close_deadline + Duration::from_secs(2));
         self.attempts.cancel_all(&mut self.core, now);
-        self.leave_calls(now);
+        self.tell_calls(now, |calls, around| calls.leave(around, now));
         self.inbound.pending.stop_relaying();
         if let Some(desk) = &mut self.relay_desk {
             desk.leave(&mut self.core, now);
@@ -192,8 +190,8 @@ impl Node {
         self.servers.leave(now);
         self.reaching.leave(&mut self.core, now);
         self.network.save_last(&mut self.core);
-        for id in self.connections.ids().collect::<Vec<_>>() {
-            self.close(id, now);
+        for id in self.core.connections.ids().collect::<Vec<_>>() {
+            self.core.close_for(id, CloseReason::Local, now);
         }
         self.route(now);
     }
@@ -215,30 +213,6 @@ impl Node {
         self.events.pushed()
     }
 
-    /// Shows a connection to the application.
-    fn show(&mut self, connection: Connection, attempt: Option<AttemptId>, took: Duration) -> ConId {
-        let (via, peer) = (connection.via, connection.peer);
-        let id = self.name(connection);
-        self.core.notes.push(Level::Info, || format!("{id} connected: {via} {peer}"));
-        self.events.push(Event::Connected { con: id, via, peer, attempt, took });
-        id
-    }
-
-    /// Gives a connection a name, by which its stream is known from now on.
-    fn name(&mut self, connection: Connection) -> ConId {
-        let id = self.connections.insert(connection);
-        if let Some(tag) = self.core.streams.tag_mut(connection.writing) {
-            *tag = Role::Peer(id);
-        }
-        id
-    }
-
-    /// What is to be known of a stream that becomes a connection.
-    fn connection(&self, stream: StreamId, via: Via, peer: SocketAddr, ends: Ends, slot: Slot) -> Connection {
-        let opened = self.core.streams.facts(stream).map(|facts| facts.opened).unwrap_or(Instant::ZERO);
-        Connection::new(stream, via, peer, ends, slot, opened)
-    }
-
     fn handle_dropped(&mut self, dropped: Dropped<Role>, now: Instant) {
         match dropped.tag {
             Role::Peer(con) => self.handle_peer_gone(con, dropped.why, now),
@@ -247,9 +221,14 @@ impl Node {
             }
             Role::Survey(sample) => self.reaching.handle_sample_gone(&mut self.core, sample, now),
             Role::Pending(_) => self.inbound.pending.handle_gone(dropped.id),
-            Role::Greeting => self.handle_greeting_gone(dropped.id, dropped.why, now),
-            Role::Connecting(dial) => self.handle_call_stream_gone(dial, now),
-            Role::OldPath(con) => self.handle_old_path_gone(con, &dropped, now),
+            Role::Handshake => {
+                let why = dropped.why.to_string();
+                self.handshaking.handle_gone(&mut self.core, dropped.id, &why, now);
+            }
+            Role::Connecting(dial) => {
+                self.tell_calls(now, |calls, around| calls.handle_closed(dial, around, now))
+            }
+            Role::OldPath(con) => self.links.handle_old_path_gone(&mut self.core, con, &dropped, now),
             Role::RelayClient => self.handle_relay_client_gone(dropped.id, None, now),
             Role::Relayed(end) => self.handle_relay_client_gone(dropped.id, Some(end), now),
             // Such a stream is abandoned.
@@ -270,30 +249,6 @@ impl Node {
         }
     }
 
-    fn handle_peer_gone(&mut self, id: ConId, why: CloseReason, now: Instant) {
-        self.forget_link(id, now);
-        let Some(connection) = self.connections.remove(id) else { return };
-        let peer = connection.peer;
-        self.core.notes.push(Level::Info, || format!("{id} {} {peer}: {why}", connection.via));
-        self.events.push(Event::Closed { con: id, why });
-        self.ends.remove(connection.ends, id);
-        match connection.slot {
-            Slot::Inbound => {
-                self.admission.handle_closed(peer.ip());
-                self.network.peers.handle_inbound_closed(peer, now);
-            }
-            Slot::Outbound => self.network.handle_lost(peer, connection.closed_by_us, now),
-            Slot::None => {}
-        }
-    }
-
-    /// Whether there is a slot for a peer that came to us.
-    fn may_enter(&mut self, peer: SocketAddr, now: Instant) -> bool {
-        let may = !self.core.is_leaving() && self.admission.check(peer.ip(), now).is_ok();
-        self.note_refusals();
-        may
-    }
-
     /// Takes in a connection that a peer opened, or refuses it.
     fn accept(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<StreamId> {
         if self.core.is_leaving() {
@@ -310,34 +265,14 @@ impl Node {
         if !self.may_enter(peer, now) {
             return None;
         }
-        if self.greets_all() {
-            return Some(self.greet_accepted(ends, now));
+        if self.core.config.links.direct {
+            let stream = self.core.streams.accept(peer, local, Role::Handshake, now);
+            self.shake_hands(stream, Origin::Accepted, ends, now);
+            return Some(stream);
         }
         let id = self.core.streams.accept(peer, local, Role::Pending(ends), now);
         self.enter(id, ends, now);
         Some(id)
-    }
-
-    /// A peer that came to us takes its slot.
-    fn enter(&mut self, stream: StreamId, ends: Ends, now: Instant) -> ConId {
-        let peer = ends.dialler;
-        let connection = self.connection(stream, Via::Accepted, peer, ends, Slot::Inbound);
-        self.admission.handle_opened(peer.ip());
-        self.network.peers.handle_inbound_opened(peer, now);
-        let id = self.show(Connection { fresh: true, ..connection }, None, Duration::ZERO);
-        self.ends.insert_inbound(ends, id);
-        id
-    }
-
-    fn note_refusals(&mut self) {
-        while let Some(refused) = self.admission.poll_note() {
-            self.core.notes.push(Level::Warn, || {
-                format!(
-                    "refused {}: {:?} (since the last note: {} for want of slots, {} over their address's share, {} banned)",
-                    refused.peer, refused.why, refused.full, refused.too_many_from_address, refused.banned
-                )
-            });
-        }
     }
 
     /// What there is from the start is no news.
@@ -392,7 +327,7 @@ impl Host for Node {
                 self.handle_dial_connected((attempt, slot), id, local, now);
             }
             Some(&Role::Survey(sample)) => self.reaching.handle_sample_connected(&mut self.core, sample, now),
-            Some(&Role::Connecting(dial)) => self.handle_call_connected(dial, local, now),
+            Some(&Role::Connecting(dial)) => self.handle_dial_of_call(dial, local, now),
             _ => {}
         }
         self.route(now);
@@ -409,7 +344,7 @@ impl Host for Node {
                 self.core.streams.abandon(id);
                 self.reaching.handle_sample_gone(&mut self.core, sample, now);
             }
-            Some(&Role::Connecting(dial)) => self.handle_call_dial_failed(dial, id, kind, now),
+            Some(&Role::Connecting(dial)) => self.handle_dial_of_call_failed((dial, id, kind), now),
             _ => {}
         }
         self.route(now);
@@ -428,9 +363,14 @@ impl Host for Node {
             Some(&Role::Survey(sample)) => self.reaching.handle_sample_lines(&mut self.core, sample, id, now),
             Some(Role::Pending(_)) => self.inbound.handle_received(&mut self.core, id, now),
             Some(&Role::Peer(con)) => self.handle_peer_received(con, now),
-            Some(Role::Greeting) => self.handle_greeting_received(id, now),
-            Some(&Role::Connecting(dial)) => self.handle_call_lines(dial, id, now),
-            Some(&Role::OldPath(con)) => self.handle_old_path_received(con, id, now),
+            Some(Role::Handshake) => {
+                let known = Known { connector: self.connecting.machine(), links: &self.links };
+                self.handshaking.handle_received(&mut self.core, id, known, now);
+            }
+            Some(&Role::Connecting(dial)) => self.handle_lines_of_call(dial, id, now),
+            Some(&Role::OldPath(con)) => {
+                self.links.handle_old_path_received(&mut self.core, con, id, now);
+            }
             Some(Role::RelayClient) => {
                 if let Some(desk) = &mut self.relay_desk {
                     desk.handle_lines(&mut self.core, id, now);
@@ -491,9 +431,14 @@ impl Host for Node {
         self.route(now);
         self.inbound.pending.handle_timeout(now);
         self.route(now);
-        self.advance_links(now);
+        self.links.handle_timeout(&mut self.core, now);
+        let known = Known { connector: self.connecting.machine(), links: &self.links };
+        self.handshaking.handle_timeout(&mut self.core, known, now);
         self.route(now);
-        self.advance_calls(now);
+        self.route(now);
+        if self.connecting.poll_timeout().is_some_and(|at| at <= now) {
+            self.tell_calls(now, |calls, around| calls.handle_timeout(around, now));
+        }
         self.route(now);
         if let Some(desk) = &mut self.relay_desk {
             desk.handle_timeout(&mut self.core, now);
@@ -524,7 +469,8 @@ impl Host for Node {
             self.reaching.poll_timeout(),
             self.inbound.pending.poll_timeout(),
             self.links.poll_timeout(),
-            self.connector.poll_timeout(),
+            self.handshaking.poll_timeout(),
+            self.connecting.poll_timeout(),
             self.relay_desk.as_ref().and_then(|desk| desk.poll_timeout()),
             network,
             leaving,

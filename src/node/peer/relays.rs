@@ -181,7 +181,7 @@ fn act(running: &mut Relays, place: &mut Place<'_, Role>, action: ServerAction, 
             running.splice(place, ends, Role::Relayed, now);
         }
         // It tries nobody's port: nobody can ask it to.
-        ServerAction::Dial { .. } | ServerAction::Abandon { .. } => {}
+        ServerAction::Dial { .. } | ServerAction::Abandon { .. } | ServerAction::Tell(_) => {}
     }
 }
 

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{Node, Role, unl};
+use crate::connect::Connect;
 use crate::error::ConnectError;
 use crate::id::{AttemptId, StreamId};
+use crate::proto::links::Origin;
 use crate::reach::Reach;
 use crate::time::Instant;
 use crate::unl::Unl;
@@ -30,9 +32,19 @@ impl Node {
         Ok(id)
     }
 
+    /// Begins an attempt to connect to a node by its UNL.
+    pub(crate) fn connect_unl(&mut self, to: Connect, now: Instant) -> Result<AttemptId, ConnectError> {
+        self.tell_calls(now, |calls, around| calls.check(&to.unl, &around.local))?;
+        let attempt = self.attempts.next_id();
+        let begun = self.tell_calls(now, |calls, around| calls.connect(to, attempt, around, now));
+        self.route(now);
+        begun.map(|()| attempt)
+    }
+
     /// Gives up an attempt of the application's.
     pub(crate) fn cancel(&mut self, id: AttemptId, now: Instant) -> bool {
-        let was_under_way = self.attempts.cancel(&mut self.core, id, now) || self.cancel_call(id, now);
+        let was_under_way = self.attempts.cancel(&mut self.core, id, now)
+            || self.tell_calls(now, |calls, around| calls.cancel(id, around, now));
         self.route(now);
         was_under_way
     }
@@ -79,8 +91,8 @@ impl Node {
         let Some(&Role::Pending(ends)) = self.core.streams.tag(stream) else { return };
         if !wanted || !self.may_enter(ends.dialler, now) {
             self.core.streams.abandon(stream);
-        } else if self.greets_all() {
-            self.greet_stranger(stream, ends, now);
+        } else if self.core.config.links.direct {
+            self.shake_hands(stream, Origin::Accepted, ends, now);
         } else {
             let con = self.enter(stream, ends, now);
             self.core.streams.offer_unread(stream);

@@ -9,11 +9,9 @@ use crate::proto::connect::DialId;
 
 /// As many as the calls have under way.
 #[derive(Debug, Default)]
-pub(in super::super) struct Dials {
+pub(super) struct Dials {
     by_id: BTreeMap<DialId, Dialled>,
     by_stream: BTreeMap<StreamId, DialId>,
-    /// What the machine wants is being done.
-    acting: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,17 +64,8 @@ impl Dials {
         Some((stream, Ends { dialler: local?, dialled: to }))
     }
 
-    /// Whether it was not begun already.
-    pub(super) fn begin_acting(&mut self) -> bool {
-        !std::mem::replace(&mut self.acting, true)
-    }
-
-    pub(super) fn end_acting(&mut self) {
-        self.acting = false;
-    }
-
     #[cfg(test)]
-    pub(in super::super) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.by_id.len()
     }
 }

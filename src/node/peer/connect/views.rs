@@ -7,8 +7,9 @@ use crate::id::{CallId, ConId, ServerId};
 use crate::identity::NodeId;
 use crate::node::peer::Role;
 use crate::node::peer::connections::Connections;
-use crate::node::peer::links::{Link, Links};
+use crate::node::peer::links::{Handshaking, Link, Links};
 use crate::node::peer::own_relays::OwnRelays;
+use crate::node::peer::reach::Reaching;
 use crate::node::peer::servers::Servers;
 use crate::node::streams::Streams;
 use crate::proto::admission::Admission;
@@ -17,9 +18,21 @@ use crate::proto::dial::is_own;
 use crate::time::Instant;
 use crate::unl::Unl;
 
+/// The rooms that calls look at.
+#[derive(Clone, Copy)]
+pub(in super::super) struct View<'a> {
+    pub(in super::super) links: &'a Links,
+    pub(in super::super) handshaking: &'a Handshaking,
+    pub(in super::super) admission: &'a Admission,
+    pub(in super::super) relays: &'a OwnRelays,
+    pub(in super::super) servers: &'a Servers,
+    pub(in super::super) reaching: &'a Reaching,
+}
+
 /// The links, and who would be let in.
 pub(super) struct LinksSeen<'a> {
     pub(super) links: &'a Links,
+    pub(super) handshaking: &'a Handshaking,
     pub(super) connections: &'a Connections,
     pub(super) streams: &'a Streams<Role>,
     pub(super) admission: &'a Admission,
@@ -48,7 +61,7 @@ impl LinkView for LinksSeen<'_> {
     }
 
     fn is_handshaking(&self, node: NodeId) -> bool {
-        self.links.is_greeting(node)
+        self.handshaking.machine().is_about(node)
     }
 
     fn has_room(&self, ip: IpAddr) -> bool {

@@ -44,10 +44,20 @@ pub(super) fn handle(all: &mut All, core: &mut Core, id: ServerId, event: Client
             signals(core, id, Signalling::Ready);
             core.effects.push(Effect::OwnUnl);
         }
-        ClientEvent::Denied(why) => {
+        ClientEvent::InUse(there) => {
             let name = all.name_of(id);
-            core.notes
-                .push(Level::Warn, || format!("rendezvous server {name} does not take our proof: {why:?}"));
+            core.notes.push(Level::Warn, || {
+                format!(
+                    "rendezvous server {name} says that another process, at {there}, has the key of this node: calls \
+                     come to this one as long as it is there"
+                )
+            });
+        }
+        ClientEvent::Denied { why, server } => {
+            let name = all.name_of(id);
+            core.notes.push(Level::Warn, || {
+                format!("rendezvous server {name} does not take our proof: {}", why.advice(server))
+            });
             signals(core, id, Signalling::Useless);
         }
         ClientEvent::Signaled { to, outcome } => {
@@ -144,5 +154,97 @@ fn probe_outcome(verdict: Option<Verdict>) -> ProbeOutcome {
         Some(Verdict::No) => ProbeOutcome::No,
         Some(Verdict::Later) => ProbeOutcome::Busy,
         None => ProbeOutcome::Unanswered,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::identity::NodeId;
+    use crate::proto::rendezvous::client::ClientConfig;
+    use crate::random::Random;
+    use crate::reach::ServerKind;
+    use crate::wire::address::HostPort;
+
+    /// A server of our own choice, and a foreign one.
+    fn servers() -> (Core, All, [ServerId; 2]) {
+        let mut random = Random::from_number(1);
+        let core = Core::new(Config::new(), 1, &mut random);
+        let mut all = ServerList::new(1);
+        let mut server = |name: &str| {
+            let target = HostPort::parse(name).unwrap();
+            Server::new(target, &ClientConfig::default(), &mut random, Instant::ZERO)
+        };
+        let (own, foreign) = (server("own.example:1"), server("foreign.example:1"));
+        let ids = [all.insert_own("own.example:1", own), all.insert_foreign("foreign.example:1", foreign)];
+        (core, all, ids)
+    }
+
+    /// What an event leads to, in short.
+    fn effects(core: &mut Core) -> Vec<String> {
+        let name = |effect: Effect| match effect {
+            Effect::Signalling { what, .. } => format!("{what:?}"),
+            Effect::Reach { says, .. } => format!("{says:?}"),
+            Effect::Tell(event) => format!("{event:?}"),
+            other => format!("{other:?}"),
+        };
+        let word = |text: String| text.split([' ', '(']).next().unwrap_or_default().to_owned();
+        std::iter::from_fn(|| core.effects.pop()).map(name).map(word).collect()
+    }
+
+    #[test]
+    fn each_event_concerns_those_rooms_and_of_a_foreign_server_the_application_hears_nothing() {
+        let up = ClientEvent::Up {
+            kind: ServerKind::P2poll,
+            seen: Some("192.0.2.1:5".parse().unwrap()),
+            rtt: Duration::from_millis(9),
+            features: Features::PROBE,
+        };
+        let down = ClientEvent::Down { why: DownWhy::Closed, retry_in: Duration::from_secs(1) };
+        let signaled = |outcome| ClientEvent::Signaled { to: NodeId::from_bytes([7; 20]), outcome };
+        for (event, expected) in [
+            (up, &["OwnAddresses", "Met", "Rendezvous"][..]),
+            (ClientEvent::Proven, &["Ready", "OwnUnl"]),
+            (ClientEvent::Probed { port: 1, verdict: None }, &["ProbeTold"]),
+            (ClientEvent::Advertised, &["Rendezvous"]),
+            (down, &["ServerDown", "OwnUnl", "Rendezvous"]),
+            (signaled(Outcome::Told(Delivery::Stored)), &["Signaled"]),
+            (signaled(Outcome::Lost), &[]),
+            // Nobody knows who sent these: it was never connected.
+            (ClientEvent::Nodes(Vec::new()), &["Rendezvous"]),
+            (ClientEvent::Left, &[]),
+        ] {
+            let (mut core, mut all, ids) = servers();
+            for id in ids {
+                handle(&mut all, &mut core, id, event.clone(), Instant::ZERO);
+                let told = |name: &&&str| all.is_own(id) || **name != "Rendezvous";
+                let expected: Vec<&str> = expected.iter().filter(told).copied().collect();
+                assert_eq!(effects(&mut core), expected, "{event:?} of {id}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_server_that_was_connected_says_how_we_are_seen_and_names_nodes() {
+        let (mut core, mut all, [own, _]) = servers();
+        core.listening = Some("0.0.0.0:4000".parse().unwrap());
+        let addr: SocketAddr = "198.51.100.1:1".parse().unwrap();
+        let server = all.get_mut(own).unwrap();
+        (server.ip, server.ends) = (Some(addr.ip()), Some((addr, "10.0.0.1:5".parse().unwrap())));
+        let up = ClientEvent::Up {
+            kind: ServerKind::P2poll,
+            seen: Some("192.0.2.1:5".parse().unwrap()),
+            rtt: Duration::from_millis(9),
+            features: Features::PROBE,
+        };
+        handle(&mut all, &mut core, own, up, Instant::ZERO);
+        assert_eq!(effects(&mut core), ["OwnAddresses", "Up", "Met", "Rendezvous"]);
+        let seen = all.get(own).and_then(|server| server.seen);
+        assert_eq!(seen, Some("192.0.2.1:4000".parse().unwrap()), "with our listening port");
+        handle(&mut all, &mut core, own, ClientEvent::Nodes(Vec::new()), Instant::ZERO);
+        assert_eq!(effects(&mut core), ["Nodes", "Rendezvous"]);
     }
 }

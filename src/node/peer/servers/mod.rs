@@ -24,7 +24,7 @@ use crate::proto::rendezvous::list::ServerList;
 use crate::random::Random;
 use crate::time::{Instant, soonest};
 use crate::wire::address::HostPort;
-use crate::wire::rendezvous::Token;
+use crate::wire::rendezvous::{Incarnation, Token};
 
 #[derive(Debug)]
 pub(super) struct Servers {
@@ -73,6 +73,7 @@ impl Servers {
             advertise_every: config.advertise_interval,
             answer_within: config.answer_timeout,
             key: key.cloned().map(Arc::new),
+            incarnation: Some(Incarnation::from_number(random.next_u64())),
             ..defaults
         };
         let mut all = ServerList::new(config.links.max_guest_servers);
