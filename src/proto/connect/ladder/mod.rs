@@ -22,7 +22,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::connect::{Refusal, RelayRefusal, Rung, RungFault, Rungs, Tried};
-use crate::proto::punch::{Side, is_hopeless};
+use crate::proto::connect::punch::{Side, is_hopeless};
 use crate::reach::NatKind;
 use crate::time::{Instant, soonest};
 use lanes::Lanes;

@@ -12,17 +12,17 @@
 //! connection that it has: not the same one (of two of pyp2p's own, in the laboratory, neither heard the other in 4 of 4
 //! meetings). It dials as many pairs as it is told ports. So it is told one, and there is one connection.
 
-mod hosting;
+mod candidates;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
-use super::punch::Side;
+use crate::proto::connect::punch::Side;
 use crate::reach::NatKind;
 use crate::time::Instant;
 use crate::wire::rendezvous::Ntp;
-pub(crate) use hosting::{Challenge, Hosting};
+pub(crate) use candidates::{Candidates, Challenge};
 
 /// From the moment that is named to the meeting.
 const DELAY: Duration = Duration::from_secs(6);

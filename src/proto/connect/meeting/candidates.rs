@@ -20,7 +20,7 @@ const WAITING: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Challenge {
     /// Which of our servers says so.
-    pub(crate) place: ServerId,
+    pub(crate) server: ServerId,
     /// Where that server sees the candidate.
     pub(crate) ip: IpAddr,
     /// Where the candidate believes that it will come from.
@@ -29,7 +29,7 @@ pub(crate) struct Challenge {
 
 /// The pace of a host: candidates have their turn one after the other.
 #[derive(Debug, Default)]
-pub(crate) struct Hosting {
+pub(crate) struct Candidates {
     /// At most [`WAITING`], of different addresses, the oldest first.
     waiting: VecDeque<(Challenge, Instant)>,
     /// Whose turn was the last: it may have told several servers of itself.
@@ -40,7 +40,7 @@ pub(crate) struct Hosting {
     register_at: Option<Instant>,
 }
 
-impl Hosting {
+impl Candidates {
     /// A candidate has come; a newer word of the same one counts.
     pub(crate) fn handle_challenge(&mut self, challenge: Challenge, now: Instant) {
         self.forget(now);
@@ -97,62 +97,62 @@ mod tests {
     }
 
     fn challenge(host: u8) -> Challenge {
-        Challenge { place: ServerId(0), ip: IpAddr::from([203, 0, 113, host]), port: 4000 + u16::from(host) }
+        Challenge { server: ServerId(0), ip: IpAddr::from([203, 0, 113, host]), port: 4000 + u16::from(host) }
     }
 
     #[test]
     fn candidates_have_their_turn_two_seconds_apart() {
-        let mut hosting = Hosting::default();
+        let mut candidates = Candidates::default();
         for host in 1..=3 {
-            hosting.handle_challenge(challenge(host), at(0));
+            candidates.handle_challenge(challenge(host), at(0));
         }
-        assert_eq!(hosting.poll_challenge(at(0)), Some(challenge(1)));
-        assert_eq!(hosting.poll_challenge(at(1999)), None);
-        assert_eq!(hosting.poll_timeout(), Some(at(2000)));
-        assert_eq!(hosting.poll_challenge(at(2000)), Some(challenge(2)));
-        assert_eq!(hosting.poll_challenge(at(2000)), None);
-        assert_eq!(hosting.poll_challenge(at(4000)), Some(challenge(3)));
-        assert_eq!((hosting.poll_challenge(at(9000)), hosting.poll_timeout()), (None, None));
+        assert_eq!(candidates.poll_challenge(at(0)), Some(challenge(1)));
+        assert_eq!(candidates.poll_challenge(at(1999)), None);
+        assert_eq!(candidates.poll_timeout(), Some(at(2000)));
+        assert_eq!(candidates.poll_challenge(at(2000)), Some(challenge(2)));
+        assert_eq!(candidates.poll_challenge(at(2000)), None);
+        assert_eq!(candidates.poll_challenge(at(4000)), Some(challenge(3)));
+        assert_eq!((candidates.poll_challenge(at(9000)), candidates.poll_timeout()), (None, None));
     }
 
     #[test]
     fn a_candidate_that_several_servers_tell_of_has_one_turn() {
-        let mut hosting = Hosting::default();
-        hosting.handle_challenge(challenge(1), at(0));
-        assert!(hosting.poll_challenge(at(0)).is_some());
-        hosting.handle_challenge(Challenge { place: ServerId(1), ..challenge(1) }, at(10));
-        assert_eq!((hosting.poll_challenge(at(5000)), hosting.poll_timeout()), (None, None));
+        let mut candidates = Candidates::default();
+        candidates.handle_challenge(challenge(1), at(0));
+        assert!(candidates.poll_challenge(at(0)).is_some());
+        candidates.handle_challenge(Challenge { server: ServerId(1), ..challenge(1) }, at(10));
+        assert_eq!((candidates.poll_challenge(at(5000)), candidates.poll_timeout()), (None, None));
         // With another port it is another try.
-        hosting.handle_challenge(Challenge { port: 9, ..challenge(1) }, at(5000));
-        assert!(hosting.poll_challenge(at(5000)).is_some());
+        candidates.handle_challenge(Challenge { port: 9, ..challenge(1) }, at(5000));
+        assert!(candidates.poll_challenge(at(5000)).is_some());
     }
 
     #[test]
     fn a_candidate_that_has_waited_too_long_has_gone() {
-        let mut hosting = Hosting::default();
-        hosting.handle_challenge(challenge(1), at(0));
-        assert_eq!(hosting.poll_timeout(), Some(at(8000)));
-        assert_eq!(hosting.poll_challenge(at(8000)), None);
-        assert_eq!(hosting.poll_timeout(), None);
+        let mut candidates = Candidates::default();
+        candidates.handle_challenge(challenge(1), at(0));
+        assert_eq!(candidates.poll_timeout(), Some(at(8000)));
+        assert_eq!(candidates.poll_challenge(at(8000)), None);
+        assert_eq!(candidates.poll_timeout(), None);
     }
 
     #[test]
     fn a_crowd_of_candidates_is_turned_away() {
-        let mut hosting = Hosting::default();
+        let mut candidates = Candidates::default();
         for host in 1..=200 {
-            hosting.handle_challenge(challenge(host), at(0));
+            candidates.handle_challenge(challenge(host), at(0));
             // Who asks again has one place, with what it said last.
-            hosting.handle_challenge(Challenge { port: 9, ..challenge(1) }, at(0));
+            candidates.handle_challenge(Challenge { port: 9, ..challenge(1) }, at(0));
         }
-        assert_eq!(hosting.waiting.len(), WAITING);
-        let of_first = hosting.waiting.iter().filter(|(other, _)| other.ip == challenge(1).ip);
+        assert_eq!(candidates.waiting.len(), WAITING);
+        let of_first = candidates.waiting.iter().filter(|(other, _)| other.ip == challenge(1).ip);
         assert_eq!(of_first.map(|(other, _)| other.port).collect::<Vec<_>>(), [9]);
     }
 
     #[test]
     fn a_server_that_wants_registrations_without_end_gets_one_in_two_seconds() {
-        let mut hosting = Hosting::default();
-        let done = (0..100).filter(|tenth| hosting.handle_reconnect(at(tenth * 100))).count();
+        let mut candidates = Candidates::default();
+        let done = (0..100).filter(|tenth| candidates.handle_reconnect(at(tenth * 100))).count();
         assert_eq!(done, 5);
     }
 }
