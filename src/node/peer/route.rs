@@ -450,7 +450,7 @@ impl Node {
     }
 
     /// A connection of a rung turned out not to be the node.
-    fn handle_handshake_failed(&mut self, stream: StreamId, why: RungFault, now: Instant) {
+    pub(super) fn handle_handshake_failed(&mut self, stream: StreamId, why: RungFault, now: Instant) {
         if let Some(dial) = self.connecting.release_stream(stream) {
             self.tell_calls(now, |calls, around| calls.handle_handshake_failed(dial, why, around, now));
         }
