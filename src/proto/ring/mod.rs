@@ -1,0 +1,646 @@
+//! The ring: Chord's machine, in the version that was proved to be correct.
+//!
+//! It decides everything and does nothing by itself: messages, links' ends and the time come in, [`Action`]s come out. Who a
+//! message is from has been proven by whoever hands it in. Sources, and where what they say is kept:
+//!
+//! - Zave, "Reasoning about identifier spaces: how to make Chord correct" (IEEE TSE 43(12), 2017; arXiv 1610.01140): each
+//!   operation that changes a list or a predecessor is one step in [`neighbours`], in the order that [`repair`] gives them, with
+//!   whom [`keeper`] asks; [`joiner`] and [`host`] are the two sides of a join.
+//! - Stoica et al., "Chord: a scalable peer-to-peer lookup service for internet applications" (SIGCOMM 2001; ACM/IEEE
+//!   ToN 11(1), 2003): [`place`], [`fingers`], [`route`].
+//! - Freedman et al., "Non-transitive connectivity and DHTs" (WORLDS 2005): nobody is taken into a list before he was contacted,
+//!   and what goes around a broken way is in [`transits`].
+//! - Rhea et al., "Handling churn in a DHT" (USENIX ATC 2004): repair in periods, waits by round trips ([`contacts`]).
+//! - Verdi-Chord (github.com/DistributedComponents/verdi-chord), for what becomes of atomic steps when messages are under way.
+
+mod contacts;
+mod event;
+mod fingers;
+mod hands;
+mod host;
+mod joiner;
+mod keeper;
+mod list;
+mod look_ups;
+mod member;
+mod message;
+mod neighbours;
+mod outbox;
+mod place;
+mod questions;
+mod repair;
+mod round_trips;
+mod route;
+mod settings;
+mod size;
+mod suspects;
+mod transits;
+#[cfg(test)]
+mod variant;
+
+use std::sync::Arc;
+
+use crate::identity::NodeId;
+use crate::random::Random;
+use crate::time::{Instant, soonest};
+
+pub(crate) use event::{Event, LookUpFault};
+pub(crate) use fingers::Fingers;
+pub(crate) use list::List;
+pub(crate) use look_ups::{Full, How};
+pub(crate) use member::{Life, Member};
+pub(crate) use message::{Find, Found, Message, Number, QueryId, Want};
+pub(crate) use neighbours::Neighbours;
+pub(crate) use outbox::Action;
+pub(crate) use place::Place;
+pub(crate) use settings::Settings;
+pub(crate) use size::Size;
+
+#[cfg_attr(not(test), allow(unused_imports, reason = "the drivers' words"))]
+pub(crate) use place::{BITS, within};
+#[cfg(test)]
+pub(crate) use variant::Variant;
+
+use contacts::Contacts;
+use hands::Hands;
+use host::{Host, Reply};
+use joiner::{Joiner, Joining};
+use keeper::{Keeper, Kept};
+use look_ups::{LookUp, LookUps, Whose};
+use outbox::Outbox;
+use questions::Lane;
+use transits::{Ended, MOST_HOPS, Standpoint, Transits};
+
+/// One node's part of the ring.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    state: State,
+    random: Random,
+}
+
+/// All of it but the generator.
+#[derive(Clone, Debug)]
+struct State {
+    me: Member,
+    settings: Arc<Settings>,
+    standing: Standing,
+    keeper: Keeper,
+    fingers: Fingers,
+    contacts: Contacts,
+    transits: Transits,
+    look_ups: LookUps,
+    host: Host,
+    joiner: Option<Box<Joiner>>,
+    arrival: Option<Arrival>,
+    out: Outbox,
+    /// When there is something to do next.
+    timeout: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// In no ring.
+    Outside,
+    /// On the way in.
+    Joining,
+    Member,
+    /// I was one.
+    Left,
+}
+
+/// A joiner's first steps as a member.
+#[derive(Clone, Copy, Debug)]
+struct Arrival {
+    /// Who let me in, and waits to hear that I am at home.
+    host: Member,
+    /// My first round has ended: my successor knows me.
+    is_at_home: bool,
+    /// Somebody has notified me: my predecessor knows me.
+    is_noticed: bool,
+    has_kicked: bool,
+}
+
+/// What has become of the link to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkState {
+    /// It is gone, or could not be made.
+    Down,
+}
+
+impl Ring {
+    /// In no ring yet.
+    pub(crate) fn new(node: NodeId, settings: Arc<Settings>, mut random: Random) -> Self {
+        let me = Member { place: Place::of_node(node), life: Life::ANY };
+        let neighbours = Neighbours::alone(me.place, settings.longest_list());
+        let state = State {
+            me,
+            standing: Standing::Outside,
+            keeper: Keeper::new(neighbours, random.next_u64() as Number),
+            fingers: Fingers::new(me.place),
+            contacts: Contacts::new(settings.clone()),
+            transits: Transits::new(random.next_u64() as Number),
+            look_ups: LookUps::default(),
+            host: Host::default(),
+            joiner: None,
+            arrival: None,
+            out: Outbox::default(),
+            timeout: None,
+            settings,
+        };
+        Self { state, random }
+    }
+
+    /// Begins a ring, of which I am the only member.
+    pub(crate) fn create(&mut self, now: Instant) {
+        self.begin_life();
+        let neighbours = Neighbours::alone(self.state.me.place, self.state.settings.longest_list());
+        self.enter(neighbours, now);
+        self.settle();
+    }
+
+    /// Joins the ring that those are in, the first of them that leads there. An empty list, or oneself alone, begins a new one.
+    pub(crate) fn join(&mut self, seeds: &[NodeId], now: Instant) {
+        let seeds: Vec<Place> = seeds.iter().copied().map(Place::of_node).collect();
+        self.join_through(seeds, now);
+    }
+
+    /// Leaves: for the others a death that they hear of at once, and nothing else. (Zave: whatever else a leave does to lists
+    /// breaks their order.)
+    pub(crate) fn leave(&mut self, now: Instant) {
+        let state = &mut self.state;
+        if state.standing == Standing::Member {
+            let neighbours = &state.keeper.neighbours;
+            let first = neighbours.successor();
+            let both =
+                [neighbours.predecessor(), first.filter(|first| neighbours.predecessor() != Some(*first))];
+            both.into_iter().flatten().for_each(|to| state.out.send(to, Message::Leave));
+        }
+        state.standing = Standing::Left;
+        state.joiner = None;
+        self.fail_look_ups();
+        self.state.out.tell(Event::Left);
+        self.run(now);
+    }
+
+    /// Looks for the owner of a place. It ends in one [`Event::LookedUp`] with this number.
+    pub(crate) fn look_up(&mut self, key: Place, how: How, now: Instant) -> Result<QueryId, Full> {
+        if self.state.look_ups.len() >= self.state.settings.max_look_ups {
+            return Err(Full);
+        }
+        let query = self.start_look_up(key, Want::Owner, Whose::Node(how), None, now);
+        self.run(now);
+        Ok(query)
+    }
+
+    /// A message of `from`, whose id has been proven, and whose life is what it says. `to` is the life of mine that it is for.
+    pub(crate) fn handle_message(&mut self, from: Member, to: Life, message: Message, now: Instant) {
+        if from.place != self.state.me.place {
+            self.dispatch(from, to, message, now);
+            self.run(now);
+        }
+    }
+
+    /// The link to that node has changed.
+    pub(crate) fn handle_link(&mut self, node: NodeId, state: LinkState, now: Instant) {
+        let LinkState::Down = state;
+        let node = Place::of_node(node);
+        let (mut parts, mut hands) = self.split(now);
+        let (transits, standpoint) = parts.on_the_way();
+        transits.handle_down(node, standpoint, &mut hands);
+        let kept = match parts.standing {
+            Standing::Member => parts.keeper.handle_down(node, &mut hands),
+            _ => Kept::On,
+        };
+        let joining = parts.joiner.map(|joiner| joiner.handle_down(node, &mut hands));
+        self.handle_joining(joining, now);
+        self.handle_kept(kept, now);
+        self.run(now);
+    }
+}
+
+// What is seen from outside.
+impl Ring {
+    pub(crate) fn me(&self) -> Member {
+        self.state.me
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        self.state.standing
+    }
+
+    pub(crate) fn is_member(&self) -> bool {
+        self.state.standing == Standing::Member
+    }
+
+    /// The successor list and the predecessor. They mean something while I am a member.
+    pub(crate) fn neighbours(&self) -> &Neighbours {
+        &self.state.keeper.neighbours
+    }
+
+    pub(crate) fn fingers(&self) -> &Fingers {
+        &self.state.fingers
+    }
+
+    /// How many members there are, as far as I can tell.
+    pub(crate) fn size(&self) -> Size {
+        size::estimate(self.state.me.place, self.neighbours().list())
+    }
+
+    /// What is to be done, the oldest first.
+    pub(crate) fn poll_action(&mut self) -> Option<Action> {
+        self.state.out.take()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.state.timeout
+    }
+}
+
+/// What an experiment needs: to begin in the middle, and to try something and take it back.
+#[cfg_attr(not(test), allow(dead_code))]
+impl Ring {
+    /// A member of a ring that is in order, in the middle of its periods.
+    pub(crate) fn place_ideally(
+        &mut self,
+        life: Life,
+        (predecessor, list): (Option<Member>, List),
+        fingers: &[Member],
+        now: Instant,
+    ) {
+        let state = &mut self.state;
+        state.me.life = life;
+        state.standing = Standing::Member;
+        let neighbours = Neighbours::new(state.me.place, state.settings.longest_list(), list, predecessor);
+        let (parts, hands) = self.split(now);
+        let within = hands.settings.stabilise_every.as_nanos() as usize;
+        let period = now + std::time::Duration::from_nanos(hands.random.below(within) as u64);
+        parts.keeper.place(neighbours, period);
+        fingers.iter().for_each(|finger| parts.fingers.add(*finger));
+        self.settle();
+    }
+
+    /// The same state with another generator.
+    pub(crate) fn copy(&self, random: Random) -> Self {
+        Self { state: self.state.clone(), random }
+    }
+}
+
+/// The parts that act, each by itself.
+struct Parts<'a> {
+    me: Member,
+    standing: Standing,
+    keeper: &'a mut Keeper,
+    fingers: &'a mut Fingers,
+    transits: &'a mut Transits,
+    host: &'a mut Host,
+    joiner: Option<&'a mut Joiner>,
+}
+
+impl Parts<'_> {
+    /// The transits, and what they are shown.
+    fn on_the_way(&mut self) -> (&mut Transits, Standpoint<'_>) {
+        let Self { me, keeper, fingers, transits, .. } = self;
+        (transits, Standpoint { me: *me, neighbours: &keeper.neighbours, fingers })
+    }
+}
+
+// How they act together.
+impl Ring {
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.state.timeout.is_none_or(|timeout| timeout > now) {
+            return;
+        }
+        let (mut parts, mut hands) = self.split(now);
+        let (transits, standpoint) = parts.on_the_way();
+        transits.handle_timeout(standpoint, &mut hands);
+        let kept = match parts.standing {
+            Standing::Member => parts.keeper.handle_timeout(&mut hands),
+            _ => Kept::On,
+        };
+        let joining = parts.joiner.map(|joiner| joiner.handle_timeout(&mut hands));
+        self.handle_joining(joining, now);
+        self.handle_kept(kept, now);
+        self.run(now);
+    }
+
+    fn split(&mut self, now: Instant) -> (Parts<'_>, Hands<'_>) {
+        let State { me, standing, settings, keeper, fingers, contacts, transits, host, joiner, out, .. } =
+            &mut self.state;
+        let joiner = joiner.as_deref_mut();
+        let parts = Parts { me: *me, standing: *standing, keeper, fingers, transits, host, joiner };
+        (parts, Hands { settings, contacts, random: &mut self.random, out, now })
+    }
+
+    /// Whose business a message is.
+    fn dispatch(&mut self, from: Member, to: Life, message: Message, now: Instant) {
+        let is_for_me = to == Life::ANY || to == self.state.me.life;
+        if let Some(number) = message.asks()
+            && !(is_for_me && self.is_member())
+        {
+            return self.state.out.send(from, Message::Gone { number });
+        }
+        if !is_for_me {
+            return;
+        }
+        match message {
+            Message::Find { .. }
+            | Message::Ack { .. }
+            | Message::Found { .. }
+            | Message::NotFound { .. }
+            | Message::Direct { .. } => self.handle_on_the_way(from, message, now),
+            Message::Join { .. } | Message::Settled => self.handle_as_host(from, message, now),
+            Message::Welcome { .. } | Message::Elsewhere { .. } => self.handle_as_joiner(from, message, now),
+            Message::Gone { number } | Message::Busy { number } => match Lane::of(number) {
+                Lane::Transits => self.handle_on_the_way(from, message, now),
+                Lane::Joiner => self.handle_as_joiner(from, message, now),
+                _ => self.handle_as_member(from, message, now),
+            },
+            _ => self.handle_as_member(from, message, now),
+        }
+    }
+
+    fn handle_on_the_way(&mut self, from: Member, message: Message, now: Instant) {
+        let (mut parts, mut hands) = self.split(now);
+        let (transits, standpoint) = parts.on_the_way();
+        match message {
+            Message::Find { number, find } => {
+                transits.handle_find(from, number, find, standpoint, &mut hands)
+            }
+            Message::Ack { number } => transits.handle_ack(number, from, &mut hands),
+            Message::Found { number, receipt, found } => {
+                transits.handle_found((number, receipt), from, found, standpoint, &mut hands);
+            }
+            Message::NotFound { number } | Message::Gone { number } => {
+                transits.handle_refusal(number, from.place, standpoint, &mut hands);
+            }
+            Message::Direct { query, found } => transits.handle_direct(query, found, &mut hands),
+            _ => {}
+        }
+    }
+
+    fn handle_as_member(&mut self, from: Member, message: Message, now: Instant) {
+        let (parts, mut hands) = self.split(now);
+        if parts.standing != Standing::Member {
+            return;
+        }
+        let keeper = parts.keeper;
+        let is_notice = message == Message::Notify;
+        let kept = match message {
+            Message::Ask { number, insists } => {
+                hands.out.send(from, keeper.answer(number, insists));
+                Kept::On
+            }
+            Message::Probe { number } => {
+                let predecessor = keeper.neighbours.predecessor();
+                hands.out.send(from, Message::Alive { number, predecessor });
+                Kept::On
+            }
+            Message::Answer { number, predecessor, list } => {
+                keeper.handle_answer(number, from, predecessor, &list, &mut hands)
+            }
+            Message::Alive { number, .. } => keeper.handle_alive(number, from, &mut hands),
+            Message::Busy { number } => keeper.handle_busy(number, from, &mut hands),
+            Message::Gone { number } => {
+                keeper.handle_gone(number, from.place, &mut hands).unwrap_or(Kept::On)
+            }
+            Message::Notify => keeper.handle_notify(from, &mut hands),
+            Message::Kick => keeper.kick(&mut hands),
+            Message::Leave => keeper.handle_left(from, &mut hands),
+            _ => Kept::On,
+        };
+        if is_notice && let Some(arrival) = &mut self.state.arrival {
+            arrival.is_noticed = true;
+        }
+        self.handle_kept(kept, now);
+        self.handle_arrival();
+    }
+
+    fn handle_as_host(&mut self, from: Member, message: Message, now: Instant) {
+        let (parts, mut hands) = self.split(now);
+        let (me, neighbours) = (parts.me, &mut parts.keeper.neighbours);
+        match message {
+            Message::Join { number, without } => {
+                let answer = match parts.host.reply(me, neighbours, from, without, now) {
+                    Reply::Welcome { predecessor, list } => Message::Welcome { number, predecessor, list },
+                    Reply::Elsewhere(through) => Message::Elsewhere { number, through },
+                    Reply::Busy { look } => {
+                        if look {
+                            parts.keeper.kick(&mut hands);
+                        }
+                        Message::Busy { number }
+                    }
+                };
+                hands.out.send(from, answer);
+            }
+            _ => {
+                if parts.host.settled(from) {
+                    neighbours.let_in(from);
+                }
+            }
+        }
+    }
+
+    fn handle_as_joiner(&mut self, from: Member, message: Message, now: Instant) {
+        let me = self.state.me.place;
+        let (parts, mut hands) = self.split(now);
+        let Some(joiner) = parts.joiner else { return };
+        let joining = match message {
+            Message::Welcome { number, predecessor, list } => {
+                joiner.handle_welcome(number, from, predecessor, list, me, &mut hands)
+            }
+            Message::Elsewhere { number, through } => {
+                joiner.handle_elsewhere(number, from, through, me, &mut hands)
+            }
+            Message::Busy { number } => joiner.handle_busy(number, from, &mut hands),
+            Message::Gone { number } => joiner.handle_gone(number, from.place, &mut hands),
+            _ => Joining::On,
+        };
+        self.handle_joining(Some(joining), now);
+    }
+}
+
+// Coming and going.
+impl Ring {
+    fn begin_life(&mut self) {
+        // Never that of "any".
+        self.state.me.life = Life(self.random.next_u64().max(1));
+    }
+
+    fn join_through(&mut self, mut seeds: Vec<Place>, now: Instant) {
+        seeds.retain(|&seed| seed != self.state.me.place);
+        if seeds.is_empty() {
+            return self.create(now);
+        }
+        self.begin_life();
+        self.state.standing = Standing::Joining;
+        let first_number = self.random.next_u64() as Number;
+        self.state.joiner = Some(Box::new(Joiner::new(seeds, first_number, now)));
+        self.settle();
+    }
+
+    fn handle_joining(&mut self, joining: Option<Joining>, now: Instant) {
+        match joining {
+            Some(Joining::Look(seed)) => {
+                let me = self.state.me.place;
+                let seed = Joiner::seed(seed);
+                self.start_look_up(me, Want::Predecessor, Whose::Joiner, Some(seed), now);
+            }
+            Some(Joining::In { host, predecessor, list }) => {
+                let (me, longest) = (self.state.me.place, self.state.settings.longest_list());
+                self.state.joiner = None;
+                self.state.arrival =
+                    Some(Arrival { host, is_at_home: false, is_noticed: false, has_kicked: false });
+                self.enter(Neighbours::joined(me, longest, &list, predecessor), now);
+            }
+            Some(Joining::On) | None => {}
+        }
+    }
+
+    /// A member from here on.
+    fn enter(&mut self, neighbours: Neighbours, now: Instant) {
+        #[cfg(test)]
+        let neighbours = neighbours.broken(self.state.settings.variant);
+        self.state.standing = Standing::Member;
+        self.state.host = Host::default();
+        self.state.out.tell(Event::Joined { me: self.state.me });
+        let (parts, mut hands) = self.split(now);
+        let kept = parts.keeper.install(neighbours, &mut hands);
+        self.handle_kept(kept, now);
+    }
+
+    fn handle_kept(&mut self, kept: Kept, now: Instant) {
+        match kept {
+            Kept::On => {}
+            Kept::Round => {
+                if let Some(arrival) = &mut self.state.arrival {
+                    arrival.is_at_home = true;
+                }
+                self.handle_arrival();
+            }
+            Kept::Lost => self.lose(now),
+        }
+    }
+
+    /// What a joiner does after its first round.
+    fn handle_arrival(&mut self) {
+        let Self { state: State { arrival, settings, keeper, out, .. }, .. } = self;
+        let Some(Arrival { host, is_at_home: true, is_noticed, has_kicked }) = arrival else { return };
+        // The join kick: my successor knows me now, and my predecessor hears of me by asking it. Without it that takes up to a
+        // period, in which look-ups for what is mine end at my successor.
+        if !std::mem::replace(has_kicked, true)
+            && settings.kick
+            && let Some(predecessor) = keeper.neighbours.predecessor()
+        {
+            out.send(predecessor, Message::Kick);
+        }
+        // My predecessor has notified me: it knows me, and the next one can come in.
+        if *is_noticed {
+            out.send(*host, Message::Settled);
+            *arrival = None;
+        }
+    }
+
+    /// The ring is lost: I am no member any more, and look for a way back in, in a new life.
+    fn lose(&mut self, now: Instant) {
+        self.state.out.tell(Event::Lost);
+        self.state.standing = Standing::Joining;
+        self.fail_look_ups();
+        let seeds = self.ways_back();
+        // Never a ring of one's own: without anybody to ask one is outside until somebody says whom to join.
+        if seeds.is_empty() {
+            self.state.standing = Standing::Outside;
+        } else {
+            self.join_through(seeds, now);
+        }
+    }
+
+    /// Who could know a way back.
+    fn ways_back(&self) -> Vec<Place> {
+        let State { keeper, fingers, .. } = &self.state;
+        let known = keeper.neighbours.predecessor().into_iter().chain(fingers.members().iter().copied());
+        known.map(|member| member.place).collect()
+    }
+
+    fn fail_look_ups(&mut self) {
+        while let Some(look_up) = self.state.look_ups.take_any() {
+            self.tell_outcome(&look_up, Err(LookUpFault::NoMember));
+        }
+    }
+}
+
+// Look-ups of my own.
+impl Ring {
+    fn start_look_up(
+        &mut self,
+        key: Place,
+        want: Want,
+        whose: Whose,
+        first: Option<Member>,
+        now: Instant,
+    ) -> QueryId {
+        let query = self.random.next_u64();
+        self.state.look_ups.add(LookUp { query, key, want, whose });
+        let find = Find {
+            key,
+            origin: self.state.me,
+            query,
+            want,
+            last: false,
+            hops: 0,
+            hops_left: self.hop_limit(),
+            timeouts: 0,
+            left: self.state.settings.look_up_within,
+            dead: Vec::new(),
+        };
+        let (mut parts, mut hands) = self.split(now);
+        let (transits, standpoint) = parts.on_the_way();
+        transits.start(find, first, standpoint, &mut hands);
+        query
+    }
+
+    /// Each hop halves the distance, and the last ones go along a list: twice log2 N and r are never needed in a ring that is
+    /// in order. Who is in none does not know N.
+    fn hop_limit(&self) -> u8 {
+        if !self.is_member() {
+            return MOST_HOPS;
+        }
+        let hops = 2.0 * self.size().members.log2() + self.state.settings.longest_list() as f64 + 8.0;
+        hops.min(f64::from(MOST_HOPS)) as u8
+    }
+
+    fn handle_ended(&mut self, ended: Ended, now: Instant) {
+        let Some(look_up) = self.state.look_ups.take(ended.query) else { return };
+        match look_up.whose {
+            Whose::Node(How::Recursive) => self.tell_outcome(&look_up, ended.outcome),
+            Whose::Joiner => {
+                let me = self.state.me.place;
+                let (parts, mut hands) = self.split(now);
+                let joining =
+                    parts.joiner.map(|joiner| joiner.handle_found(me, ended.outcome.ok(), &mut hands));
+                self.handle_joining(joining, now);
+            }
+        }
+    }
+
+    fn tell_outcome(&mut self, look_up: &LookUp, outcome: Result<Found, LookUpFault>) {
+        if let LookUp { query, key, whose: Whose::Node(_), .. } = *look_up {
+            self.state.out.tell(Event::LookedUp { query, key, outcome });
+        }
+    }
+
+    /// After each thing that has happened.
+    fn run(&mut self, now: Instant) {
+        while let Some(ended) = self.state.transits.poll_ended() {
+            self.handle_ended(ended, now);
+        }
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        let State { standing, keeper, transits, joiner, .. } = &self.state;
+        let member = if *standing == Standing::Member { keeper.poll_timeout() } else { None };
+        let joiner = joiner.as_ref().and_then(|joiner| joiner.poll_timeout());
+        self.state.timeout = soonest(member, soonest(transits.poll_timeout(), joiner));
+    }
+}

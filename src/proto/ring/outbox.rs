@@ -1,0 +1,41 @@
+//! What the machine wants done.
+
+use std::collections::VecDeque;
+
+use super::event::Event;
+use super::member::Member;
+use super::message::Message;
+
+/// To be carried out by whoever drives the machine.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    /// Say that to that node. Where there is no link to it, make one; if that fails it is
+    /// [down](super::LinkState::Down).
+    Send { to: Member, message: Message },
+    /// Something has happened.
+    Tell(Event),
+}
+
+/// Actions in their order.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Outbox {
+    actions: VecDeque<Action>,
+}
+
+impl Outbox {
+    pub(super) fn send(&mut self, to: Member, message: Message) {
+        self.actions.push_back(Action::Send { to, message });
+    }
+
+    pub(super) fn tell(&mut self, event: Event) {
+        self.actions.push_back(Action::Tell(event));
+    }
+
+    pub(super) fn take(&mut self) -> Option<Action> {
+        let action = self.actions.pop_front();
+        if action.is_none() && self.actions.capacity() > 8 {
+            self.actions = VecDeque::new(); // what a burst needed is given back
+        }
+        action
+    }
+}

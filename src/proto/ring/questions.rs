@@ -1,0 +1,195 @@
+//! What was asked and is not answered yet.
+
+use std::time::Duration;
+
+use super::member::Member;
+use super::message::Number;
+use super::place::Place;
+use crate::time::{Instant, soonest};
+
+/// Questions under way, each for a purpose `P`. Few at a time, so that a walk is faster than a map.
+#[derive(Clone, Debug)]
+pub(super) struct Questions<P> {
+    open: Vec<Question<P>>,
+    next: Number,
+    /// The earliest deadline, so that nobody walks to find it.
+    soonest: Option<Instant>,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    Keeper,
+    Tender,
+    Transits,
+    Joiner,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Question<P> {
+    pub(super) number: Number,
+    pub(super) to: Member,
+    pub(super) purpose: P,
+    asked: Instant,
+    wait: Duration,
+    deadline: Instant,
+    asked_twice: bool,
+}
+
+impl<P> Questions<P> {
+    /// Numbers begin anywhere, so that those of another life are others. Their last two bits tell whose they are: each part of
+    /// the machine that asks has a lane of its own.
+    pub(super) fn new(first: Number, lane: Lane) -> Self {
+        Self { open: Vec::new(), next: first << 2 | lane as Number, soonest: None }
+    }
+
+    pub(super) fn ask(&mut self, to: Member, purpose: P, wait: Duration, now: Instant) -> Number {
+        let number = self.next;
+        self.next = self.next.wrapping_add(4);
+        let deadline = now + wait;
+        self.open.push(Question { number, to, purpose, asked: now, wait, deadline, asked_twice: false });
+        self.soonest = soonest(self.soonest, Some(deadline));
+        number
+    }
+
+    /// The question that `by` answers with that number, and how long it took, if it was asked once only. Nobody else can answer
+    /// it. To a node of which only the id was known whichever life it is in may answer.
+    pub(super) fn take(
+        &mut self,
+        number: Number,
+        by: Member,
+        now: Instant,
+    ) -> Option<(Question<P>, Option<Duration>)> {
+        let position = self.position(number, by)?;
+        let question = self.open.swap_remove(position);
+        let took = (!question.asked_twice).then(|| now - question.asked);
+        self.settle();
+        Some((question, took))
+    }
+
+    /// The question with that number to that node, whichever life of it was meant: it says that it is not in that one.
+    pub(super) fn refused(&mut self, number: Number, by: Place) -> Option<Question<P>> {
+        let position =
+            self.open.iter().position(|question| question.number == number && question.to.place == by)?;
+        let question = self.open.swap_remove(position);
+        self.settle();
+        Some(question)
+    }
+
+    /// The same, but it stays open, now until `deadline`: it has been heard.
+    pub(super) fn heard(
+        &mut self,
+        number: Number,
+        by: Member,
+        deadline: Instant,
+        now: Instant,
+    ) -> Option<Duration> {
+        let position = self.position(number, by)?;
+        let question = &mut self.open[position];
+        let took = (!question.asked_twice).then(|| now - question.asked);
+        question.deadline = deadline;
+        // A second answer says nothing about the round trip.
+        question.asked_twice = true;
+        self.settle();
+        took
+    }
+
+    /// What was asked with that number.
+    pub(super) fn purpose(&self, number: Number, by: Member) -> Option<&P> {
+        self.position(number, by).map(|position| &self.open[position].purpose)
+    }
+
+    /// One for such a purpose.
+    pub(super) fn take_if(&mut self, is_it: impl Fn(&P) -> bool) -> Option<Question<P>> {
+        let position = self.open.iter().position(|question| is_it(&question.purpose))?;
+        let question = self.open.swap_remove(position);
+        self.settle();
+        Some(question)
+    }
+
+    /// It has expired, and may be answered until then all the same.
+    pub(super) fn wait_on(&mut self, question: Question<P>, deadline: Instant) {
+        self.open.push(Question { deadline, ..question });
+        self.settle();
+    }
+
+    /// One whose time is over.
+    pub(super) fn expired(&mut self, now: Instant) -> Option<Question<P>> {
+        self.soonest.filter(|&soonest| soonest <= now)?;
+        let position = self.open.iter().position(|question| question.deadline <= now)?;
+        let question = self.open.swap_remove(position);
+        self.settle();
+        Some(question)
+    }
+
+    /// Asks again, and waits twice as long: the first may have been held up.
+    pub(super) fn ask_again(&mut self, question: Question<P>, now: Instant) {
+        let wait = question.wait.saturating_mul(2);
+        self.open.push(Question { wait, deadline: now + wait, asked_twice: true, ..question });
+        self.settle();
+    }
+
+    /// One to that member: it is dead, and will not answer.
+    pub(super) fn failed(&mut self, member: impl Fn(Member) -> bool) -> Option<Question<P>> {
+        let position = self.open.iter().position(|question| member(question.to))?;
+        let question = self.open.swap_remove(position);
+        self.settle();
+        Some(question)
+    }
+
+    pub(super) fn purposes(&self) -> impl Iterator<Item = &P> {
+        self.open.iter().map(|question| &question.purpose)
+    }
+
+    pub(super) fn is_asked(&self, place: Place) -> bool {
+        self.open.iter().any(|question| question.to.place == place)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.open = Vec::new();
+        self.soonest = None;
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.soonest
+    }
+
+    fn position(&self, number: Number, by: Member) -> Option<usize> {
+        self.open.iter().position(|question| question.number == number && question.is_to(by))
+    }
+
+    fn settle(&mut self) {
+        if self.open.is_empty() && self.open.capacity() > 16 {
+            self.open = Vec::new(); // what a burst needed is given back
+        }
+        self.soonest = self.open.iter().map(|question| question.deadline).min();
+    }
+}
+
+impl Lane {
+    /// Whose question that number is.
+    pub(super) fn of(number: Number) -> Self {
+        match number & 3 {
+            0 => Self::Keeper,
+            1 => Self::Tender,
+            2 => Self::Transits,
+            _ => Self::Joiner,
+        }
+    }
+}
+
+impl<P> Question<P> {
+    fn is_to(&self, member: Member) -> bool {
+        let is_any = self.to.life == super::member::Life::ANY;
+        self.to == member || (is_any && self.to.place == member.place)
+    }
+
+    /// It expects no answer but the one that is under way.
+    pub(super) fn was_asked_twice(&self) -> bool {
+        self.asked_twice
+    }
+}
