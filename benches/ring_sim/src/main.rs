@@ -1,6 +1,7 @@
-//! The experiments of Chord's paper, on p2poll's own machine under a virtual clock.
+//! The experiments of Chord's paper, on p2poll's own machine under a virtual clock: see `--help`, and docs/ring.md for what
+//! they gave.
 //!
-//! `cargo run --release --manifest-path benches/ring_sim/Cargo.toml`
+//! The machine and its driver are the library's own files, compiled in: they stay internal to the library.
 
 #[allow(dead_code)]
 mod identity;
@@ -15,39 +16,48 @@ mod sim;
 #[path = "../../../src/time.rs"]
 mod time;
 
-use std::time::Duration;
+mod experiments;
+mod lab;
+mod options;
+mod oracle;
+mod pictures;
+mod progress;
+mod published;
+mod report;
+mod tally;
 
-use proto::ring::{How, Settings};
-use sim::ring::world::World;
+use std::process::ExitCode;
 
-fn main() {
-    let hours = Duration::from_secs(3_600_000);
-    for list in [1, 20] {
-        for exponent in 3..13 {
-            let settings =
-                Settings { list, stabilise_every: hours, finger_every: hours, ..Settings::default() };
-            let mut world = World::ideal(1 << exponent, settings, Duration::from_millis(50), exponent);
-            let (mut hops, mut wrong, mut own) = (0u64, 0, 0);
-            let count = 20_000;
-            for _ in 0..count {
-                let key = world.random_place();
-                if let Some(origin) = world.random_member() {
-                    world.look_up(origin, key, How::Recursive);
-                }
-                while world.ended.is_empty() && world.step() {}
-                let Some(ended) = world.ended.pop() else { continue };
-                match ended.outcome {
-                    Ok(found) if ended.is_right => {
-                        hops += u64::from(found.hops);
-                        own += u64::from(found.hops == 0);
-                    }
-                    _ => wrong += 1,
-                }
-            }
-            println!(
-                "r {list} N 2^{exponent}: mean path {:.3}, own {own}, wrong {wrong}",
-                hops as f64 / f64::from(count)
-            );
+use experiments::Experiment;
+use lab::Lab;
+use options::Options;
+
+fn main() -> ExitCode {
+    let names: Vec<&str> = experiments::ALL.iter().map(|experiment| experiment.name).collect();
+    let options = match Options::parse(std::env::args().skip(1), &names) {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            print!("{}", options::HELP.replace("EXPERIMENTS", &names.join(", ")));
+            return ExitCode::SUCCESS;
         }
+        Err(error) => {
+            eprintln!("ring_sim: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&options) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     }
+}
+
+/// Whether all bounds were kept.
+fn run(options: &Options) -> bool {
+    let mut lab = Lab::new(options);
+    println!("# The ring's experiments, seed {}{}", options.seed, if options.is_ci { ", size of CI" } else { "" });
+    let wanted = experiments::ALL.iter().filter(|experiment| options.wants(experiment.name));
+    for experiment in wanted {
+        Experiment::run(experiment, &mut lab);
+    }
+    lab.report.finish()
 }
