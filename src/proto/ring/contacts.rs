@@ -5,21 +5,29 @@ use std::time::Duration;
 
 use super::member::{Life, Member};
 use super::place::Place;
+use super::remembered::Remembered;
 use super::round_trips::RoundTrips;
 use super::settings::Settings;
 use super::suspects::Suspects;
+use crate::random::Random;
 use crate::time::Instant;
 
 #[derive(Clone, Debug)]
 pub(super) struct Contacts {
     round_trips: RoundTrips,
     pub(super) suspects: Suspects,
+    pub(super) remembered: Remembered,
     settings: Arc<Settings>,
 }
 
 impl Contacts {
     pub(super) fn new(settings: Arc<Settings>) -> Self {
-        Self { round_trips: RoundTrips::default(), suspects: Suspects::default(), settings }
+        Self {
+            round_trips: RoundTrips::default(),
+            suspects: Suspects::default(),
+            remembered: Remembered::default(),
+            settings,
+        }
     }
 
     /// How long to wait for an answer.
@@ -37,12 +45,20 @@ impl Contacts {
         self.suspects.clear(place)
     }
 
-    /// It did not answer in time.
-    pub(super) fn silent(&mut self, member: Member, now: Instant) {
+    /// It did not answer in time, twice.
+    pub(super) fn silent(&mut self, member: Member, now: Instant, random: &mut Random) {
         // Of whom only the id is known there is nothing to remember.
         if member.life == Life::ANY {
             return;
         }
+        let Settings { probe_dead_after, probe_dead_until, max_suspects, max_remembered, .. } =
+            *self.settings;
+        self.suspects.add(member, probe_dead_after, probe_dead_until, max_suspects, now);
+        self.remembered.add(member, max_remembered, random);
+    }
+
+    /// It says itself that it goes.
+    pub(super) fn left(&mut self, member: Member, now: Instant) {
         let Settings { probe_dead_after, probe_dead_until, max_suspects, .. } = *self.settings;
         self.suspects.add(member, probe_dead_after, probe_dead_until, max_suspects, now);
     }
@@ -56,8 +72,9 @@ impl Contacts {
         self.suspects.doubt(member, probe_dead_until, max_suspects, now);
     }
 
-    pub(super) fn still_silent(&mut self, member: Member, now: Instant) {
-        let Settings { probe_dead_after, probe_dead_until, .. } = *self.settings;
+    pub(super) fn still_silent(&mut self, member: Member, now: Instant, random: &mut Random) {
+        let Settings { probe_dead_after, probe_dead_until, max_remembered, .. } = *self.settings;
+        self.remembered.add(member, max_remembered, random);
         self.suspects.still_silent(member, probe_dead_after, probe_dead_until, now);
     }
 }

@@ -50,6 +50,10 @@ impl Fingers {
         }
     }
 
+    pub(super) fn has(&self, place: Place) -> bool {
+        self.runs.iter().any(|known| known.place == place)
+    }
+
     /// It is dead.
     pub(super) fn remove(&mut self, place: Place) {
         self.runs.retain(|known| known.place != place);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::contacts::Contacts;
+use super::member::Member;
 use super::outbox::Outbox;
 use super::settings::Settings;
 use crate::random::Random;
@@ -17,6 +18,11 @@ pub(super) struct Hands<'a> {
 }
 
 impl Hands<'_> {
+    /// It did not answer in time, twice.
+    pub(super) fn silent(&mut self, member: Member) {
+        self.contacts.silent(member, self.now, self.random);
+    }
+
     /// When a period ends that is `every` long, give or take half of it (the paper's experiments draw from 15 to 45 s for 30), so
     /// that members do not act in step.
     pub(super) fn period(&mut self, every: Duration) -> Instant {

@@ -137,7 +137,7 @@ impl Keeper {
 
     /// It has left: dead, for all that counts.
     pub(super) fn handle_left(&mut self, who: Member, hands: &mut Hands<'_>) -> Kept {
-        hands.contacts.silent(who, hands.now);
+        hands.contacts.left(who, hands.now);
         self.handle_down(who.place, hands)
     }
 
@@ -157,7 +157,7 @@ impl Keeper {
         let mut kept = Kept::On;
         while let Some(question) = self.questions.expired(hands.now) {
             if question.was_asked_twice() {
-                hands.contacts.silent(question.to, hands.now);
+                hands.silent(question.to);
                 kept = kept.and(self.failed(question.to, hands));
             } else {
                 // A second probe before anybody is suspected.

@@ -20,6 +20,10 @@ pub(super) enum Whose {
     Node(How),
     /// My own place, on the way in.
     Joiner,
+    /// My own place, in another ring.
+    Merger,
+    /// The finger of that number.
+    Finger(u8),
 }
 
 #[derive(Clone, Debug)]

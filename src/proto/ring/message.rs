@@ -110,6 +110,11 @@ pub(crate) enum Message {
     NotFound {
         number: Number,
     },
+    /// My predecessor is dead, and I do not know whether somebody else lies between the key and me: go to the one just before
+    /// the key.
+    Unsure {
+        number: Number,
+    },
     /// To the origin, past a way back that is broken.
     Direct {
         query: QueryId,
@@ -139,6 +144,8 @@ pub(crate) struct Find {
     pub(crate) want: Want,
     /// You should be its owner, or somebody just before you: from here on it goes backwards only.
     pub(crate) last: bool,
+    /// Only the first of a list is known for certain, the others are old news: trust nothing else.
+    pub(crate) careful: bool,
     /// How many members have been asked, you included.
     pub(crate) hops: u8,
     /// How many more may be.
@@ -199,6 +206,7 @@ impl Message {
             | Self::Ack { number }
             | Self::Found { number, .. }
             | Self::NotFound { number }
+            | Self::Unsure { number }
             | Self::Pointed { number, .. } => Some(number),
             _ => None,
         }

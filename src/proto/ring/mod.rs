@@ -23,17 +23,20 @@ mod keeper;
 mod list;
 mod look_ups;
 mod member;
+mod merger;
 mod message;
 mod neighbours;
 mod outbox;
 mod place;
 mod questions;
+mod remembered;
 mod repair;
 mod round_trips;
 mod route;
 mod settings;
 mod size;
 mod suspects;
+mod tender;
 mod transits;
 #[cfg(test)]
 mod variant;
@@ -67,8 +70,10 @@ use host::{Host, Reply};
 use joiner::{Joiner, Joining};
 use keeper::{Keeper, Kept};
 use look_ups::{LookUp, LookUps, Whose};
+use merger::Merger;
 use outbox::Outbox;
 use questions::Lane;
+use tender::{Tended, Tender};
 use transits::{Ended, MOST_HOPS, Standpoint, Transits};
 
 /// One node's part of the ring.
@@ -86,6 +91,8 @@ struct State {
     standing: Standing,
     keeper: Keeper,
     fingers: Fingers,
+    tender: Tender,
+    merger: Merger,
     contacts: Contacts,
     transits: Transits,
     look_ups: LookUps,
@@ -117,7 +124,8 @@ struct Arrival {
     is_at_home: bool,
     /// Somebody has notified me: my predecessor knows me.
     is_noticed: bool,
-    has_kicked: bool,
+    /// My predecessor has been told.
+    is_known: bool,
 }
 
 /// What has become of the link to a node.
@@ -137,6 +145,8 @@ impl Ring {
             standing: Standing::Outside,
             keeper: Keeper::new(neighbours, random.next_u64() as Number),
             fingers: Fingers::new(me.place),
+            tender: Tender::new(random.next_u64() as Number),
+            merger: Merger::default(),
             contacts: Contacts::new(settings.clone()),
             transits: Transits::new(random.next_u64() as Number),
             look_ups: LookUps::default(),
@@ -207,11 +217,13 @@ impl Ring {
         let (mut parts, mut hands) = self.split(now);
         let (transits, standpoint) = parts.on_the_way();
         transits.handle_down(node, standpoint, &mut hands);
-        let kept = match parts.standing {
-            Standing::Member => parts.keeper.handle_down(node, &mut hands),
-            _ => Kept::On,
-        };
+        let (mut kept, mut tended) = (Kept::On, Tended::On);
+        if parts.standing == Standing::Member {
+            kept = parts.keeper.handle_down(node, &mut hands);
+            tended = parts.tender.handle_down(node, parts.fingers, &mut hands);
+        }
         let joining = parts.joiner.map(|joiner| joiner.handle_down(node, &mut hands));
+        self.handle_tended(tended, now);
         self.handle_joining(joining, now);
         self.handle_kept(kept, now);
         self.run(now);
@@ -272,10 +284,16 @@ impl Ring {
         state.me.life = life;
         state.standing = Standing::Member;
         let neighbours = Neighbours::new(state.me.place, state.settings.longest_list(), list, predecessor);
+        #[cfg(test)]
+        let neighbours = neighbours.broken(state.settings.variant);
         let (parts, hands) = self.split(now);
-        let within = hands.settings.stabilise_every.as_nanos() as usize;
-        let period = now + std::time::Duration::from_nanos(hands.random.below(within) as u64);
-        parts.keeper.place(neighbours, period);
+        let Settings { stabilise_every, finger_every, merge_every, .. } = *hands.settings;
+        let mut somewhere_in = |period: std::time::Duration| {
+            now + std::time::Duration::from_nanos(hands.random.below(period.as_nanos() as usize) as u64)
+        };
+        parts.keeper.place(neighbours, somewhere_in(stabilise_every));
+        parts.tender.begin(somewhere_in(finger_every));
+        parts.merger.begin(somewhere_in(merge_every));
         fingers.iter().for_each(|finger| parts.fingers.add(*finger));
         self.settle();
     }
@@ -292,6 +310,8 @@ struct Parts<'a> {
     standing: Standing,
     keeper: &'a mut Keeper,
     fingers: &'a mut Fingers,
+    tender: &'a mut Tender,
+    merger: &'a mut Merger,
     transits: &'a mut Transits,
     host: &'a mut Host,
     joiner: Option<&'a mut Joiner>,
@@ -314,21 +334,51 @@ impl Ring {
         let (mut parts, mut hands) = self.split(now);
         let (transits, standpoint) = parts.on_the_way();
         transits.handle_timeout(standpoint, &mut hands);
-        let kept = match parts.standing {
-            Standing::Member => parts.keeper.handle_timeout(&mut hands),
-            _ => Kept::On,
-        };
+        let (mut kept, mut tended, mut through) = (Kept::On, Tended::On, None);
+        if parts.standing == Standing::Member {
+            kept = parts.keeper.handle_timeout(&mut hands);
+            let list = parts.keeper.neighbours.list();
+            tended = parts.tender.handle_timeout(list, parts.fingers, &mut hands);
+            let is_known = |place| parts.fingers.has(place) || parts.keeper.neighbours.has(place);
+            through = parts.merger.handle_timeout(is_known, &mut hands);
+        }
         let joining = parts.joiner.map(|joiner| joiner.handle_timeout(&mut hands));
         self.handle_joining(joining, now);
         self.handle_kept(kept, now);
+        self.handle_tended(tended, now);
+        if let Some(through) = through {
+            let me = self.state.me.place;
+            self.start_look_up(me, Want::Predecessor, Whose::Merger, Some(through), now);
+        }
         self.run(now);
     }
 
+    fn handle_tended(&mut self, tended: Tended, now: Instant) {
+        if let Tended::LookUp(bit) = tended {
+            let key = self.state.me.place.plus_power(bit);
+            self.start_look_up(key, Want::Owner, Whose::Finger(bit), None, now);
+        }
+    }
+
     fn split(&mut self, now: Instant) -> (Parts<'_>, Hands<'_>) {
-        let State { me, standing, settings, keeper, fingers, contacts, transits, host, joiner, out, .. } =
-            &mut self.state;
+        let State {
+            me,
+            standing,
+            settings,
+            keeper,
+            fingers,
+            tender,
+            merger,
+            contacts,
+            transits,
+            host,
+            joiner,
+            out,
+            ..
+        } = &mut self.state;
         let joiner = joiner.as_deref_mut();
-        let parts = Parts { me: *me, standing: *standing, keeper, fingers, transits, host, joiner };
+        let (me, standing) = (*me, *standing);
+        let parts = Parts { me, standing, keeper, fingers, tender, merger, transits, host, joiner };
         (parts, Hands { settings, contacts, random: &mut self.random, out, now })
     }
 
@@ -343,19 +393,26 @@ impl Ring {
         if !is_for_me {
             return;
         }
+        self.state.contacts.suspects.clear(from.place);
         match message {
             Message::Find { .. }
             | Message::Ack { .. }
             | Message::Found { .. }
             | Message::NotFound { .. }
+            | Message::Unsure { .. }
             | Message::Direct { .. } => self.handle_on_the_way(from, message, now),
             Message::Join { .. } | Message::Settled => self.handle_as_host(from, message, now),
             Message::Welcome { .. } | Message::Elsewhere { .. } => self.handle_as_joiner(from, message, now),
             Message::Gone { number } | Message::Busy { number } => match Lane::of(number) {
                 Lane::Transits => self.handle_on_the_way(from, message, now),
                 Lane::Joiner => self.handle_as_joiner(from, message, now),
-                _ => self.handle_as_member(from, message, now),
+                Lane::Tender => self.handle_as_tender(from, message, now),
+                Lane::Keeper => self.handle_as_member(from, message, now),
             },
+            Message::Alive { number, .. } if Lane::of(number) == Lane::Tender => {
+                self.handle_as_tender(from, message, now);
+            }
+            Message::AskFingers { .. } | Message::Fingers { .. } => self.handle_as_tender(from, message, now),
             _ => self.handle_as_member(from, message, now),
         }
     }
@@ -374,6 +431,7 @@ impl Ring {
             Message::NotFound { number } | Message::Gone { number } => {
                 transits.handle_refusal(number, from.place, standpoint, &mut hands);
             }
+            Message::Unsure { number } => transits.handle_unsure(number, from, standpoint, &mut hands),
             Message::Direct { query, found } => transits.handle_direct(query, found, &mut hands),
             _ => {}
         }
@@ -407,13 +465,35 @@ impl Ring {
             Message::Notify => keeper.handle_notify(from, &mut hands),
             Message::Kick => keeper.kick(&mut hands),
             Message::Leave => keeper.handle_left(from, &mut hands),
+            Message::Meet => keeper.meet(from, &mut hands),
             _ => Kept::On,
         };
         if is_notice && let Some(arrival) = &mut self.state.arrival {
             arrival.is_noticed = true;
         }
         self.handle_kept(kept, now);
-        self.handle_arrival();
+        self.handle_arrival(now);
+    }
+
+    fn handle_as_tender(&mut self, from: Member, message: Message, now: Instant) {
+        let (parts, mut hands) = self.split(now);
+        if parts.standing != Standing::Member {
+            return;
+        }
+        let (tender, fingers) = (parts.tender, parts.fingers);
+        let mut tended = Tended::On;
+        match message {
+            Message::Alive { number, predecessor } => {
+                tended = tender.handle_alive((number, from), predecessor, fingers, &mut hands);
+            }
+            Message::Gone { number } => tended = tender.handle_gone(number, from.place, fingers, &mut hands),
+            Message::AskFingers { number } => {
+                hands.out.send(from, Message::Fingers { number, members: fingers.hints() });
+            }
+            Message::Fingers { number, members } => tender.handle_hints(number, from, &members, &mut hands),
+            _ => {}
+        }
+        self.handle_tended(tended, now);
     }
 
     fn handle_as_host(&mut self, from: Member, message: Message, now: Instant) {
@@ -490,7 +570,7 @@ impl Ring {
                 let (me, longest) = (self.state.me.place, self.state.settings.longest_list());
                 self.state.joiner = None;
                 self.state.arrival =
-                    Some(Arrival { host, is_at_home: false, is_noticed: false, has_kicked: false });
+                    Some(Arrival { host, is_at_home: false, is_noticed: false, is_known: false });
                 self.enter(Neighbours::joined(me, longest, &list, predecessor), now);
             }
             Some(Joining::On) | None => {}
@@ -500,11 +580,14 @@ impl Ring {
     /// A member from here on.
     fn enter(&mut self, neighbours: Neighbours, now: Instant) {
         #[cfg(test)]
-        let neighbours = neighbours.broken(self.state.settings.variant);
+        let neighbours = neighbours.broken(self.state.settings.variant).broken_at_join();
         self.state.standing = Standing::Member;
         self.state.host = Host::default();
         self.state.out.tell(Event::Joined { me: self.state.me });
+        self.state.fingers = Fingers::new(self.state.me.place);
         let (parts, mut hands) = self.split(now);
+        parts.tender.begin(hands.period(hands.settings.finger_every));
+        parts.merger.begin(hands.period(hands.settings.merge_every));
         let kept = parts.keeper.install(neighbours, &mut hands);
         self.handle_kept(kept, now);
     }
@@ -516,28 +599,37 @@ impl Ring {
                 if let Some(arrival) = &mut self.state.arrival {
                     arrival.is_at_home = true;
                 }
-                self.handle_arrival();
+                self.handle_arrival(now);
             }
             Kept::Lost => self.lose(now),
         }
     }
 
     /// What a joiner does after its first round.
-    fn handle_arrival(&mut self) {
-        let Self { state: State { arrival, settings, keeper, out, .. }, .. } = self;
-        let Some(Arrival { host, is_at_home: true, is_noticed, has_kicked }) = arrival else { return };
-        // The join kick: my successor knows me now, and my predecessor hears of me by asking it. Without it that takes up to a
-        // period, in which look-ups for what is mine end at my successor.
-        if !std::mem::replace(has_kicked, true)
-            && settings.kick
-            && let Some(predecessor) = keeper.neighbours.predecessor()
-        {
-            out.send(predecessor, Message::Kick);
+    fn handle_arrival(&mut self, now: Instant) {
+        let Some(mut arrival) = self.state.arrival.filter(|arrival| arrival.is_at_home) else { return };
+        if !std::mem::replace(&mut arrival.is_known, true) {
+            self.kick_predecessor();
+            let (parts, mut hands) = self.split(now);
+            if let Some(successor) = parts.keeper.neighbours.successor() {
+                parts.tender.ask_for_hints(successor, &mut hands);
+            }
         }
         // My predecessor has notified me: it knows me, and the next one can come in.
-        if *is_noticed {
-            out.send(*host, Message::Settled);
-            *arrival = None;
+        if arrival.is_noticed {
+            self.state.out.send(arrival.host, Message::Settled);
+        }
+        self.state.arrival = Some(arrival).filter(|arrival| !arrival.is_noticed);
+    }
+
+    /// The join kick: my successor knows me now, and my predecessor hears of me by asking it. Without it that takes up to a
+    /// period, in which look-ups for what is mine end at my successor.
+    fn kick_predecessor(&mut self) {
+        let State { settings, keeper, out, .. } = &mut self.state;
+        if let Some(predecessor) = keeper.neighbours.predecessor()
+            && settings.kick
+        {
+            out.send(predecessor, Message::Kick);
         }
     }
 
@@ -557,8 +649,9 @@ impl Ring {
 
     /// Who could know a way back.
     fn ways_back(&self) -> Vec<Place> {
-        let State { keeper, fingers, .. } = &self.state;
+        let State { keeper, fingers, contacts, .. } = &self.state;
         let known = keeper.neighbours.predecessor().into_iter().chain(fingers.members().iter().copied());
+        let known = known.chain(contacts.remembered.members().iter().copied());
         known.map(|member| member.place).collect()
     }
 
@@ -587,6 +680,7 @@ impl Ring {
             query,
             want,
             last: false,
+            careful: false,
             hops: 0,
             hops_left: self.hop_limit(),
             timeouts: 0,
@@ -620,6 +714,25 @@ impl Ring {
                     parts.joiner.map(|joiner| joiner.handle_found(me, ended.outcome.ok(), &mut hands));
                 self.handle_joining(joining, now);
             }
+            Whose::Merger => self.handle_other_ring(ended.outcome.ok(), now),
+            Whose::Finger(bit) => {
+                let (parts, mut hands) = self.split(now);
+                if let Ok(found) = ended.outcome {
+                    parts.tender.handle_found(parts.me.place, bit, found, parts.fingers, &mut hands);
+                }
+            }
+        }
+    }
+
+    fn handle_other_ring(&mut self, found: Option<Found>, now: Instant) {
+        let (parts, mut hands) = self.split(now);
+        if parts.standing != Standing::Member {
+            return;
+        }
+        if let Some(other) = parts.merger.handle_found(parts.me.place, found, &mut hands) {
+            hands.out.tell(Event::Meeting { other });
+            let kept = parts.keeper.meet(other, &mut hands);
+            self.handle_kept(kept, now);
         }
     }
 
@@ -638,8 +751,15 @@ impl Ring {
     }
 
     fn settle(&mut self) {
-        let State { standing, keeper, transits, joiner, .. } = &self.state;
-        let member = if *standing == Standing::Member { keeper.poll_timeout() } else { None };
+        let State { standing, keeper, tender, merger, contacts, transits, joiner, .. } = &self.state;
+        let member = match standing {
+            Standing::Member => {
+                [tender.poll_timeout(), contacts.suspects.poll_timeout(), Some(merger.poll_timeout())]
+                    .into_iter()
+                    .fold(keeper.poll_timeout(), soonest)
+            }
+            _ => None,
+        };
         let joiner = joiner.as_ref().and_then(|joiner| joiner.poll_timeout());
         self.state.timeout = soonest(member, soonest(transits.poll_timeout(), joiner));
     }

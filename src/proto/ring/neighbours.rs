@@ -50,11 +50,21 @@ impl Neighbours {
     /// With a rule broken, for the tests.
     #[cfg(test)]
     pub(super) fn broken(self, variant: Variant) -> Self {
-        let mut broken = Self { variant, ..self };
-        if variant == Variant::JoinsWithOnePointer && !broken.list.wraps() {
-            broken.list = List::taken(broken.me, &broken.list, 1);
+        Self { variant, ..self }
+    }
+
+    /// The original join.
+    #[cfg(test)]
+    pub(super) fn broken_at_join(mut self) -> Self {
+        if self.variant == Variant::JoinsWithOnePointer {
+            self.list = List::taken(self.me, &self.list, 1);
         }
-        broken
+        self
+    }
+
+    #[cfg(test)]
+    pub(super) fn variant(&self) -> Variant {
+        self.variant
     }
 
     /// r.
@@ -73,6 +83,12 @@ impl Neighbours {
     /// The first of the list.
     pub(crate) fn successor(&self) -> Option<Member> {
         self.list.first()
+    }
+
+    /// Whether it is one of them.
+    pub(super) fn has(&self, place: Place) -> bool {
+        self.predecessor.is_some_and(|predecessor| predecessor.place == place)
+            || self.list.members().iter().any(|member| member.place == place)
     }
 
     /// Nobody else is in the ring.

@@ -34,6 +34,7 @@ pub(super) struct Question<P> {
     wait: Duration,
     deadline: Instant,
     asked_twice: bool,
+    is_heard: bool,
 }
 
 impl<P> Questions<P> {
@@ -47,13 +48,25 @@ impl<P> Questions<P> {
         let number = self.next;
         self.next = self.next.wrapping_add(4);
         let deadline = now + wait;
-        self.open.push(Question { number, to, purpose, asked: now, wait, deadline, asked_twice: false });
+        self.open.push(Question {
+            number,
+            to,
+            purpose,
+            asked: now,
+            wait,
+            deadline,
+            asked_twice: false,
+            is_heard: false,
+        });
         self.soonest = soonest(self.soonest, Some(deadline));
         number
     }
 
-    /// The question that `by` answers with that number, and how long it took, if it was asked once only. Nobody else can answer
-    /// it. To a node of which only the id was known whichever life it is in may answer.
+    /// The question that `by` answers with that number, and how long it took, unless it had been acknowledged before. Nobody
+    /// else can answer it. To a node of which only the id was known whichever life it is in may answer.
+    ///
+    /// The time counts from the first asking: nothing is lost on a link, so that is what is answered (and if the link was new
+    /// the second time, one waits a little longer than one should; Karn's rule would never learn of a way that is slow).
     pub(super) fn take(
         &mut self,
         number: Number,
@@ -62,7 +75,7 @@ impl<P> Questions<P> {
     ) -> Option<(Question<P>, Option<Duration>)> {
         let position = self.position(number, by)?;
         let question = self.open.swap_remove(position);
-        let took = (!question.asked_twice).then(|| now - question.asked);
+        let took = (!question.is_heard).then(|| now - question.asked);
         self.settle();
         Some((question, took))
     }
@@ -86,10 +99,9 @@ impl<P> Questions<P> {
     ) -> Option<Duration> {
         let position = self.position(number, by)?;
         let question = &mut self.open[position];
-        let took = (!question.asked_twice).then(|| now - question.asked);
+        let took = (!question.is_heard).then(|| now - question.asked);
         question.deadline = deadline;
-        // A second answer says nothing about the round trip.
-        question.asked_twice = true;
+        question.is_heard = true;
         self.settle();
         took
     }

@@ -28,6 +28,8 @@ pub(super) enum Way {
     Last(Member),
     /// This one is nearer.
     Via(Member),
+    /// It may be me, and it may be somebody that a dead predecessor knew.
+    Unsure,
     /// Nobody is left who could know.
     Nowhere,
 }
@@ -53,7 +55,7 @@ impl Sight<'_> {
 
     /// The owner is the first member at or after the key. It is in sight when the key falls between two entries of my list,
     /// whichever they are, not only before the first (MIT's Chord calls that shaving). Whoever comes in between is known to
-    /// the owner, whose predecessor it is.
+    /// the owner, whose predecessor it is. Unless that is dead: then only the first entry counts.
     fn to_owner(&self, find: &Find) -> Way {
         if self.neighbours.owns(find.key) || self.neighbours.is_alone() {
             return Way::Here;
@@ -67,6 +69,9 @@ impl Sight<'_> {
                 if within(before, find.key, member.place) {
                     return Way::Last(member);
                 }
+                if find.careful {
+                    break;
+                }
                 before = member.place;
             }
             if let Some(member) = self.closest(find, spare_suspects) {
@@ -76,14 +81,15 @@ impl Sight<'_> {
         Way::Nowhere
     }
 
-    /// Going back to the owner: whoever is between the key and me is my predecessor's to name. If that one is dead, I am.
+    /// Going back to the owner: whoever is between the key and me is my predecessor's to name. If that one is dead it is me, if
+    /// whoever asks me has me for its first.
     fn back(&self, find: &Find) -> Way {
         match self.neighbours.predecessor() {
             Some(predecessor) if !self.neighbours.owns(find.key) => {
-                if self.is_out(predecessor, find, true) {
-                    Way::Here
-                } else {
-                    Way::Last(predecessor)
+                match (self.is_out(predecessor, find, true), find.careful) {
+                    (false, _) => Way::Last(predecessor),
+                    (true, true) => Way::Here,
+                    (true, false) => Way::Unsure,
                 }
             }
             _ => Way::Here,

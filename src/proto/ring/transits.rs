@@ -3,6 +3,8 @@
 //! Recursive: each hop acknowledges and passes on, and the answer comes back along the way. A hop that does not acknowledge
 //! in time is gone around; a way back that is broken is answered past, straight to the origin.
 
+use std::time::Duration;
+
 use super::event::LookUpFault;
 use super::fingers::Fingers;
 use super::hands::Hands;
@@ -56,6 +58,8 @@ struct Transit {
     is_acknowledged: bool,
     /// This hop was slow and has been gone around. Should an answer come through it after all, it is as good.
     is_aside: bool,
+    /// It goes through the one it was sent to, or not at all.
+    is_bound: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +80,7 @@ impl Transits {
         Self { questions: Questions::new(first_number, Lane::Transits), ended: Vec::new() }
     }
 
-    /// One of my own. `first` is whom it is to go through; else it goes the best way.
+    /// One of my own. `first` is whom it is to go through, and nobody else; without it, it goes the best way.
     pub(super) fn start(
         &mut self,
         find: Find,
@@ -87,7 +91,12 @@ impl Transits {
         let until = hands.now + find.left;
         let transit = Box::new(Transit::new(find, Asker::Me, until));
         match first {
-            Some(first) => self.send(transit, first, false, hands),
+            // Nothing is known of that one, and there is no other way: time enough.
+            Some(first) => {
+                let wait = 2 * hands.settings.longest_wait;
+                let transit = Box::new(Transit { is_bound: true, ..*transit });
+                self.send_within(wait, transit, first, false, hands);
+            }
             None => self.go_on(transit, from, hands),
         }
     }
@@ -173,6 +182,29 @@ impl Transits {
         }
     }
 
+    /// The one who should be the owner does not know. Whoever saw it from before the key looks again, more carefully.
+    pub(super) fn handle_unsure(
+        &mut self,
+        number: Number,
+        by: Member,
+        from: Standpoint<'_>,
+        hands: &mut Hands<'_>,
+    ) {
+        let Some((question, took)) = self.questions.take(number, by, hands.now) else { return };
+        hands.contacts.answered(by.place, took);
+        let Purpose::On(mut transit) = question.purpose else { return };
+        match transit.find {
+            _ if transit.is_aside => {}
+            Find { last: true, .. } => self.be_unsure(*transit, hands),
+            // Once is enough.
+            Find { careful: true, .. } => self.go_around(transit, by.place, from, hands),
+            _ => {
+                transit.find.careful = true;
+                self.go_on(transit, from, hands);
+            }
+        }
+    }
+
     /// There is no way to it any more.
     pub(super) fn handle_down(&mut self, node: Place, from: Standpoint<'_>, hands: &mut Hands<'_>) {
         // As many as there are now: those that are sent on go elsewhere.
@@ -190,6 +222,7 @@ impl Transits {
                     let transit = (**transit).clone();
                     self.end(transit, LookUpFault::TimedOut, hands);
                 }
+                Purpose::On(transit) if transit.is_bound => self.failed(question, from, hands),
                 Purpose::On(transit) => {
                     hands.contacts.doubt(question.to, hands.now);
                     transit.find.timeouts = transit.find.timeouts.saturating_add(1);
@@ -225,6 +258,7 @@ impl Transits {
             }
             Way::Last(next) => self.pass(transit, next, true, hands),
             Way::Via(next) => self.pass(transit, next, false, hands),
+            Way::Unsure => self.be_unsure(*transit, hands),
             Way::Nowhere => self.end(*transit, LookUpFault::Nowhere, hands),
         }
     }
@@ -244,6 +278,9 @@ impl Transits {
         if transit.until <= hands.now {
             return self.end(*transit, LookUpFault::TimedOut, hands);
         }
+        if transit.is_bound {
+            return self.end(*transit, LookUpFault::Nowhere, hands);
+        }
         self.go_on(transit, from, hands);
     }
 
@@ -258,7 +295,19 @@ impl Transits {
         self.send(transit, next, last, hands);
     }
 
-    fn send(&mut self, mut transit: Box<Transit>, next: Member, last: bool, hands: &mut Hands<'_>) {
+    fn send(&mut self, transit: Box<Transit>, next: Member, last: bool, hands: &mut Hands<'_>) {
+        let wait = hands.contacts.wait_for(next.place);
+        self.send_within(wait, transit, next, last, hands);
+    }
+
+    fn send_within(
+        &mut self,
+        wait: Duration,
+        mut transit: Box<Transit>,
+        next: Member,
+        last: bool,
+        hands: &mut Hands<'_>,
+    ) {
         transit.find.left = transit.until - hands.now;
         let find = Find {
             last: last || transit.find.last,
@@ -266,7 +315,7 @@ impl Transits {
             hops_left: transit.find.hops_left.saturating_sub(1),
             ..transit.find.clone()
         };
-        let wait = hands.contacts.wait_for(next.place).min(find.left);
+        let wait = wait.min(find.left);
         let number = self.questions.ask(next, Purpose::On(transit), wait, hands.now);
         hands.out.send(next, Message::Find { number, find });
     }
@@ -274,8 +323,7 @@ impl Transits {
     /// Found: to whoever asked.
     fn give(&mut self, transit: Transit, found: Found, hands: &mut Hands<'_>) {
         let Find { origin, query, .. } = transit.find;
-        // Other branches of it have nothing more to tell.
-        while self.questions.take_if(|purpose| purpose.is_of(query, origin)).is_some() {}
+        self.drop_branches(query, origin);
         match transit.asker {
             Asker::Me => self.ended.push(Ended { query, outcome: Ok(found) }),
             Asker::Other { member, number } => {
@@ -287,8 +335,18 @@ impl Transits {
         }
     }
 
+    fn be_unsure(&mut self, transit: Transit, hands: &mut Hands<'_>) {
+        self.drop_branches(transit.find.query, transit.find.origin);
+        if let Asker::Other { member, number } = transit.asker {
+            hands.out.send(member, Message::Unsure { number });
+        } else {
+            self.end(transit, LookUpFault::Nowhere, hands);
+        }
+    }
+
     /// Nothing comes of it.
     fn end(&mut self, transit: Transit, why: LookUpFault, hands: &mut Hands<'_>) {
+        self.drop_branches(transit.find.query, transit.find.origin);
         match transit.asker {
             Asker::Me => self.ended.push(Ended { query: transit.find.query, outcome: Err(why) }),
             Asker::Other { member, number } => hands.out.send(member, Message::NotFound { number }),
@@ -307,6 +365,11 @@ impl Transits {
                 }
             }
         }
+    }
+
+    /// What other branches of it have to tell nobody waits for.
+    fn drop_branches(&mut self, query: QueryId, origin: Member) {
+        while self.questions.take_if(|purpose| purpose.is_of(query, origin)).is_some() {}
     }
 
     /// It came by another way before: a hop that was slow to acknowledge was gone around.
@@ -346,7 +409,7 @@ impl Purpose {
 
 impl Transit {
     fn new(find: Find, asker: Asker, until: Instant) -> Self {
-        Self { find, asker, until, is_acknowledged: false, is_aside: false }
+        Self { find, asker, until, is_acknowledged: false, is_aside: false, is_bound: false }
     }
 }
 

@@ -18,4 +18,6 @@ pub(crate) enum Variant {
     KeepsDeadPredecessor,
     /// Only the head of the list changes when a closer successor is found; the tail stays for a round.
     ChangesHeadOnly,
+    /// Rings of few members let everybody in at once, too (a base that is too small).
+    LetsAllInAtOnce,
 }

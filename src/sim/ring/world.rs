@@ -35,6 +35,8 @@ pub(crate) struct World {
     events: Vec<(Index, Event)>,
     keeps_events: bool,
     undo: Option<Vec<(Index, Machine)>>,
+    /// The machine that has acted last.
+    acted: Option<Index>,
 }
 
 /// How a member treats others.
@@ -104,6 +106,7 @@ impl World {
             events: Vec::new(),
             keeps_events: false,
             undo: None,
+            acted: None,
         }
     }
 
@@ -175,6 +178,7 @@ impl World {
         let (now, place) = (self.now, self.place(index));
         self.machines[index as usize].ring.leave(now);
         self.census.left(place, now);
+        self.orphan(index);
         self.collect(index);
     }
 
@@ -194,6 +198,11 @@ impl World {
         self.crash(index);
         self.add(place);
         self.join(index, through);
+    }
+
+    /// One is told that there is no way to the other, who is well.
+    pub(crate) fn suspect(&mut self, at: Index, of: Index) {
+        self.happen(Happening::Down { at, of });
     }
 
     pub(crate) fn set_conduct(&mut self, index: Index, conduct: Conduct) {
@@ -251,6 +260,11 @@ impl World {
         true
     }
 
+    /// When the next thing happens.
+    pub(crate) fn next_at(&self) -> Option<Instant> {
+        self.queue.next_at()
+    }
+
     pub(crate) fn machines(&self) -> Index {
         self.machines.len() as Index
     }
@@ -292,6 +306,11 @@ impl World {
         self.queue.letters()
     }
 
+    /// The machine that has acted last.
+    pub(crate) fn acted(&self) -> Option<Index> {
+        self.acted
+    }
+
     /// Keeps the machines' events for [`take_events`](Self::take_events).
     pub(crate) fn keep_events(&mut self) {
         self.keeps_events = true;
@@ -308,6 +327,12 @@ impl World {
         machine.refuses = refuses;
         machine.wakes = None;
         self.census.left(place, now);
+        self.acted = Some(index);
+        self.orphan(index);
+    }
+
+    /// Whose look-ups nobody waits for any more.
+    fn orphan(&mut self, index: Index) {
         let before = self.started.len();
         self.started.retain(|_, started| started.origin != index);
         self.counts.orphaned += (before - self.started.len()) as u64;
@@ -373,6 +398,7 @@ impl World {
 
     /// Carries out what the machine wants.
     fn collect(&mut self, index: Index) {
+        self.acted = Some(index);
         let me = self.machines[index as usize].ring.me();
         while let Some(action) = self.machines[index as usize].ring.poll_action() {
             match action {

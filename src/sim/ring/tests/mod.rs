@@ -1,0 +1,3 @@
+//! What the ring's machine does among its like.
+
+mod schedules;
