@@ -59,6 +59,7 @@ fn before(row: &MassFailure, rings: u64, look_ups: usize, seed: u64, progress: &
     let mut before = Before::default();
     for ring in 0..rings {
         let mut world = World::ideal(MEMBERS, settings.clone(), DELAY, seed ^ ring << 8);
+        warm_up(&mut world);
         fail(&mut world, row.failed);
         for _ in 0..look_ups / rings as usize {
             let key = world.random_place();
@@ -75,6 +76,19 @@ fn before(row: &MassFailure, rings: u64, look_ups: usize, seed: u64, progress: &
         progress.at((ring + 1) as f64 / rings as f64);
     }
     before
+}
+
+/// Members learn how long those take that they talk to.
+fn warm_up(world: &mut World) {
+    for _ in 0..10 * MEMBERS {
+        let key = world.random_place();
+        if let Some(origin) = world.random_member() {
+            world.look_up(origin, key, How::Recursive);
+        }
+        world.run_for(Duration::from_millis(10));
+    }
+    world.run_for(Duration::from_secs(30));
+    world.ended.clear();
 }
 
 /// Computers that fall silent.
