@@ -16,6 +16,7 @@ mod sim;
 #[path = "../../../src/time.rs"]
 mod time;
 
+mod allocations;
 mod experiments;
 mod lab;
 mod options;
@@ -31,6 +32,9 @@ use std::process::ExitCode;
 use experiments::Experiment;
 use lab::Lab;
 use options::Options;
+
+#[global_allocator]
+static ALLOCATOR: allocations::Counting = allocations::Counting;
 
 fn main() -> ExitCode {
     let names: Vec<&str> = experiments::ALL.iter().map(|experiment| experiment.name).collect();

@@ -1,11 +1,16 @@
 //! One experiment a file.
 
 mod churn;
+mod halves;
 mod ideal_paths;
 mod life;
 mod load;
 mod mass_failure;
+mod million;
+mod scale;
+mod size;
 mod small_ring;
+mod trouble;
 mod truth;
 
 pub use churn::{Cell as ChurnCell, Outcome as ChurnOutcome};
@@ -34,4 +39,9 @@ pub const ALL: &[Experiment] = &[
     Experiment { name: "load", title: "Keys a member, with virtual members", run: load::run },
     Experiment { name: "failure", title: "A part of the members fails at once", run: mass_failure::run },
     Experiment { name: "churn", title: "Look-ups while members come and go", run: churn::run },
+    Experiment { name: "trouble", title: "A bad network", run: trouble::run },
+    Experiment { name: "halves", title: "Two halves, healed", run: halves::run },
+    Experiment { name: "scale", title: "A large ring whose members come and go", run: scale::run },
+    Experiment { name: "million", title: "A very large ring", run: million::run },
+    Experiment { name: "size", title: "How many are we?", run: size::run },
 ];
