@@ -58,7 +58,11 @@ fn main() -> ExitCode {
 /// Whether all bounds were kept.
 fn run(options: &Options) -> bool {
     let mut lab = Lab::new(options);
-    println!("# The ring's experiments, seed {}{}", options.seed, if options.is_ci { ", size of CI" } else { "" });
+    println!(
+        "# The ring's experiments, seed {}{}",
+        options.seed,
+        if options.is_ci { ", size of CI" } else { "" }
+    );
     let wanted = experiments::ALL.iter().filter(|experiment| options.wants(experiment.name));
     for experiment in wanted {
         Experiment::run(experiment, &mut lab);

@@ -21,7 +21,8 @@ impl Progress {
         if self.said.elapsed() >= EVERY {
             self.said = Instant::now();
             let took = self.began.elapsed().as_secs_f64();
-            let rest = if part > 0.01 { format!(", {:.0} s to go", took / part - took) } else { String::new() };
+            let rest =
+                if part > 0.01 { format!(", {:.0} s to go", took / part - took) } else { String::new() };
             eprintln!("{}: {:.0} % after {took:.0} s{rest}", self.what, 100.0 * part);
         }
     }

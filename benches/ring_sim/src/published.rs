@@ -27,13 +27,8 @@ pub const DISTRIBUTION: [[f64; 13]; 2] = [
 ];
 
 /// Keys a member, 10^4 members with that many virtual ones each, 10^6 keys: p1, p99, largest.
-pub const LOAD: [(usize, [usize; 3]); 5] = [
-    (1, [1, 461, 834]),
-    (2, [6, 335, 556]),
-    (5, [24, 234, 374]),
-    (10, [39, 190, 274]),
-    (20, [52, 165, 226]),
-];
+pub const LOAD: [(usize, [usize; 3]); 5] =
+    [(1, [1, 461, 834]), (2, [6, 335, 556]), (5, [24, 234, 374]), (10, [39, 190, 274]), (20, [52, 165, 226])];
 
 /// ToN 2003, Table II: N = 1000, r = 20, a part of the members fails at once. As recalled; the re-run is the bound.
 pub struct MassFailure {

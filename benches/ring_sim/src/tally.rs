@@ -15,14 +15,6 @@ impl Tally {
         self.total += 1;
     }
 
-    pub fn merge(&mut self, other: &Self) {
-        if self.counts.len() < other.counts.len() {
-            self.counts.resize(other.counts.len(), 0);
-        }
-        self.counts.iter_mut().zip(&other.counts).for_each(|(ours, theirs)| *ours += theirs);
-        self.total += other.total;
-    }
-
     pub fn total(&self) -> u64 {
         self.total
     }
@@ -64,9 +56,5 @@ mod tests {
         assert_eq!((tally.quantile(0.01), tally.quantile(0.5), tally.quantile(0.99)), (1, 50, 99));
         assert_eq!((tally.max(), tally.total()), (100, 100));
         assert_eq!(tally.mean(), 50.5);
-        let mut both = Tally::default();
-        both.add(0);
-        both.merge(&tally);
-        assert_eq!((both.total(), both.quantile(0.0), both.part(0)), (101, 0, 1.0 / 101.0));
     }
 }

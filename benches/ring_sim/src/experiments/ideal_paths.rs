@@ -42,8 +42,10 @@ pub fn run(lab: &mut Lab) {
         rings: (1 << 14_u32.saturating_sub(exponent)).clamp(2, lab.size(1024, 256)),
         look_ups: lab.size(100_000, 20_000),
     };
-    let cells: Vec<Cell> =
-        [1, 20].iter().flat_map(|&list| exponents.iter().map(move |&exponent| cell(list, exponent))).collect();
+    let cells: Vec<Cell> = [1, 20]
+        .iter()
+        .flat_map(|&list| exponents.iter().map(move |&exponent| cell(list, exponent)))
+        .collect();
     let seed = lab.seed_of("paths", 0);
     let results = lab.each("paths", &cells, |cell, progress| measure(cell, seed, progress));
     for list in [1, 20] {
@@ -58,7 +60,8 @@ fn measure(cell: &Cell, seed: u64, progress: &mut Progress) -> Paths {
     let Cell { list, exponent, rings, look_ups } = *cell;
     let mut paths = Paths { list, exponent, ..Paths::default() };
     for ring in 0..rings {
-        let mut world = World::ideal(1 << exponent, settings(list), Duration::from_millis(50), seed ^ ring << 8);
+        let mut world =
+            World::ideal(1 << exponent, settings(list), Duration::from_millis(50), seed ^ ring << 8);
         let places: Vec<Place> = world.census.members().map(|(member, _)| member.place).collect();
         let oracle = Oracle::new(places, list);
         for _ in 0..look_ups / rings as usize {
@@ -114,7 +117,8 @@ fn table(lab: &mut Lab, list: usize, rows: &[&Paths]) {
     for paths in rows {
         let Paths { exponent, forwards, others, wrong, differing, .. } = paths;
         let published = FORWARDS.iter().find(|published| published.exponent == *exponent);
-        let quantiles = [forwards.quantile(0.01), forwards.quantile(0.5), forwards.quantile(0.99), forwards.max()];
+        let quantiles =
+            [forwards.quantile(0.01), forwards.quantile(0.5), forwards.quantile(0.99), forwards.max()];
         let theirs = published.filter(|_| list == 1).map(|published| published.fingers.1);
         table.row([
             format!("2^{exponent}"),
@@ -129,7 +133,12 @@ fn table(lab: &mut Lab, list: usize, rows: &[&Paths]) {
         ]);
         let row = format!("r = {list}, N = 2^{exponent}");
         lab.report.require(&row, "wrong owners", *wrong as f64, Bound::AtMost(0.0));
-        lab.report.require(&row, "paths that differ from the oracle's", *differing as f64, Bound::AtMost(0.0));
+        lab.report.require(
+            &row,
+            "paths that differ from the oracle's",
+            *differing as f64,
+            Bound::AtMost(0.0),
+        );
         if let Some(published) = published {
             let bound = Bound::Near(mean_of(published, list), 0.05);
             lab.report.require(&row, "mean forwards", forwards.mean(), bound);
@@ -143,7 +152,11 @@ fn table(lab: &mut Lab, list: usize, rows: &[&Paths]) {
         "r = {list}{}. Forwards from the origin to the one before the owner; the paper's path is one longer, the owner \
          included. Keys that the origin owns itself are walked around the ring in the paper's pseudocode and are counted so; \
          the machine answers them itself (last column: without them).",
-        if list == 1 { ": fingers alone" } else { ": a look-up ends as soon as the key lies between two entries of a list" }
+        if list == 1 {
+            ": fingers alone"
+        } else {
+            ": a look-up ends as soon as the key lies between two entries of a list"
+        }
     );
     lab.report.table(&about, &table);
 }

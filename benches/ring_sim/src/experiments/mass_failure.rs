@@ -39,7 +39,8 @@ pub struct Repair {
 pub fn run(lab: &mut Lab) {
     let (rings, look_ups) = (10, lab.size(100_000, 10_000));
     let seed = lab.seed_of("failure", 0);
-    let results = lab.each("failure", &MASS_FAILURE, |row, progress| before(row, rings, look_ups, seed, progress));
+    let results =
+        lab.each("failure", &MASS_FAILURE, |row, progress| before(row, rings, look_ups, seed, progress));
     before_table(lab, look_ups, &results);
     let results = lab.each("repair", &MASS_FAILURE[1..], |row, _| repair(row.failed, seed));
     repair_table(lab, &results);

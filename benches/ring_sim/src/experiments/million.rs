@@ -36,7 +36,8 @@ pub fn run(lab: &mut Lab) {
     let look_ups = lab.size(1_000_000, 20_000);
     let seed = lab.seed_of("million", 0);
     let outcomes = lab.each("million", &[()], |(), progress| measure(members, look_ups, seed, progress));
-    let mut table = Table::new(&["when", "look-ups", "failed", "path (p1, p99)", "timeouts (p1, p99)", "took, s"]);
+    let mut table =
+        Table::new(&["when", "look-ups", "failed", "path (p1, p99)", "timeouts (p1, p99)", "took, s"]);
     for Outcome { built, bytes, phases, first_right } in outcomes {
         for (when, phase) in phases {
             let Phase { path, timeouts, failed, took } = phase;

@@ -3,6 +3,7 @@
 mod churn;
 mod halves;
 mod ideal_paths;
+mod liars;
 mod life;
 mod load;
 mod mass_failure;
@@ -41,6 +42,7 @@ pub const ALL: &[Experiment] = &[
     Experiment { name: "churn", title: "Look-ups while members come and go", run: churn::run },
     Experiment { name: "trouble", title: "A bad network", run: trouble::run },
     Experiment { name: "halves", title: "Two halves, healed", run: halves::run },
+    Experiment { name: "liars", title: "Droppers and liars", run: liars::run },
     Experiment { name: "scale", title: "A large ring whose members come and go", run: scale::run },
     Experiment { name: "million", title: "A very large ring", run: million::run },
     Experiment { name: "size", title: "How many are we?", run: size::run },

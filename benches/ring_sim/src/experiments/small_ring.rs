@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::truth::Order;
 use crate::lab::Lab;
-use crate::proto::ring::Settings;
+use crate::proto::ring::{Place, Settings};
 use crate::report::{Bound, Table, percent};
 use crate::sim::ring::world::World;
 
@@ -13,7 +13,7 @@ const MEMBERS: u32 = 16;
 pub fn run(lab: &mut Lab) {
     let settings = Settings { list: 3, ..Settings::default() };
     let mut world = World::new(settings, Duration::from_millis(50), lab.seed_of("small", 0));
-    let places: Vec<_> = (0..MEMBERS).map(|_| world.random_place()).collect();
+    let places: Vec<_> = (0..MEMBERS).map(|number| spread(&mut world, number)).collect();
     let all: Vec<_> = places.into_iter().map(|place| world.add(place)).collect();
     world.create(all[0]);
     all[1..].iter().for_each(|&index| world.join(index, &all[..1]));
@@ -29,4 +29,11 @@ pub fn run(lab: &mut Lab) {
     let about = "One member, and 15 that join through it at the same instant, r = 3, after ten minutes:";
     lab.report.table(about, &table);
     crate::pictures::small_ring::draw(lab, &world);
+}
+
+/// By chance within its part of the circle, so that one can tell all of them apart.
+fn spread(world: &mut World, number: u32) -> Place {
+    let mut bytes = world.random_place().to_bytes();
+    bytes[0] = (number * 256 / MEMBERS) as u8 + bytes[0] % 11;
+    Place::from_bytes(bytes)
 }

@@ -47,7 +47,8 @@ impl Order {
 
     /// Into how many circles the first successors lead, and how many members are on none.
     pub fn circles(&self, world: &World) -> (usize, usize) {
-        let positions: HashMap<Member, usize> = self.members.iter().map(|(member, _)| *member).zip(0..).collect();
+        let positions: HashMap<Member, usize> =
+            self.members.iter().map(|(member, _)| *member).zip(0..).collect();
         let next = |position: usize| {
             let (_, index) = self.members[position];
             let list = world.ring(index).neighbours().list().members();
@@ -80,7 +81,8 @@ impl Order {
     }
 
     fn part(&self, is_right: impl Fn(usize, Index) -> bool) -> f64 {
-        let right = self.members.iter().enumerate().filter(|(position, (_, index))| is_right(*position, *index));
+        let right =
+            self.members.iter().enumerate().filter(|(position, (_, index))| is_right(*position, *index));
         right.count() as f64 / self.len().max(1) as f64
     }
 }

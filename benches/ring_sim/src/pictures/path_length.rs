@@ -37,10 +37,9 @@ fn length(area: &Area<'_>, results: &[Paths]) -> Drawn {
         .draw_series(half)?
         .label("half the logarithm of N")
         .legend(|(x, y)| PathElement::new([(x, y), (x + 18, y)], INK));
-    for (list, colour, shift, label) in [
-        (1, COLOURS[0], -0.08, "fingers only (r = 1)"),
-        (20, COLOURS[1], 0.08, "with lists of r = 20"),
-    ] {
+    for (list, colour, shift, label) in
+        [(1, COLOURS[0], -0.08, "fingers only (r = 1)"), (20, COLOURS[1], 0.08, "with lists of r = 20")]
+    {
         let rows: Vec<&Paths> = results.iter().filter(|paths| paths.list == list).collect();
         let at = |paths: &Paths| f64::from(paths.exponent) + shift;
         chart.draw_series(rows.iter().map(|paths| {
@@ -80,7 +79,9 @@ fn distribution(area: &Area<'_>, results: &[Paths]) -> Drawn {
         .y_label_formatter(&|y| format!("{:.0} %", 100.0 * y))
         .draw()?;
     for (number, (list, colour, label)) in
-        [(1, COLOURS[0], "fingers only (r = 1)"), (20, COLOURS[1], "with lists of r = 20")].into_iter().enumerate()
+        [(1, COLOURS[0], "fingers only (r = 1)"), (20, COLOURS[1], "with lists of r = 20")]
+            .into_iter()
+            .enumerate()
     {
         let Some(paths) = results.iter().find(|paths| paths.list == list && paths.exponent == 12) else {
             continue;
@@ -89,7 +90,10 @@ fn distribution(area: &Area<'_>, results: &[Paths]) -> Drawn {
         chart
             .draw_series((0..=12).map(|forwards| {
                 let at = forwards as f64 + left;
-                Rectangle::new([(at, 0.0), (at + 0.34, paths.forwards.part(forwards))], colour.mix(0.75).filled())
+                Rectangle::new(
+                    [(at, 0.0), (at + 0.34, paths.forwards.part(forwards))],
+                    colour.mix(0.75).filled(),
+                )
             }))?
             .label(label)
             .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 18, y + 5)], colour.mix(0.75).filled()));

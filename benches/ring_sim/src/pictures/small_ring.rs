@@ -1,11 +1,12 @@
-//! A small ring as its members know it: the circle, their successors, and the fingers of one of them.
+//! A small ring as its members know it: the circle, their first successors, and the fingers
+//! of two of them. A finger that begins within the successor list is none: the list is nearer.
 
 use std::f64::consts::TAU;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::{Area, COLOURS, Drawn, FAINT, INK, picture, small, title};
+use super::{Area, COLOURS, Drawn, INK, picture, small, title};
 use crate::lab::Lab;
 use crate::proto::ring::Place;
 use crate::sim::ring::queue::Index;
@@ -23,11 +24,11 @@ fn ring(area: &DrawingArea<SVGBackend<'_>, Shift>, world: &World) -> Drawn {
     let members: Vec<(Place, Index)> =
         world.census.members().map(|(member, index)| (member.place, index)).collect();
     area.draw(&Text::new(
-        format!("{} members, their first successors, and the fingers of two", members.len()),
-        (120, 16),
+        format!("{} members and whom they follow; the fingers of two, beyond their lists", members.len()),
+        (110, 16),
         title(),
     ))?;
-    area.draw(&Circle::new(whole(CENTRE), RADIUS as i32, FAINT.stroke_width(2)))?;
+    area.draw(&Circle::new(whole(CENTRE), RADIUS as i32, INK.stroke_width(1)))?;
     for &(place, index) in &members {
         if let Some(first) = world.ring(index).neighbours().successor() {
             arc(area, place, first.place)?;
@@ -63,14 +64,8 @@ fn label(area: &Area<'_>, place: Place) -> Drawn {
 
 /// From a member to its first successor, along the circle.
 fn arc(area: &Area<'_>, from: Place, to: Place) -> Drawn {
-    let (begin, turn) = (from.part_of_circle(), from.distance(to).part_of_circle());
-    let steps = (turn * 200.0).ceil() as i32;
-    let points: Vec<(i32, i32)> = (0..=steps)
-        .map(|step| whole(polar(begin + turn * f64::from(step) / f64::from(steps), 1.0)))
-        .collect();
-    area.draw(&PathElement::new(points, INK.stroke_width(2)))?;
-    let (before, end) = (polar(begin + turn - 0.015, 1.0), polar(begin + turn - 0.006, 1.0));
-    arrow_head(area, before, end, INK)
+    let end = from.part_of_circle() + from.distance(to).part_of_circle();
+    arrow_head(area, polar(end - 0.013, 1.0), polar(end - 0.005, 1.0), INK)
 }
 
 fn arrow_head(area: &Area<'_>, from: (f64, f64), to: (f64, f64), colour: RGBColor) -> Drawn {
