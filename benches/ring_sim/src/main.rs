@@ -21,6 +21,7 @@ mod experiments;
 mod lab;
 mod options;
 mod oracle;
+mod page;
 mod pictures;
 mod progress;
 mod published;
@@ -29,7 +30,6 @@ mod tally;
 
 use std::process::ExitCode;
 
-use experiments::Experiment;
 use lab::Lab;
 use options::Options;
 
@@ -50,22 +50,30 @@ fn main() -> ExitCode {
         }
     };
     match run(&options) {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("ring_sim: {error}");
+            ExitCode::from(2)
+        }
     }
 }
 
 /// Whether all bounds were kept.
-fn run(options: &Options) -> bool {
+fn run(options: &Options) -> Result<bool, String> {
     let mut lab = Lab::new(options);
-    println!(
-        "# The ring's experiments, seed {}{}",
-        options.seed,
-        if options.is_ci { ", size of CI" } else { "" }
-    );
+    let size = if options.is_ci { "the small size of CI" } else { "full size" };
+    println!("# The ring's experiments: {size}, seed {}", options.seed);
     let wanted = experiments::ALL.iter().filter(|experiment| options.wants(experiment.name));
     for experiment in wanted {
-        Experiment::run(experiment, &mut lab);
+        experiment.run(&mut lab);
+        let printed = lab.report.end();
+        if let Some(page) = &options.page {
+            let section =
+                format!("\nPrinted by `{}` ({size}).\n{printed}\n", options.command(experiment.name));
+            page::replace(page, experiment.name, &section)
+                .map_err(|error| format!("{}: {error}", page.display()))?;
+        }
     }
-    lab.report.finish()
+    Ok(lab.report.finish())
 }

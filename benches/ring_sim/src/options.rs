@@ -14,6 +14,7 @@ Prints tables in Markdown; what it is at, it says on standard error.
   --seed N         another seed than 1. The same seed prints the same tables, but for what a clock measured
   --jobs N         so many runs at once (1); the speed of the scale experiment means something with 1 only
   --pictures DIR   draws pictures of what was run there, as SVG
+  --page FILE      puts the tables there, too, between the lines <!-- NAME begins --> and <!-- NAME ends -->
   --help           this text
 
 The status is 1 when a row misses its bound: the last table names it.
@@ -25,6 +26,7 @@ pub struct Options {
     pub seed: u64,
     pub jobs: usize,
     pub pictures: Option<PathBuf>,
+    pub page: Option<PathBuf>,
     only: Vec<String>,
 }
 
@@ -34,7 +36,8 @@ impl Options {
         mut arguments: impl Iterator<Item = String>,
         known: &[&str],
     ) -> Result<Option<Self>, String> {
-        let mut options = Self { is_ci: false, seed: 1, jobs: 1, pictures: None, only: Vec::new() };
+        let mut options =
+            Self { is_ci: false, seed: 1, jobs: 1, pictures: None, page: None, only: Vec::new() };
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
             match argument.as_str() {
@@ -49,11 +52,21 @@ impl Options {
                 "--seed" => options.seed = number(&value()?)?,
                 "--jobs" => options.jobs = number(&value()?)?.clamp(1, 64) as usize,
                 "--pictures" => options.pictures = Some(value()?.into()),
+                "--page" => options.page = Some(value()?.into()),
                 "--help" | "-h" => return Ok(None),
                 other => return Err(format!("unknown argument {other:?}; --help lists what there is")),
             }
         }
         Ok(Some(options))
+    }
+
+    /// The command that does one experiment of it again.
+    pub fn command(&self, experiment: &str) -> String {
+        let ci = if self.is_ci { " --ci" } else { "" };
+        let seed = if self.seed == 1 { String::new() } else { format!(" --seed {}", self.seed) };
+        format!(
+            "cargo run --release --manifest-path benches/ring_sim/Cargo.toml -- --only {experiment}{ci}{seed}"
+        )
     }
 
     pub fn wants(&self, name: &str) -> bool {
@@ -80,6 +93,7 @@ mod tests {
         assert_eq!((options.seed, options.jobs), (7, 1));
         assert_eq!(parse("--help"), Ok(None));
         assert!(parse("").expect("fine").expect("no help").wants("load"));
+        assert!(options.command("churn").ends_with(" -- --only churn --ci --seed 7"));
     }
 
     #[test]

@@ -14,7 +14,9 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
-    fn print(&self) {
+    /// As Markdown.
+    fn text(&self) -> String {
+        let mut text = String::new();
         let columns = self.rows[0].len();
         let width =
             |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -25,15 +27,16 @@ impl Table {
                 0 => format!("{cell:<width$}"),
                 _ => format!("{cell:>width$}"),
             });
-            println!("| {} |", cells.collect::<Vec<_>>().join(" | "));
+            text += &format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "));
             if number == 0 {
                 let rules = widths.iter().enumerate().map(|(column, &width)| match column {
                     0 => "-".repeat(width + 2),
                     _ => "-".repeat(width + 1) + ":",
                 });
-                println!("|{}|", rules.collect::<Vec<_>>().join("|"));
+                text += &format!("|{}|\n", rules.collect::<Vec<_>>().join("|"));
             }
         }
+        text
     }
 }
 
@@ -68,8 +71,25 @@ impl Bound {
 #[derive(Default)]
 pub struct Report {
     experiment: &'static str,
+    /// What the experiment has printed, without its title.
+    section: String,
     kept: Vec<Kept>,
-    missed: Vec<Vec<String>>,
+    missed: Vec<Missed>,
+}
+
+struct Missed {
+    experiment: &'static str,
+    row: String,
+    what: &'static str,
+    measured: f64,
+    bound: Bound,
+}
+
+impl Missed {
+    fn text(&self) -> String {
+        let Self { experiment, row, what, measured, bound } = self;
+        format!("{experiment}, {row}: {what} is {}, not {}", short(*measured), bound.text())
+    }
 }
 
 struct Kept {
@@ -85,13 +105,32 @@ impl Report {
         println!("\n## {title}");
     }
 
+    /// Says which bounds of the experiment were missed. All that it has printed.
+    pub fn end(&mut self) -> String {
+        let experiment = self.experiment;
+        let (kept, of) = self
+            .kept
+            .iter()
+            .filter(|entry| entry.experiment == experiment)
+            .fold((0, 0), |(kept, of), entry| (kept + entry.kept, of + entry.of));
+        self.note(&format!("Within their bounds: {kept} figures of {of}."));
+        let missed: Vec<String> =
+            self.missed.iter().filter(|missed| missed.experiment == experiment).map(Missed::text).collect();
+        missed.iter().for_each(|missed| self.note(&format!("MISSED: {missed}")));
+        std::mem::take(&mut self.section)
+    }
+
     pub fn table(&mut self, about: &str, table: &Table) {
-        println!("\n{about}\n");
-        table.print();
+        self.print(&format!("\n{about}\n\n{}", table.text()));
     }
 
     pub fn note(&mut self, note: &str) {
-        println!("\n{note}");
+        self.print(&format!("\n{note}\n"));
+    }
+
+    fn print(&mut self, text: &str) {
+        print!("{text}");
+        self.section += text;
     }
 
     /// Compares one figure of one row with its bound.
@@ -107,13 +146,9 @@ impl Report {
             None => self.kept.push(Kept { experiment, what, kept: usize::from(holds), of: 1 }),
         }
         if !holds {
-            eprintln!("{experiment}, {row}: {what} is {}, not {}", short(measured), bound.text());
-            self.missed.push(vec![
-                format!("{experiment}, {row}"),
-                what.into(),
-                short(measured),
-                bound.text(),
-            ]);
+            let missed = Missed { experiment, row: row.into(), what, measured, bound };
+            eprintln!("{}", missed.text());
+            self.missed.push(missed);
         }
     }
 
@@ -129,9 +164,8 @@ impl Report {
             self.note("All bounds were kept.");
             return true;
         }
-        let mut table = Table::new(&["row", "what", "measured", "wanted"]);
-        self.missed.iter().for_each(|missed| table.row(missed.clone()));
-        self.table("MISSED:", &table);
+        let missed: Vec<String> = self.missed.iter().map(Missed::text).collect();
+        missed.iter().for_each(|missed| self.note(&format!("MISSED: {missed}")));
         false
     }
 }
@@ -143,7 +177,8 @@ pub fn short(value: f64) -> String {
         value if value == value.trunc() && value.abs() < 1e9 => format!("{value:.0}"),
         value if value.abs() >= 1000.0 => format!("{value:.0}"),
         value if value.abs() >= 10.0 => format!("{value:.1}"),
-        value if value.abs() >= 0.1 => format!("{value:.2}"),
+        // Parts of one tell much by their third digit.
+        value if value.abs() >= 1.0 => format!("{value:.2}"),
         value => format!("{value:.4}"),
     }
 }

@@ -86,3 +86,55 @@ impl Order {
         right.count() as f64 / self.len().max(1) as f64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::proto::ring::Settings;
+
+    fn world() -> World {
+        let settings = Settings { list: 4, ..Settings::default() };
+        World::ideal(32, settings, Duration::from_millis(50), 1)
+    }
+
+    #[test]
+    fn an_ideal_ring_is_right() {
+        let world = world();
+        let order = Order::of(&world);
+        assert_eq!((order.len(), order.circles(&world)), (32, (1, 0)));
+        assert_eq!((order.first_successors_right(&world), order.lists_right(&world)), (1.0, 1.0));
+        assert_eq!(order.predecessors_right(&world), 1.0);
+    }
+
+    #[test]
+    fn whoever_is_gone_is_missed() {
+        let mut world = world();
+        world.crash(7);
+        let order = Order::of(&world);
+        assert_eq!(order.first_successors_right(&world), 30.0 / 31.0);
+        assert_eq!(order.predecessors_right(&world), 30.0 / 31.0);
+        assert_eq!(order.lists_right(&world), 27.0 / 31.0);
+        assert_eq!(order.circles(&world), (1, 0), "the next of a list comes up");
+    }
+
+    #[test]
+    fn two_rings_are_two_circles() {
+        let mut world = world();
+        world.network.split((0..32).map(|number| number % 2).collect());
+        world.run_for(Duration::from_secs(600));
+        assert_eq!(Order::of(&world).circles(&world), (2, 0));
+    }
+
+    #[test]
+    fn one_whom_nobody_follows_is_on_no_circle() {
+        let mut world = world();
+        let place = world.random_place();
+        let joiner = world.add(place);
+        world.join(joiner, &[0]);
+        // It is a member, and its predecessor does not know it yet.
+        while !world.is_member(joiner) && world.step() {}
+        assert_eq!(Order::of(&world).circles(&world), (1, 1));
+    }
+}
