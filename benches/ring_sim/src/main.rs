@@ -17,6 +17,7 @@ mod sim;
 mod time;
 
 mod allocations;
+mod cpu;
 mod experiments;
 mod lab;
 mod options;

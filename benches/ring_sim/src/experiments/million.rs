@@ -1,9 +1,10 @@
 //! A ring of a million members, in which nobody comes or goes, until a tenth of them falls silent.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::truth::Order;
 use crate::allocations;
+use crate::cpu::Stopwatch;
 use crate::lab::Lab;
 use crate::progress::Progress;
 use crate::proto::ring::{How, Settings};
@@ -20,7 +21,7 @@ struct Phase {
     path: Tally,
     timeouts: Tally,
     failed: u64,
-    /// Of the clock.
+    /// Seconds of one core.
     took: f64,
 }
 
@@ -37,7 +38,7 @@ pub fn run(lab: &mut Lab) {
     let seed = lab.seed_of("million", 0);
     let outcomes = lab.each("million", &[()], |(), progress| measure(members, look_ups, seed, progress));
     let mut table =
-        Table::new(&["when", "look-ups", "failed", "path (p1, p99)", "timeouts (p1, p99)", "took, s"]);
+        Table::new(&["when", "look-ups", "failed", "path (p1, p99)", "timeouts (p1, p99)", "one core, s"]);
     for Outcome { built, bytes, phases, first_right } in outcomes {
         for (when, phase) in phases {
             let Phase { path, timeouts, failed, took } = phase;
@@ -57,7 +58,7 @@ pub fn run(lab: &mut Lab) {
         lab.report.require("all", "memory a member", bytes as f64, Bound::AtMost(6.0 * 1024.0));
         lab.report.require("all", "first successors right", first_right, Bound::AtLeast(1.0));
         let about = format!(
-            "{members} members, r = 16, stabilise every 30 s. Built in {} s, {bytes} bytes a member. After the failure: {} of the \
+            "{members} members, r = 16, stabilise every 30 s. Built in {} s of one core, {bytes} bytes a member. After the failure: {} of the \
              first successors were right {ROUNDS} rounds later.",
             short(built),
             percent(first_right),
@@ -67,10 +68,10 @@ pub fn run(lab: &mut Lab) {
 }
 
 fn measure(members: usize, look_ups: usize, seed: u64, progress: &mut Progress) -> Outcome {
-    let (before, began) = (allocations::in_use(), Instant::now());
+    let (before, began) = (allocations::in_use(), Stopwatch::start());
     let settings = Settings { stabilise_every: PERIOD, ..Settings::default() };
     let mut world = World::ideal(members, settings, Duration::from_millis(50), seed);
-    let built = began.elapsed().as_secs_f64();
+    let built = began.seconds();
     progress.at(0.1);
     let quiet = look_up(&mut world, look_ups, progress);
     let bytes = (allocations::in_use() - before) / members;
@@ -94,7 +95,7 @@ fn measure(members: usize, look_ups: usize, seed: u64, progress: &mut Progress) 
 
 /// All within ten seconds of the ring's time, and a few more to hear of the last.
 fn look_up(world: &mut World, look_ups: usize, progress: &mut Progress) -> Phase {
-    let (began, mut phase) = (Instant::now(), Phase::default());
+    let (began, mut phase) = (Stopwatch::start(), Phase::default());
     let gap = Duration::from_secs(10) / look_ups as u32;
     for number in 0..look_ups {
         let key = world.random_place();
@@ -107,7 +108,7 @@ fn look_up(world: &mut World, look_ups: usize, progress: &mut Progress) -> Phase
     }
     world.run_for(Duration::from_secs(16));
     take(world, &mut phase);
-    phase.took = began.elapsed().as_secs_f64();
+    phase.took = began.seconds();
     phase
 }
 

@@ -1,9 +1,10 @@
 //! Rings of 100,000 members that come and go.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::life::{Life, Way};
 use crate::allocations;
+use crate::cpu::Stopwatch;
 use crate::lab::Lab;
 use crate::progress::Progress;
 use crate::proto::ring::Settings;
@@ -33,7 +34,7 @@ pub fn run(lab: &mut Lab) {
     let mut table = Table::new(&[
         "members",
         "simulated, s",
-        "simulated seconds a second",
+        "simulated seconds a second of one core",
         "messages a member and second",
         "their bytes",
         "memory a member, bytes",
@@ -61,7 +62,7 @@ pub fn run(lab: &mut Lab) {
     }
     let about = format!(
         "r = 16, stabilise every 30 s, one finger every 30 s; of 1000 members {RATE} a second fall silent and as many join; \
-         {LOOK_UPS} look-ups a second in all. One core. Memory is all that the program has in use, driver, queue and the \
+         {LOOK_UPS} look-ups a second in all. Memory is all that the program has in use, driver, queue and the \
          dead included, for each living member."
     );
     lab.report.table(&about, &table);
@@ -76,12 +77,12 @@ fn measure(members: usize, seconds: u64, seed: u64, progress: &mut Progress) -> 
     life.run_for(Duration::from_secs(30));
     life.look_ups_a_second(LOOK_UPS);
     life.world.counts_bytes = true;
-    let (began, messages) = (Instant::now(), life.world.counts.messages);
+    let (began, messages) = (Stopwatch::start(), life.world.counts.messages);
     for step in 0..seconds {
         life.run_for(Duration::from_secs(1));
         progress.at((step + 1) as f64 / seconds as f64);
     }
-    let took = began.elapsed().as_secs_f64();
+    let took = began.seconds();
     let messages = (life.world.counts.messages - messages) as f64;
     let bytes = life.world.counts.bytes as f64;
     life.look_ups_a_second(0.0);
