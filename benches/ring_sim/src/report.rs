@@ -179,7 +179,7 @@ pub fn short(value: f64) -> String {
         value if value.abs() >= 10.0 => format!("{value:.1}"),
         // Parts of one tell much by their third digit.
         value if value.abs() >= 1.0 => format!("{value:.2}"),
-        value => format!("{value:.4}"),
+        value => format!("{value:.4}").trim_end_matches('0').to_string(),
     }
 }
 
