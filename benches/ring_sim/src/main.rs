@@ -2,7 +2,8 @@
 //!
 //! `cargo run --release --manifest-path benches/ring_sim/Cargo.toml`
 
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
+#[path = "../../../src/identity/mod.rs"]
 mod identity;
 #[allow(dead_code, unused_imports)]
 mod proto;
@@ -14,6 +15,8 @@ mod sim;
 #[allow(dead_code)]
 #[path = "../../../src/time.rs"]
 mod time;
+#[allow(dead_code, unused_imports)]
+mod wire;
 
 use std::time::Duration;
 
