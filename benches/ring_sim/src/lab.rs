@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::options::Options;
 use crate::progress::Progress;
-use crate::proto::ring::Place;
 use crate::report::Report;
+use crate::wire::ring::Place;
 
 pub struct Lab {
     pub is_ci: bool,

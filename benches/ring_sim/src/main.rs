@@ -3,7 +3,8 @@
 //!
 //! The machine and its driver are the library's own files, compiled in: they stay internal to the library.
 
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
+#[path = "../../../src/identity/mod.rs"]
 mod identity;
 #[allow(dead_code, unused_imports)]
 mod proto;
@@ -15,6 +16,8 @@ mod sim;
 #[allow(dead_code)]
 #[path = "../../../src/time.rs"]
 mod time;
+#[allow(dead_code, unused_imports)]
+mod wire;
 
 mod allocations;
 mod cpu;

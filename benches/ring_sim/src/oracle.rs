@@ -1,7 +1,7 @@
 //! Paths through an ideal ring by arithmetic alone: a sorted list and nothing of the machine's. What the machine does is
 //! compared with it, look-up by look-up.
 
-use crate::proto::ring::{BITS, Place};
+use crate::wire::ring::{BITS, Place};
 
 pub struct Oracle {
     places: Vec<Place>,

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::member::{Life, Member};
-use super::place::Place;
 use super::remembered::Remembered;
 use super::round_trips::RoundTrips;
 use super::settings::Settings;
 use super::suspects::Suspects;
 use crate::random::Random;
 use crate::time::Instant;
+use crate::wire::ring::{Life, Member, Place};
 
 #[derive(Clone, Debug)]
 pub(super) struct Contacts {
@@ -55,6 +54,10 @@ impl Contacts {
             *self.settings;
         self.suspects.add(member, probe_dead_after, probe_dead_until, max_suspects, now);
         self.remembered.add(member, max_remembered, random);
+    }
+
+    pub(super) fn weight(&self) -> usize {
+        self.suspects.len() + self.round_trips.len() + self.remembered.members().len()
     }
 
     /// It says itself that it goes.

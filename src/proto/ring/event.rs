@@ -1,12 +1,10 @@
 //! What the ring tells its node.
 
-use super::member::Member;
-use super::message::{Found, QueryId};
-use super::place::Place;
+use crate::wire::ring::{Found, Member, Place, QueryId};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// I am a member.
+    /// I am a member, or a member again.
     Joined { me: Member },
     /// None of those that followed me answers. I am no member any more, answer nothing, and look for a way back in through
     /// those that I remember.

@@ -4,11 +4,8 @@
 //! Finger i is the first member at or after the place 2^i further on (Stoica et al., section 4.3). Of the 160 only some
 //! log2 N differ: what is kept is each run of equal ones, once.
 
+use crate::wire::ring::{BITS, MAX_HINTS, Member, Place, within};
 use std::sync::Arc;
-
-use super::member::Member;
-use super::message::MAX_HINTS;
-use super::place::{BITS, Place, within};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Fingers {
@@ -114,8 +111,8 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::member::Life;
     use super::*;
+    use crate::wire::ring::Life;
 
     fn member(place: Place) -> Member {
         Member { place, life: Life(1) }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::contacts::Contacts;
-use super::member::Member;
 use super::outbox::Outbox;
 use super::settings::Settings;
 use crate::random::Random;
 use crate::time::Instant;
+use crate::wire::ring::Member;
 
 pub(super) struct Hands<'a> {
     pub(super) settings: &'a Settings,

@@ -6,11 +6,9 @@
 
 use std::time::Duration;
 
-use super::list::{LONGEST, List};
-use super::member::Member;
 use super::neighbours::Neighbours;
-use super::place::{Place, between};
 use crate::time::Instant;
+use crate::wire::ring::{LONGEST, List, Member, Place, between};
 
 /// A joiner that has not told that it is in by then has failed, and the next one comes.
 const TURN: Duration = Duration::from_secs(10);
@@ -53,7 +51,8 @@ impl Host {
         if is_small {
             return self.reply_in_small_ring(me, list, joiner, without, now);
         }
-        let Some(first) = neighbours.successor() else { return Reply::Elsewhere(None) };
+        // One that is alone is its own successor.
+        let first = neighbours.successor().unwrap_or(me);
         // What I know at its place is an earlier life of it: dead, and I have to see that first.
         if first.place == joiner.place {
             return Reply::Busy { look: true };

@@ -6,13 +6,10 @@
 use std::time::Duration;
 
 use super::hands::Hands;
-use super::list::List;
-use super::member::{Life, Member};
-use super::message::{Found, Message, Number};
-use super::place::Place;
 use super::questions::{Lane, Questions};
 use crate::proto::backoff::Backoff;
 use crate::time::{Instant, soonest};
+use crate::wire::ring::{Found, Life, List, Member, Message, Number, Place};
 
 /// Between one try through a member and the next through another.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);

@@ -1,14 +1,11 @@
 //! Keeps a member in the ring: asks and answers for its neighbours, in its periods and when it is kicked.
 
 use super::hands::Hands;
-use super::list::List;
-use super::member::Member;
-use super::message::{Message, Number};
 use super::neighbours::Neighbours;
-use super::place::Place;
 use super::questions::{Lane, Questions};
 use super::repair::{Repair, Work};
 use crate::time::{Instant, soonest};
+use crate::wire::ring::{List, Member, Message, Number, Place};
 
 #[derive(Clone, Debug)]
 pub(super) struct Keeper {
@@ -56,6 +53,13 @@ impl Keeper {
         self.questions.clear();
         self.later = None;
         self.stabilise(hands)
+    }
+
+    /// A member again, with what is left.
+    pub(super) fn come_back(&mut self, through: Member, list: &List, hands: &mut Hands<'_>) -> Kept {
+        let mut neighbours = self.neighbours.clone();
+        neighbours.found_again(through, list);
+        self.install(neighbours, hands)
     }
 
     /// As [`install`](Self::install), in the middle of a period.
@@ -106,7 +110,7 @@ impl Keeper {
         hands: &mut Hands<'_>,
     ) -> Kept {
         // Out of order, with itself in it or one twice, it is no answer, and who says such things is taken for dead.
-        if !list.is_in_order(by.place) || !self.take(number, by, hands) {
+        if !list.is_in_order(by.place) || !self.take(Asked::ForNeighbours, number, by, hands) {
             return Kept::On;
         }
         let work = self.repair.answered(&mut self.neighbours, by, predecessor, list);
@@ -114,7 +118,7 @@ impl Keeper {
     }
 
     pub(super) fn handle_alive(&mut self, number: Number, by: Member, hands: &mut Hands<'_>) -> Kept {
-        if !self.take(number, by, hands) {
+        if !self.take(Asked::ForLife, number, by, hands) {
             return Kept::On;
         }
         let work = self.repair.alive(by);
@@ -122,7 +126,7 @@ impl Keeper {
     }
 
     pub(super) fn handle_busy(&mut self, number: Number, by: Member, hands: &mut Hands<'_>) -> Kept {
-        if !self.take(number, by, hands) {
+        if !self.take(Asked::ForNeighbours, number, by, hands) {
             return Kept::On;
         }
         let work = self.repair.busy(by);
@@ -175,12 +179,20 @@ impl Keeper {
         kept
     }
 
+    pub(super) fn weight(&self) -> usize {
+        self.questions.len()
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let timers = soonest(Some(self.period), self.later.map(|later| later.0));
         soonest(timers, self.questions.poll_timeout())
     }
 
-    fn take(&mut self, number: Number, by: Member, hands: &mut Hands<'_>) -> bool {
+    /// Whether that question of mine is answered. Something else than was asked for is no answer.
+    fn take(&mut self, asked: Asked, number: Number, by: Member, hands: &mut Hands<'_>) -> bool {
+        if self.questions.purpose(number, by) != Some(&asked) {
+            return false;
+        }
         let taken = self.questions.take(number, by, hands.now);
         if let Some((_, took)) = taken {
             hands.contacts.answered(by.place, took);

@@ -5,10 +5,8 @@
 //! there is asked as in the second step of stabilise, and who would come before is told to do the same.
 
 use super::hands::Hands;
-use super::member::Member;
-use super::message::{Found, Message};
-use super::place::Place;
 use crate::time::Instant;
+use crate::wire::ring::{Found, Member, Message, Place};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Merger {
@@ -34,7 +32,12 @@ impl Merger {
         self.period = hands.period(hands.settings.merge_every);
         self.through = hands.contacts.remembered.any(hands.random).filter(|member| !is_known(member.place));
         // It may have come back in another life, which is as good.
-        self.through.map(|member| Member { life: super::member::Life::ANY, ..member })
+        self.through.map(|member| Member { life: crate::wire::ring::Life::ANY, ..member })
+    }
+
+    /// Through that one, now: it has brought me back, and I do not know where I am.
+    pub(super) fn look_through(&mut self, member: Member) {
+        self.through = Some(member);
     }
 
     /// What came of it: the one of another ring that would follow me.

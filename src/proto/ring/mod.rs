@@ -7,27 +7,26 @@
 //!   operation that changes a list or a predecessor is one step in [`neighbours`], in the order that [`repair`] gives them, with
 //!   whom [`keeper`] asks; [`joiner`] and [`host`] are the two sides of a join.
 //! - Stoica et al., "Chord: a scalable peer-to-peer lookup service for internet applications" (SIGCOMM 2001; ACM/IEEE
-//!   ToN 11(1), 2003): [`place`], [`fingers`], [`route`].
+//!   ToN 11(1), 2003): [`wire::ring`](crate::wire::ring), [`fingers`], [`route`].
 //! - Freedman et al., "Non-transitive connectivity and DHTs" (WORLDS 2005): nobody is taken into a list before he was contacted,
 //!   and what goes around a broken way is in [`transits`].
 //! - Rhea et al., "Handling churn in a DHT" (USENIX ATC 2004): repair in periods, waits by round trips ([`contacts`]).
 //! - Verdi-Chord (github.com/DistributedComponents/verdi-chord), for what becomes of atomic steps when messages are under way.
 
+mod comeback;
 mod contacts;
 mod event;
 mod fingers;
 mod hands;
 mod host;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod joiner;
 mod keeper;
-mod list;
 mod look_ups;
-mod member;
 mod merger;
-mod message;
 mod neighbours;
 mod outbox;
-mod place;
 mod questions;
 mod remembered;
 mod repair;
@@ -37,9 +36,13 @@ mod settings;
 mod size;
 mod suspects;
 mod tender;
+#[cfg(test)]
+mod tests;
 mod transits;
 #[cfg(test)]
 mod variant;
+mod verify;
+mod walk;
 
 use std::sync::Arc;
 
@@ -49,32 +52,28 @@ use crate::time::{Instant, soonest};
 
 pub(crate) use event::{Event, LookUpFault};
 pub(crate) use fingers::Fingers;
-pub(crate) use list::List;
 pub(crate) use look_ups::{Full, How};
-pub(crate) use member::{Life, Member};
-pub(crate) use message::{Find, Found, Message, Number, QueryId, Want};
 pub(crate) use neighbours::Neighbours;
 pub(crate) use outbox::Action;
-pub(crate) use place::Place;
 pub(crate) use settings::Settings;
 pub(crate) use size::Size;
-
-#[cfg_attr(not(test), allow(unused_imports, reason = "the drivers' words"))]
-pub(crate) use place::{BITS, within};
 #[cfg(test)]
 pub(crate) use variant::Variant;
 
+use crate::wire::ring::{Find, Found, Life, List, MAX_DEAD, Member, Message, Number, Place, QueryId, Want};
+use comeback::Comeback;
 use contacts::Contacts;
 use hands::Hands;
 use host::{Host, Reply};
 use joiner::{Joiner, Joining};
 use keeper::{Keeper, Kept};
-use look_ups::{LookUp, LookUps, Whose};
+use look_ups::{LookUps, Whose};
 use merger::Merger;
 use outbox::Outbox;
 use questions::Lane;
 use tender::{Tended, Tender};
-use transits::{Ended, MOST_HOPS, Standpoint, Transits};
+use transits::{MOST_HOPS, Pointed, Standpoint, Transits};
+use walk::Walk;
 
 /// One node's part of the ring.
 #[derive(Debug)]
@@ -98,6 +97,7 @@ struct State {
     look_ups: LookUps,
     host: Host,
     joiner: Option<Box<Joiner>>,
+    comeback: Option<Box<Comeback>>,
     arrival: Option<Arrival>,
     out: Outbox,
     /// When there is something to do next.
@@ -111,6 +111,8 @@ pub(crate) enum Standing {
     /// On the way in.
     Joining,
     Member,
+    /// I was one, have no successor any more, and look for a way back.
+    Lost,
     /// I was one.
     Left,
 }
@@ -149,11 +151,12 @@ impl Ring {
             merger: Merger::default(),
             contacts: Contacts::new(settings.clone()),
             transits: Transits::new(random.next_u64() as Number),
-            look_ups: LookUps::default(),
+            look_ups: LookUps::new(random.next_u64() as Number),
             host: Host::default(),
             joiner: None,
+            comeback: None,
             arrival: None,
-            out: Outbox::default(),
+            out: Outbox::new(me.place),
             timeout: None,
             settings,
         };
@@ -186,8 +189,8 @@ impl Ring {
             both.into_iter().flatten().for_each(|to| state.out.send(to, Message::Leave));
         }
         state.standing = Standing::Left;
-        state.joiner = None;
-        self.fail_look_ups();
+        (state.joiner, state.comeback) = (None, None);
+        self.state.look_ups.give_up();
         self.state.out.tell(Event::Left);
         self.run(now);
     }
@@ -197,7 +200,12 @@ impl Ring {
         if self.state.look_ups.len() >= self.state.settings.max_look_ups {
             return Err(Full);
         }
-        let query = self.start_look_up(key, Want::Owner, Whose::Node(how), None, now);
+        let query = self.random.next_u64();
+        match how {
+            How::Recursive => self.start_look_up(query, (key, Want::Owner), Whose::Node, None, now),
+            How::Iterative => self.start_walk(query, key, now),
+            How::Verified => self.start_verified(query, key, now),
+        }
         self.run(now);
         Ok(query)
     }
@@ -217,12 +225,17 @@ impl Ring {
         let (mut parts, mut hands) = self.split(now);
         let (transits, standpoint) = parts.on_the_way();
         transits.handle_down(node, standpoint, &mut hands);
+        let (look_ups, standpoint) = parts.looking();
+        look_ups.handle_down(node, standpoint, &mut hands);
         let (mut kept, mut tended) = (Kept::On, Tended::On);
         if parts.standing == Standing::Member {
             kept = parts.keeper.handle_down(node, &mut hands);
             tended = parts.tender.handle_down(node, parts.fingers, &mut hands);
         }
         let joining = parts.joiner.map(|joiner| joiner.handle_down(node, &mut hands));
+        if let Some(comeback) = parts.comeback {
+            comeback.handle_down(node, &mut hands);
+        }
         self.handle_tended(tended, now);
         self.handle_joining(joining, now);
         self.handle_kept(kept, now);
@@ -298,6 +311,13 @@ impl Ring {
         self.settle();
     }
 
+    /// How many things it keeps that others have made it keep.
+    pub(crate) fn weight(&self) -> usize {
+        let State { keeper, fingers, tender, contacts, transits, look_ups, .. } = &self.state;
+        let open = keeper.weight() + tender.weight() + transits.weight() + look_ups.weight();
+        open + fingers.members().len() + contacts.weight() + keeper.neighbours.list().members().len()
+    }
+
     /// The same state with another generator.
     pub(crate) fn copy(&self, random: Random) -> Self {
         Self { state: self.state.clone(), random }
@@ -313,8 +333,10 @@ struct Parts<'a> {
     tender: &'a mut Tender,
     merger: &'a mut Merger,
     transits: &'a mut Transits,
+    look_ups: &'a mut LookUps,
     host: &'a mut Host,
     joiner: Option<&'a mut Joiner>,
+    comeback: Option<&'a mut Comeback>,
 }
 
 impl Parts<'_> {
@@ -322,6 +344,12 @@ impl Parts<'_> {
     fn on_the_way(&mut self) -> (&mut Transits, Standpoint<'_>) {
         let Self { me, keeper, fingers, transits, .. } = self;
         (transits, Standpoint { me: *me, neighbours: &keeper.neighbours, fingers })
+    }
+
+    /// My own look-ups, and what they are shown.
+    fn looking(&mut self) -> (&mut LookUps, Standpoint<'_>) {
+        let Self { me, keeper, fingers, look_ups, .. } = self;
+        (look_ups, Standpoint { me: *me, neighbours: &keeper.neighbours, fingers })
     }
 }
 
@@ -334,6 +362,8 @@ impl Ring {
         let (mut parts, mut hands) = self.split(now);
         let (transits, standpoint) = parts.on_the_way();
         transits.handle_timeout(standpoint, &mut hands);
+        let (look_ups, standpoint) = parts.looking();
+        look_ups.handle_timeout(standpoint, &mut hands);
         let (mut kept, mut tended, mut through) = (Kept::On, Tended::On, None);
         if parts.standing == Standing::Member {
             kept = parts.keeper.handle_timeout(&mut hands);
@@ -343,12 +373,16 @@ impl Ring {
             through = parts.merger.handle_timeout(is_known, &mut hands);
         }
         let joining = parts.joiner.map(|joiner| joiner.handle_timeout(&mut hands));
+        if let Some(comeback) = parts.comeback {
+            comeback.handle_timeout(&mut hands);
+        }
         self.handle_joining(joining, now);
         self.handle_kept(kept, now);
         self.handle_tended(tended, now);
         if let Some(through) = through {
             let me = self.state.me.place;
-            self.start_look_up(me, Want::Predecessor, Whose::Merger, Some(through), now);
+            let query = self.random.next_u64();
+            self.start_look_up(query, (me, Want::Predecessor), Whose::Merger, Some(through), now);
         }
         self.run(now);
     }
@@ -356,7 +390,8 @@ impl Ring {
     fn handle_tended(&mut self, tended: Tended, now: Instant) {
         if let Tended::LookUp(bit) = tended {
             let key = self.state.me.place.plus_power(bit);
-            self.start_look_up(key, Want::Owner, Whose::Finger(bit), None, now);
+            let query = self.random.next_u64();
+            self.start_look_up(query, (key, Want::Owner), Whose::Finger(bit), None, now);
         }
     }
 
@@ -371,14 +406,28 @@ impl Ring {
             merger,
             contacts,
             transits,
+            look_ups,
             host,
             joiner,
+            comeback,
             out,
             ..
         } = &mut self.state;
-        let joiner = joiner.as_deref_mut();
+        let (joiner, comeback) = (joiner.as_deref_mut(), comeback.as_deref_mut());
         let (me, standing) = (*me, *standing);
-        let parts = Parts { me, standing, keeper, fingers, tender, merger, transits, host, joiner };
+        let parts = Parts {
+            me,
+            standing,
+            keeper,
+            fingers,
+            tender,
+            merger,
+            transits,
+            look_ups,
+            host,
+            joiner,
+            comeback,
+        };
         (parts, Hands { settings, contacts, random: &mut self.random, out, now })
     }
 
@@ -388,13 +437,30 @@ impl Ring {
         if let Some(number) = message.asks()
             && !(is_for_me && self.is_member())
         {
-            return self.state.out.send(from, Message::Gone { number });
+            let is_lost = is_for_me && self.state.standing == Standing::Lost;
+            let answer = match message {
+                Message::Ask { insists, .. } if is_lost => comeback::answer(number, insists),
+                Message::Probe { .. } if is_lost => Message::Alive { number, predecessor: None },
+                _ => Message::Gone { number },
+            };
+            return self.state.out.send(from, answer);
         }
         if !is_for_me {
             return;
         }
         self.state.contacts.suspects.clear(from.place);
         match message {
+            Message::Point { .. } | Message::Pointed { .. } => self.handle_look_up(from, message, now),
+            Message::Found { number, .. } | Message::Answer { number, .. } | Message::Gone { number }
+                if Lane::of(number) == Lane::LookUps =>
+            {
+                self.handle_look_up(from, message, now);
+            }
+            Message::Answer { number, .. } | Message::Gone { number }
+                if Lane::of(number) == Lane::Comeback =>
+            {
+                self.handle_comeback(from, &message, now);
+            }
             Message::Find { .. }
             | Message::Ack { .. }
             | Message::Found { .. }
@@ -407,7 +473,7 @@ impl Ring {
                 Lane::Transits => self.handle_on_the_way(from, message, now),
                 Lane::Joiner => self.handle_as_joiner(from, message, now),
                 Lane::Tender => self.handle_as_tender(from, message, now),
-                Lane::Keeper => self.handle_as_member(from, message, now),
+                Lane::Keeper | Lane::LookUps | Lane::Comeback => self.handle_as_member(from, message, now),
             },
             Message::Alive { number, .. } if Lane::of(number) == Lane::Tender => {
                 self.handle_as_tender(from, message, now);
@@ -564,7 +630,8 @@ impl Ring {
             Some(Joining::Look(seed)) => {
                 let me = self.state.me.place;
                 let seed = Joiner::seed(seed);
-                self.start_look_up(me, Want::Predecessor, Whose::Joiner, Some(seed), now);
+                let query = self.random.next_u64();
+                self.start_look_up(query, (me, Want::Predecessor), Whose::Joiner, Some(seed), now);
             }
             Some(Joining::In { host, predecessor, list }) => {
                 let (me, longest) = (self.state.me.place, self.state.settings.longest_list());
@@ -633,47 +700,64 @@ impl Ring {
         }
     }
 
-    /// The ring is lost: I am no member any more, and look for a way back in, in a new life.
+    /// I am no member any more, and look for a way back.
     fn lose(&mut self, now: Instant) {
+        self.state.look_ups.give_up();
+        self.state.standing = Standing::Lost;
         self.state.out.tell(Event::Lost);
-        self.state.standing = Standing::Joining;
-        self.fail_look_ups();
-        let seeds = self.ways_back();
-        // Never a ring of one's own: without anybody to ask one is outside until somebody says whom to join.
-        if seeds.is_empty() {
-            self.state.standing = Standing::Outside;
-        } else {
-            self.join_through(seeds, now);
-        }
+        let State { me, keeper, fingers, contacts, .. } = &self.state;
+        let predecessor = keeper.neighbours.predecessor();
+        let known = fingers.members().iter().chain(contacts.remembered.members()).copied().chain(predecessor);
+        let (place, known) = (me.place, known.collect());
+        let first_number = self.random.next_u64() as Number;
+        self.state.comeback = Some(Box::new(Comeback::new(place, known, first_number, now)));
     }
 
-    /// Who could know a way back.
-    fn ways_back(&self) -> Vec<Place> {
-        let State { keeper, fingers, contacts, .. } = &self.state;
-        let known = keeper.neighbours.predecessor().into_iter().chain(fingers.members().iter().copied());
-        let known = known.chain(contacts.remembered.members().iter().copied());
-        known.map(|member| member.place).collect()
-    }
-
-    fn fail_look_ups(&mut self) {
-        while let Some(look_up) = self.state.look_ups.take_any() {
-            self.tell_outcome(&look_up, Err(LookUpFault::NoMember));
+    fn handle_comeback(&mut self, from: Member, message: &Message, now: Instant) {
+        let (parts, mut hands) = self.split(now);
+        let Some(comeback) = parts.comeback else { return };
+        match message {
+            Message::Answer { number, list, .. } if comeback.handle_answer(*number, from, list, now) => {}
+            Message::Gone { number } => return comeback.handle_gone(*number, from.place, &mut hands),
+            _ => return,
         }
+        let Message::Answer { list, .. } = message else { return };
+        let kept = parts.keeper.come_back(from, list, &mut hands);
+        parts.tender.begin(hands.period(hands.settings.finger_every));
+        parts.merger.begin(hands.period(hands.settings.merge_every));
+        parts.merger.look_through(from);
+        self.state.comeback = None;
+        self.state.standing = Standing::Member;
+        self.state.out.tell(Event::Joined { me: self.state.me });
+        self.handle_kept(kept, now);
+        let (me, query) = (self.state.me.place, self.random.next_u64());
+        self.start_look_up(query, (me, Want::Predecessor), Whose::Merger, Some(from), now);
     }
 }
 
 // Look-ups of my own.
 impl Ring {
+    /// One that is one transit.
     fn start_look_up(
         &mut self,
-        key: Place,
-        want: Want,
+        query: QueryId,
+        (key, want): (Place, Want),
         whose: Whose,
         first: Option<Member>,
         now: Instant,
-    ) -> QueryId {
-        let query = self.random.next_u64();
-        self.state.look_ups.add(LookUp { query, key, want, whose });
+    ) {
+        let until = now + self.state.settings.look_up_within;
+        self.state.look_ups.add(query, key, whose, until);
+        self.start_transit(query, (key, want), first, now);
+    }
+
+    fn start_transit(
+        &mut self,
+        query: QueryId,
+        (key, want): (Place, Want),
+        first: Option<Member>,
+        now: Instant,
+    ) {
         let find = Find {
             key,
             origin: self.state.me,
@@ -690,7 +774,33 @@ impl Ring {
         let (mut parts, mut hands) = self.split(now);
         let (transits, standpoint) = parts.on_the_way();
         transits.start(find, first, standpoint, &mut hands);
-        query
+    }
+
+    fn start_verified(&mut self, query: QueryId, key: Place, now: Instant) {
+        let (mut parts, hands) = self.split(now);
+        let (_, standpoint) = parts.on_the_way();
+        let hops = standpoint.first_hops(key, &hands.contacts.suspects);
+        // It is mine, or nobody is there to ask: one way, which sees that.
+        let firsts = if hops.is_empty() { vec![None] } else { hops.into_iter().map(Some).collect() };
+        let ways: Vec<QueryId> = firsts.iter().map(|_| self.random.next_u64()).collect();
+        let until = now + self.state.settings.look_up_within;
+        self.state.look_ups.verify(query, key, ways.clone(), until, now);
+        for (way, first) in ways.into_iter().zip(firsts) {
+            self.start_transit(way, (key, Want::Owner), first, now);
+        }
+    }
+
+    fn start_walk(&mut self, query: QueryId, key: Place, now: Instant) {
+        let (hops_left, until) = (self.hop_limit(), now + self.state.settings.look_up_within);
+        let (mut parts, mut hands) = self.split(now);
+        let (_, standpoint) = parts.on_the_way();
+        match standpoint.point((key, false), Vec::new(), &hands.contacts.suspects) {
+            Pointed::Here(found) => hands.out.tell(Event::LookedUp { query, key, outcome: Ok(found) }),
+            Pointed::There { members, last } => {
+                let walk = Walk::new(key, members, last, hops_left);
+                parts.look_ups.walk(query, key, walk, until, &mut hands);
+            }
+        }
     }
 
     /// Each hop halves the distance, and the last ones go along a list: twice log2 N and r are never needed in a ring that is
@@ -703,21 +813,46 @@ impl Ring {
         hops.min(f64::from(MOST_HOPS)) as u8
     }
 
-    fn handle_ended(&mut self, ended: Ended, now: Instant) {
-        let Some(look_up) = self.state.look_ups.take(ended.query) else { return };
-        match look_up.whose {
-            Whose::Node(How::Recursive) => self.tell_outcome(&look_up, ended.outcome),
+    fn handle_look_up(&mut self, from: Member, message: Message, now: Instant) {
+        let (mut parts, mut hands) = self.split(now);
+        let (look_ups, standpoint) = parts.looking();
+        match message {
+            Message::Point { number, key, last, mut dead } => {
+                dead.truncate(MAX_DEAD);
+                let message = match standpoint.point((key, last), dead, &hands.contacts.suspects) {
+                    Pointed::Here(found) => Message::Found { number, receipt: number, found },
+                    Pointed::There { members, last } => {
+                        Message::Pointed { number, members: members.into(), last }
+                    }
+                };
+                hands.out.send(from, message);
+            }
+            Message::Pointed { number, members, last } => {
+                look_ups.handle_pointed((number, from), &members, last, &mut hands);
+            }
+            Message::Found { number, found, .. } => look_ups.handle_found((number, from), found, &mut hands),
+            Message::Answer { number, list, .. } => {
+                look_ups.handle_answer((number, from), &list, standpoint, &mut hands);
+            }
+            Message::Gone { number } => look_ups.handle_gone(number, from.place, standpoint, &mut hands),
+            _ => {}
+        }
+    }
+
+    fn handle_ended(&mut self, ended: look_ups::Ended, now: Instant) {
+        let look_ups::Ended { query, key, whose, outcome } = ended;
+        match whose {
+            Whose::Node => self.state.out.tell(Event::LookedUp { query, key, outcome }),
             Whose::Joiner => {
                 let me = self.state.me.place;
                 let (parts, mut hands) = self.split(now);
-                let joining =
-                    parts.joiner.map(|joiner| joiner.handle_found(me, ended.outcome.ok(), &mut hands));
+                let joining = parts.joiner.map(|joiner| joiner.handle_found(me, outcome.ok(), &mut hands));
                 self.handle_joining(joining, now);
             }
-            Whose::Merger => self.handle_other_ring(ended.outcome.ok(), now),
+            Whose::Merger => self.handle_other_ring(outcome.ok(), now),
             Whose::Finger(bit) => {
                 let (parts, mut hands) = self.split(now);
-                if let Ok(found) = ended.outcome {
+                if let Ok(found) = outcome {
                     parts.tender.handle_found(parts.me.place, bit, found, parts.fingers, &mut hands);
                 }
             }
@@ -736,31 +871,43 @@ impl Ring {
         }
     }
 
-    fn tell_outcome(&mut self, look_up: &LookUp, outcome: Result<Found, LookUpFault>) {
-        if let LookUp { query, key, whose: Whose::Node(_), .. } = *look_up {
-            self.state.out.tell(Event::LookedUp { query, key, outcome });
-        }
-    }
-
     /// After each thing that has happened.
     fn run(&mut self, now: Instant) {
-        while let Some(ended) = self.state.transits.poll_ended() {
-            self.handle_ended(ended, now);
+        loop {
+            while let Some(transits::Ended { query, outcome }) = self.state.transits.poll_ended() {
+                let (mut parts, mut hands) = self.split(now);
+                let (look_ups, standpoint) = parts.looking();
+                look_ups.handle_transit(query, outcome, standpoint, &mut hands);
+            }
+            if let Some((query, key)) = self.state.look_ups.poll_wanted() {
+                self.start_transit(query, (key, Want::Predecessor), None, now);
+            } else if let Some(ended) = self.state.look_ups.poll_ended() {
+                self.handle_ended(ended, now);
+            } else {
+                break;
+            }
         }
         self.settle();
     }
 
     fn settle(&mut self) {
-        let State { standing, keeper, tender, merger, contacts, transits, joiner, .. } = &self.state;
+        let State {
+            standing, keeper, tender, merger, contacts, transits, look_ups, joiner, comeback, ..
+        } = &self.state;
         let member = match standing {
-            Standing::Member => {
-                [tender.poll_timeout(), contacts.suspects.poll_timeout(), Some(merger.poll_timeout())]
-                    .into_iter()
-                    .fold(keeper.poll_timeout(), soonest)
-            }
+            Standing::Member => [
+                tender.poll_timeout(),
+                contacts.suspects.poll_timeout(),
+                look_ups.poll_timeout(),
+                Some(merger.poll_timeout()),
+            ]
+            .into_iter()
+            .fold(keeper.poll_timeout(), soonest),
             _ => None,
         };
         let joiner = joiner.as_ref().and_then(|joiner| joiner.poll_timeout());
-        self.state.timeout = soonest(member, soonest(transits.poll_timeout(), joiner));
+        let comeback = comeback.as_ref().and_then(|comeback| comeback.poll_timeout());
+        let timeouts = [member, joiner, comeback];
+        self.state.timeout = timeouts.into_iter().fold(transits.poll_timeout(), soonest);
     }
 }

@@ -2,11 +2,11 @@
 //! Every rule that changes one of them is here, each as one step (Zave, "Reasoning about identifier spaces: how to make
 //! Chord correct", TSE 43(12), 2017). They only look at what they are told; who asks whom and when is `repair`'s.
 
-use super::list::List;
-use super::member::Member;
-use super::place::{Place, between, within};
 #[cfg(test)]
-use super::{list::LONGEST, variant::Variant};
+use super::variant::Variant;
+#[cfg(test)]
+use crate::wire::ring::LONGEST;
+use crate::wire::ring::{List, Member, Place, between, within};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Neighbours {
@@ -200,6 +200,11 @@ impl Neighbours {
         if self.predecessor == Some(predecessor) {
             self.predecessor = Some(candidate);
         }
+    }
+
+    /// After all of my list have died: somebody who lives, wherever it is.
+    pub(super) fn found_again(&mut self, somebody: Member, list: &List) {
+        self.replace(somebody, list);
     }
 
     /// Everybody else is gone.

@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 
 use super::event::Event;
-use super::member::Member;
-use super::message::Message;
+use crate::wire::ring::{Member, Message, Place};
 
 /// To be carried out by whoever drives the machine.
 #[derive(Clone, Debug)]
@@ -17,14 +16,22 @@ pub(crate) enum Action {
 }
 
 /// Actions in their order.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Outbox {
+    me: Place,
     actions: VecDeque<Action>,
 }
 
 impl Outbox {
+    pub(super) fn new(me: Place) -> Self {
+        Self { me, actions: VecDeque::new() }
+    }
+
+    /// Nothing is ever sent to oneself, whoever others say that one should talk to: that is silence.
     pub(super) fn send(&mut self, to: Member, message: Message) {
-        self.actions.push_back(Action::Send { to, message });
+        if to.place != self.me {
+            self.actions.push_back(Action::Send { to, message });
+        }
     }
 
     pub(super) fn tell(&mut self, event: Event) {

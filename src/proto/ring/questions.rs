@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use super::member::Member;
-use super::message::Number;
-use super::place::Place;
 use crate::time::{Instant, soonest};
+use crate::wire::ring::{Member, Number, Place};
 
 /// Questions under way, each for a purpose `P`. Few at a time, so that a walk is faster than a map.
 #[derive(Clone, Debug)]
@@ -22,7 +20,9 @@ pub(super) enum Lane {
     Keeper,
     Tender,
     Transits,
+    LookUps,
     Joiner,
+    Comeback,
 }
 
 #[derive(Clone, Debug)]
@@ -38,15 +38,15 @@ pub(super) struct Question<P> {
 }
 
 impl<P> Questions<P> {
-    /// Numbers begin anywhere, so that those of another life are others. Their last two bits tell whose they are: each part of
+    /// Numbers begin anywhere, so that those of another life are others. Their last three bits tell whose they are: each part of
     /// the machine that asks has a lane of its own.
     pub(super) fn new(first: Number, lane: Lane) -> Self {
-        Self { open: Vec::new(), next: first << 2 | lane as Number, soonest: None }
+        Self { open: Vec::new(), next: first << 3 | lane as Number, soonest: None }
     }
 
     pub(super) fn ask(&mut self, to: Member, purpose: P, wait: Duration, now: Instant) -> Number {
         let number = self.next;
-        self.next = self.next.wrapping_add(4);
+        self.next = self.next.wrapping_add(8);
         let deadline = now + wait;
         self.open.push(Question {
             number,
@@ -185,18 +185,20 @@ impl<P> Questions<P> {
 impl Lane {
     /// Whose question that number is.
     pub(super) fn of(number: Number) -> Self {
-        match number & 3 {
+        match number & 7 {
             0 => Self::Keeper,
             1 => Self::Tender,
             2 => Self::Transits,
-            _ => Self::Joiner,
+            3 => Self::LookUps,
+            4 => Self::Joiner,
+            _ => Self::Comeback,
         }
     }
 }
 
 impl<P> Question<P> {
     fn is_to(&self, member: Member) -> bool {
-        let is_any = self.to.life == super::member::Life::ANY;
+        let is_any = self.to.life == crate::wire::ring::Life::ANY;
         self.to == member || (is_any && self.to.place == member.place)
     }
 

@@ -1,8 +1,7 @@
 //! Members that did not answer any more: if it was the network that broke, they are the way to the other half of the ring.
 
-use super::member::Member;
-use super::place::Place;
 use crate::random::Random;
+use crate::wire::ring::{Member, Place};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Remembered {

@@ -1,13 +1,12 @@
 //! What a member does to keep the ring: stabilise and rectify, one at a time.
 //!
 //! Zave's operations are atomic: a step reads another's state and changes one's own at the same instant. Here an answer is
-//! under way for a while. So a member does one thing at a time, says that it is [busy](super::message::Message::Busy) to
+//! under way for a while. So a member does one thing at a time, says that it is [busy](crate::wire::ring::Message::Busy) to
 //! whom asks it meanwhile, and what an answer says is taken only while it is still about the one who was asked. Whoever
 //! has been put off three times insists and is answered: members that wait for each other in a circle get on.
 
-use super::list::List;
-use super::member::Member;
 use super::neighbours::{Neighbours, Rectify};
+use crate::wire::ring::{List, Member};
 
 /// So often one lets oneself be put off.
 const PATIENCE: u8 = 3;
@@ -100,6 +99,8 @@ impl Repair {
             }
             Step::Second(closer) if closer == by => {
                 neighbours.closer_answered(closer, list);
+                // Somebody closer still may be before it: the next round begins at once, not a period later.
+                self.again |= neighbours.successor() == Some(closer);
                 self.notify(neighbours)
             }
             _ => Work::Rest,

@@ -1,8 +1,7 @@
 //! How long answers take, and so how long to wait for one (RFC 6298).
 
+use crate::wire::ring::Place;
 use std::time::Duration;
-
-use super::place::Place;
 
 /// One that was measured. Microseconds in 32 bits reach to an hour.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +34,10 @@ impl RoundTrips {
             *oldest = fresh;
             self.oldest = (self.oldest + 1) % most;
         }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.measured.len()
     }
 
     /// RFC 6298 section 2: SRTT + 4 RTTVAR. `None` if it is not known.

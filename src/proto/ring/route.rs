@@ -5,11 +5,9 @@
 //! say, and none is sent to oneself.
 
 use super::fingers::Fingers;
-use super::member::Member;
-use super::message::{Find, Want};
 use super::neighbours::Neighbours;
-use super::place::{Place, between, within};
 use super::suspects::Suspects;
+use crate::wire::ring::{Find, Member, Place, Want, between, within};
 
 /// What a member knows of the others.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +22,8 @@ pub(super) struct Sight<'a> {
 pub(super) enum Way {
     /// It ends here: I am the one.
     Here,
+    /// This one follows me, and the key lies between us: if it is not the owner, somebody has just come.
+    First(Member),
     /// This one should be the owner, or somebody just before it.
     Last(Member),
     /// This one is nearer.
@@ -44,9 +44,9 @@ impl Sight<'_> {
     }
 
     /// The nearest before the key, best first, for somebody who goes there itself.
-    pub(super) fn nearest(&self, key: Place, most: usize) -> Vec<Member> {
+    pub(super) fn nearest(&self, key: Place, dead: &[Place], most: usize) -> Vec<Member> {
         let mut known: Vec<Member> =
-            self.preceding(key, &[]).filter(|member| !self.suspects.has(member.place)).collect();
+            self.preceding(key, dead).filter(|member| !self.suspects.has(member.place)).collect();
         known.sort_unstable_by_key(|member| std::cmp::Reverse(self.me.distance(member.place)));
         known.dedup();
         known.truncate(most);
@@ -67,7 +67,7 @@ impl Sight<'_> {
                     continue;
                 }
                 if within(before, find.key, member.place) {
-                    return Way::Last(member);
+                    return if before == self.me { Way::First(member) } else { Way::Last(member) };
                 }
                 if find.careful {
                     break;

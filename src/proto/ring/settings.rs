@@ -1,8 +1,7 @@
 //! What can be set, and why it is what it is.
 
+use crate::wire::ring::LONGEST;
 use std::time::Duration;
-
-use super::list::LONGEST;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {

@@ -1,7 +1,6 @@
 //! How many members there are, by how dense they lie.
 
-use super::list::List;
-use super::place::Place;
+use crate::wire::ring::{List, Place};
 
 /// An estimate of the number of members.
 #[derive(Clone, Copy, Debug, PartialEq)]

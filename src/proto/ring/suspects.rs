@@ -6,9 +6,8 @@
 
 use std::time::Duration;
 
-use super::member::Member;
-use super::place::Place;
 use crate::time::Instant;
+use crate::wire::ring::{Member, Place};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Suspects {
@@ -78,6 +77,10 @@ impl Suspects {
             known.again = now + known.wait;
         }
         self.drop_silent(last);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.suspects.len()
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {

@@ -9,12 +9,9 @@ use std::sync::Arc;
 
 use super::fingers::Fingers;
 use super::hands::Hands;
-use super::list::List;
-use super::member::Member;
-use super::message::{Found, MAX_HINTS, Message, Number};
-use super::place::Place;
 use super::questions::{Lane, Question, Questions};
 use crate::time::{Instant, soonest};
+use crate::wire::ring::{Found, List, MAX_HINTS, Member, Message, Number, Place};
 
 /// So many members one goes back before one looks the finger up.
 const STEPS: u8 = 4;
@@ -177,6 +174,10 @@ impl Tender {
             return self.tend(list, fingers, hands);
         }
         Tended::On
+    }
+
+    pub(super) fn weight(&self) -> usize {
+        self.questions.len() + self.hints.len()
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {

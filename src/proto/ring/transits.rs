@@ -8,14 +8,13 @@ use std::time::Duration;
 use super::event::LookUpFault;
 use super::fingers::Fingers;
 use super::hands::Hands;
-use super::member::{Life, Member};
-use super::message::{Find, Found, MAX_DEAD, Message, Number, QueryId, Want};
 use super::neighbours::Neighbours;
-use super::place::Place;
 use super::questions::{Lane, Question, Questions};
 use super::route::{Sight, Way};
 use super::suspects::Suspects;
+use super::walk;
 use crate::time::Instant;
+use crate::wire::ring::{Find, Found, Life, MAX_DEAD, Member, Message, Number, Place, QueryId, Want};
 
 /// Nothing in a ring that works takes more hops, and nobody is made to pass on more.
 pub(super) const MOST_HOPS: u8 = 128;
@@ -32,6 +31,16 @@ pub(super) struct Standpoint<'a> {
 pub(super) struct Transits {
     questions: Questions<Purpose>,
     ended: Vec<Ended>,
+}
+
+/// So many candidates are named to somebody who goes there itself.
+const CANDIDATES: usize = 4;
+
+/// Where somebody would look.
+#[derive(Clone, Debug)]
+pub(super) enum Pointed {
+    Here(Found),
+    There { members: Vec<Member>, last: bool },
 }
 
 /// One of my own has ended.
@@ -62,7 +71,7 @@ struct Transit {
     is_bound: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asker {
     Me,
     Other { member: Member, number: Number },
@@ -242,6 +251,10 @@ impl Transits {
         self.ended.pop()
     }
 
+    pub(super) fn weight(&self) -> usize {
+        self.questions.len() + self.ended.len()
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.questions.poll_timeout()
     }
@@ -255,6 +268,11 @@ impl Transits {
             Way::Here => {
                 let found = from.found(&transit.find, &hands.contacts.suspects);
                 self.give(*transit, found, hands);
+            }
+            Way::First(next) => {
+                let mut transit = transit;
+                transit.find.careful = true;
+                self.pass(transit, next, true, hands);
             }
             Way::Last(next) => self.pass(transit, next, true, hands),
             Way::Via(next) => self.pass(transit, next, false, hands),
@@ -323,7 +341,7 @@ impl Transits {
     /// Found: to whoever asked.
     fn give(&mut self, transit: Transit, found: Found, hands: &mut Hands<'_>) {
         let Find { origin, query, .. } = transit.find;
-        self.drop_branches(query, origin);
+        self.drop_branches(&transit);
         match transit.asker {
             Asker::Me => self.ended.push(Ended { query, outcome: Ok(found) }),
             Asker::Other { member, number } => {
@@ -336,7 +354,7 @@ impl Transits {
     }
 
     fn be_unsure(&mut self, transit: Transit, hands: &mut Hands<'_>) {
-        self.drop_branches(transit.find.query, transit.find.origin);
+        self.drop_branches(&transit);
         if let Asker::Other { member, number } = transit.asker {
             hands.out.send(member, Message::Unsure { number });
         } else {
@@ -346,7 +364,7 @@ impl Transits {
 
     /// Nothing comes of it.
     fn end(&mut self, transit: Transit, why: LookUpFault, hands: &mut Hands<'_>) {
-        self.drop_branches(transit.find.query, transit.find.origin);
+        self.drop_branches(&transit);
         match transit.asker {
             Asker::Me => self.ended.push(Ended { query: transit.find.query, outcome: Err(why) }),
             Asker::Other { member, number } => hands.out.send(member, Message::NotFound { number }),
@@ -368,13 +386,23 @@ impl Transits {
     }
 
     /// What other branches of it have to tell nobody waits for.
-    fn drop_branches(&mut self, query: QueryId, origin: Member) {
-        while self.questions.take_if(|purpose| purpose.is_of(query, origin)).is_some() {}
+    fn drop_branches(&mut self, transit: &Transit) {
+        let is_branch = |purpose: &Purpose| {
+            matches!(purpose, Purpose::On(other) if other.asker == transit.asker
+                && (other.find.query, other.find.origin) == (transit.find.query, transit.find.origin))
+        };
+        while self.questions.take_if(is_branch).is_some() {}
     }
 
-    /// It came by another way before: a hop that was slow to acknowledge was gone around.
+    /// It came by another way before: a hop that was slow to acknowledge was gone around. One that comes back to me on the way
+    /// back, or more carefully, is not the same.
     fn is_here_already(&self, find: &Find) -> bool {
-        self.questions.purposes().any(|purpose| purpose.is_of(find.query, find.origin))
+        let on = self.questions.purposes().filter_map(|purpose| match purpose {
+            Purpose::On(transit) => Some(&transit.find),
+            Purpose::Back(_) => None,
+        });
+        let stage = |find: &Find| (find.query, find.origin, find.last, find.careful);
+        on.into_iter().any(|other| stage(other) == stage(find))
     }
 
     fn is_too_much(&self, by: Member, hands: &Hands<'_>) -> bool {
@@ -401,10 +429,6 @@ impl Purpose {
             Self::Back(_) => None,
         }
     }
-
-    fn is_of(&self, query: QueryId, origin: Member) -> bool {
-        matches!(self, Self::On(transit) if transit.find.query == query && transit.find.origin == origin)
-    }
 }
 
 impl Transit {
@@ -414,6 +438,44 @@ impl Transit {
 }
 
 impl Standpoint<'_> {
+    /// What I tell somebody who goes to each hop itself: whom I would ask, the best first, and whether it should be the owner; or
+    /// that it is me.
+    pub(super) fn point(&self, (key, last): (Place, bool), dead: Vec<Place>, suspects: &Suspects) -> Pointed {
+        let find = walk::question(key, last, self.me, dead);
+        match self.sight(suspects).way(&find) {
+            Way::Here => Pointed::Here(self.found(&find, suspects)),
+            Way::First(next) | Way::Last(next) => {
+                // If that one is dead, it is the next. Going back, there is only the one.
+                let list = self.neighbours.list().members().iter().copied();
+                let following = list.skip_while(|member| *member != next).skip(1).filter(|_| !last);
+                let members = [next].into_iter().chain(following).take(CANDIDATES).collect();
+                Pointed::There { members, last: true }
+            }
+            Way::Via(next) => {
+                let mut members = self.sight(suspects).nearest(key, &find.dead, CANDIDATES);
+                if !members.contains(&next) {
+                    members.push(next);
+                }
+                Pointed::There { members, last: false }
+            }
+            Way::Unsure | Way::Nowhere => Pointed::There { members: Vec::new(), last },
+        }
+    }
+
+    /// Two first hops for a look-up that is to go two ways, the best first; fewer where there are not two.
+    pub(super) fn first_hops(&self, key: Place, suspects: &Suspects) -> Vec<Member> {
+        let find = walk::question(key, false, self.me, Vec::new());
+        let best = match self.sight(suspects).way(&find) {
+            Way::First(next) | Way::Last(next) | Way::Via(next) => Some(next),
+            _ => None,
+        };
+        let others = self.sight(suspects).nearest(key, &[], 2);
+        let mut hops: Vec<Member> = best.into_iter().chain(others).collect();
+        hops.dedup();
+        hops.truncate(2);
+        hops
+    }
+
     fn sight<'a>(&'a self, suspects: &'a Suspects) -> Sight<'a> {
         let Self { me, neighbours, fingers } = *self;
         Sight { me: me.place, neighbours, fingers, suspects }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::queue::Index;
-use crate::proto::ring::{Member, Place, within};
 use crate::time::Instant;
+use crate::wire::ring::{Member, Place, within};
 
 /// Nobody looks further back than this.
 const KEPT: Duration = Duration::from_secs(60);

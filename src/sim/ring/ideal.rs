@@ -1,6 +1,6 @@
 //! Rings that are in order: each list has the next r members, each predecessor is right, all fingers are.
 
-use crate::proto::ring::{BITS, Life, List, Member, Place};
+use crate::wire::ring::{BITS, Life, List, Member, Place};
 
 /// What every member knows, in the order of their places.
 pub(crate) struct Ideal {

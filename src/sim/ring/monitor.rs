@@ -13,7 +13,7 @@ use std::fmt;
 
 use super::queue::Index;
 use super::world::World;
-use crate::proto::ring::{Life, List, Member, Message, Place};
+use crate::wire::ring::{Life, List, Member, Message, Place};
 
 /// So many places at most: a bit each.
 pub(crate) const MOST: usize = 64;

@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::proto::ring::{Life, Member, Message};
 use crate::time::Instant;
+use crate::wire::ring::{Life, Member, Message};
 
 /// The number of a machine.
 pub(crate) type Index = u32;

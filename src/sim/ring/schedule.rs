@@ -9,7 +9,8 @@ use super::ideal::Ideal;
 use super::monitor::{Monitor, Violation, is_ideal, why_not_ideal};
 use super::queue::Index;
 use super::world::World;
-use crate::proto::ring::{Place, Settings, Standing};
+use crate::proto::ring::{Settings, Standing};
+use crate::wire::ring::Place;
 
 /// What kind of histories.
 #[derive(Clone, Debug)]
@@ -35,6 +36,8 @@ pub(crate) struct Kind {
     pub(crate) rounds: u32,
     /// How many principals there have to be: r + 1, or 0 where fewer members are allowed.
     pub(crate) principals: u32,
+    /// Even all that were there may fail. Then not even the right rules keep those together that came meanwhile, always.
+    pub(crate) may_all_fail: bool,
 }
 
 /// How a history went wrong.
@@ -126,7 +129,8 @@ impl<'a> History<'a> {
         // The ring is ideal now, and everybody in it a principal: so many may go that enough are left, whoever it is and whoever
         // comes meanwhile. Nothing that the machines believe is asked. In a ring that may be smaller one stays: if all went
         // while others come, those could not know each other.
-        let spare = world.census.len().saturating_sub(self.kind.principals.max(1) as usize);
+        let stay = self.kind.principals.max(u32::from(!self.kind.may_all_fail));
+        let spare = world.census.len().saturating_sub(stay as usize);
         let failures = world.random.below(self.kind.failures.min(spare) + 1);
         let joins = world.random.below(self.kind.joins + 1);
         let mut deeds: Vec<(Duration, Deed)> = Vec::new();

@@ -9,12 +9,13 @@ use super::ideal::{Ideal, Knowledge};
 use super::network::{Fate, Network};
 use super::queue::{Happening, Index, Letter, Queue};
 use crate::identity::NodeId;
-use crate::proto::ring::{
-    Action, Event, Find, Found, How, Life, LinkState, LookUpFault, Member, Message, Place, QueryId, Ring,
-    Settings,
-};
+use crate::proto::ring::{Action, Event, How, LinkState, LookUpFault, Ring, Settings};
 use crate::random::Random;
 use crate::time::Instant;
+use crate::wire::ring::{self as wire, Found, Life, Member, Message, Place, QueryId};
+
+/// One in so many messages is written down to be measured.
+const COUNTED: u64 = 16;
 
 #[derive(Debug)]
 pub(crate) struct World {
@@ -25,6 +26,8 @@ pub(crate) struct World {
     pub(crate) counts: Counts,
     /// Prints everything that happens.
     pub(crate) trace: bool,
+    /// Counts the messages' bytes, from one in 16 of them.
+    pub(crate) counts_bytes: bool,
     pub(crate) settings: Arc<Settings>,
     pub(crate) random: Random,
     machines: Vec<Machine>,
@@ -82,6 +85,8 @@ pub(crate) struct Counts {
     pub(crate) happenings: u64,
     pub(crate) messages: u64,
     pub(crate) lost: u64,
+    /// What they would have in text, if that is [counted](World::counts_bytes).
+    pub(crate) bytes: u64,
     /// Look-ups whose origin did not live to see them end.
     pub(crate) orphaned: u64,
 }
@@ -96,6 +101,7 @@ impl World {
             ended: Vec::new(),
             counts: Counts::default(),
             trace: false,
+            counts_bytes: false,
             settings: Arc::new(settings),
             random,
             machines: Vec::new(),
@@ -383,9 +389,15 @@ impl World {
             (Conduct::Drops, Message::Find { number, .. }) => {
                 self.send(to, machine.ring.me(), from, Message::Ack { number });
             }
+            (Conduct::Drops, Message::Point { .. }) => {}
+            (Conduct::Lies, Message::Point { number, key, .. }) => {
+                let me = machine.ring.me();
+                let found = lie(me, key, (0, 0));
+                self.send(to, me, from, Message::Found { number, receipt: number, found });
+            }
             (Conduct::Lies, Message::Find { number, find }) => {
                 let me = machine.ring.me();
-                let found = lie(me, &find);
+                let found = lie(me, find.key, (find.hops, find.timeouts));
                 self.send(to, me, from, Message::Found { number, receipt: 0, found });
             }
             (_, message) => {
@@ -418,6 +430,10 @@ impl World {
 
     fn send(&mut self, index: Index, from: Member, to: Member, message: Message) {
         self.counts.messages += 1;
+        if self.counts_bytes && self.counts.messages.is_multiple_of(COUNTED) {
+            let letter = wire::Letter { from: from.life, to: to.life, message: message.clone() };
+            self.counts.bytes += COUNTED * wire::print(&letter).len() as u64;
+        }
         let Some(target) = self.index_of(to.place) else { return };
         match self.network.send(index, target, self.now, &mut self.random) {
             Fate::ArrivesAt(at) => {
@@ -458,6 +474,8 @@ impl World {
             let machine = &self.machines[index as usize];
             let ring = machine.ring.copy(seeded(u64::from(index)));
             undo.push((index, Machine { ring, ..*machine }));
+            // What it waited for is in the queue that was put aside.
+            self.machines[index as usize].wakes = None;
         }
     }
 }
@@ -470,9 +488,9 @@ pub(crate) fn seeded(seed: u64) -> Random {
 }
 
 /// An answer that fits the key, and is wrong.
-fn lie(me: Member, find: &Find) -> Found {
+fn lie(me: Member, key: Place, (hops, timeouts): (u8, u8)) -> Found {
     // Just before the key, there is nobody.
-    let before = find.key.plus(Place::from_bytes([255; 20]));
+    let before = key.plus(Place::from_bytes([255; 20]));
     let predecessor = Member { place: before, life: Life(1) };
-    Found { owner: me, predecessor: Some(predecessor), hops: find.hops, timeouts: find.timeouts }
+    Found { owner: me, predecessor: Some(predecessor), hops, timeouts }
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 use crate::lab::Lab;
 use crate::oracle::Oracle;
 use crate::progress::Progress;
-use crate::proto::ring::{How, Place, Settings};
+use crate::proto::ring::{How, Settings};
 use crate::published::{DISTRIBUTION, FORWARDS, Forwards};
 use crate::report::{Bound, Table, two};
 use crate::sim::ring::world::World;
 use crate::tally::Tally;
+use crate::wire::ring::Place;
 
 #[derive(Clone, Copy)]
 struct Cell {

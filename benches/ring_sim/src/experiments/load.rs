@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use crate::lab::Lab;
 use crate::progress::Progress;
-use crate::proto::ring::{Place, Settings, within};
+use crate::proto::ring::Settings;
 use crate::published::LOAD;
 use crate::report::{Bound, Table, two};
 use crate::sim::ring::queue::Index;
 use crate::sim::ring::world::World;
 use crate::tally::Tally;
+use crate::wire::ring::{Place, within};
 
 const MEMBERS: usize = 10_000;
 

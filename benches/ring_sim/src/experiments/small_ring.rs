@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::truth::Order;
 use crate::lab::Lab;
-use crate::proto::ring::{Place, Settings};
+use crate::proto::ring::Settings;
 use crate::report::{Bound, Table, percent};
 use crate::sim::ring::world::World;
+use crate::wire::ring::Place;
 
 const MEMBERS: u32 = 16;
 

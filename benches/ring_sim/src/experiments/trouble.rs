@@ -112,7 +112,7 @@ pub fn run(lab: &mut Lab) {
         ]);
         lab.report.require(trouble.name, "joined", joined as f64, Bound::AtLeast(f64::from(MEMBERS)));
         // The rest is shown, and has no bound.
-        if trouble.cut_pairs > 0.0 || trouble.name == QUIET.name {
+        if trouble.stalled == 0.0 && (trouble.cut_pairs > 0.0 || trouble.name == QUIET.name) {
             lab.report.require(
                 trouble.name,
                 "part of the look-ups that is right",

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::proto::ring::Member;
 use crate::sim::ring::queue::Index;
 use crate::sim::ring::world::World;
+use crate::wire::ring::Member;
 
 /// All members in order.
 pub struct Order {

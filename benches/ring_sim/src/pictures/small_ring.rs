@@ -8,9 +8,9 @@ use plotters::prelude::*;
 
 use super::{Area, COLOURS, Drawn, INK, picture, small, title};
 use crate::lab::Lab;
-use crate::proto::ring::Place;
 use crate::sim::ring::queue::Index;
 use crate::sim::ring::world::World;
+use crate::wire::ring::Place;
 
 const SIZE: (u32, u32) = (760, 560);
 const CENTRE: (f64, f64) = (380.0, 300.0);

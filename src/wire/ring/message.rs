@@ -1,4 +1,4 @@
-//! What members tell each other. The codec is `wire::ring`.
+//! What members tell each other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,6 +126,8 @@ pub(crate) enum Message {
         key: Place,
         /// Is it yours?
         last: bool,
+        /// Who does not answer me.
+        dead: Vec<Place>,
     },
     Pointed {
         number: Number,
@@ -181,7 +183,7 @@ pub(crate) struct Found {
 
 impl Found {
     /// Whether it can be so: the key lies between the two. Anything else is an invention, or a muddle.
-    pub(super) fn fits(&self, key: Place, want: Want) -> bool {
+    pub(crate) fn fits(&self, key: Place, want: Want) -> bool {
         match (want, self.predecessor) {
             (Want::Owner, Some(predecessor)) => within(predecessor.place, key, self.owner.place),
             // Who knows of nobody before itself owns all that nobody else does.
@@ -226,7 +228,7 @@ impl Message {
     }
 
     /// With the number under which its answer is awaited put in.
-    pub(super) fn numbered(mut self, drawn: Number) -> Self {
+    pub(crate) fn numbered(mut self, drawn: Number) -> Self {
         match &mut self {
             Self::Ask { number, .. }
             | Self::Probe { number }

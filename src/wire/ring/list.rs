@@ -23,6 +23,11 @@ impl List {
         list.is_in_order(from).then_some(list)
     }
 
+    /// As somebody says it is, who has to be [looked at](Self::is_in_order) yet. At most [`LONGEST`] of them are taken.
+    pub(crate) fn read(members: &[Member], wraps: bool) -> Self {
+        Self { members: members.iter().take(LONGEST).copied().collect(), wraps }
+    }
+
     /// The list of the only member of a ring: nobody follows, and that is all.
     pub(crate) fn of_one() -> Self {
         Self { members: Arc::default(), wraps: true }
@@ -59,7 +64,7 @@ impl List {
     /// where it comes around to me. All of it at once, and nothing of the old list stays.
     ///
     /// It is this list's own memory when nothing has changed.
-    pub(super) fn replaced(&self, me: Place, head: Member, rest: &Self, longest: usize) -> Self {
+    pub(crate) fn replaced(&self, me: Place, head: Member, rest: &Self, longest: usize) -> Self {
         // A list that wraps ends where it began.
         let end = rest.wraps.then_some(head);
         let members = [head].into_iter().chain(rest.members.iter().copied()).chain(end);
@@ -67,7 +72,7 @@ impl List {
     }
 
     /// The list of a joiner: what its predecessor, or its successor, has given it, cut in the same way.
-    pub(super) fn taken(me: Place, given: &Self, longest: usize) -> Self {
+    pub(crate) fn taken(me: Place, given: &Self, longest: usize) -> Self {
         let end = given.first().filter(|_| given.wraps);
         Self::default().gathered(me, given.members.iter().copied().chain(end), longest)
     }
@@ -97,12 +102,12 @@ impl List {
 
     /// Zave: the first did not answer, the next comes up. The list stays short until that one has answered. (Her model
     /// fills it up with an invented last entry; the shorter list is as good, and has no ghosts in it.)
-    pub(super) fn without_first(&self) -> Self {
+    pub(crate) fn without_first(&self) -> Self {
         Self { members: self.members.get(1..).unwrap_or_default().into(), wraps: self.wraps }
     }
 
     /// With a live member that was contacted put where it belongs. A list that skips nobody skips nobody more for it.
-    pub(super) fn with(&self, me: Place, member: Member, longest: usize) -> Self {
+    pub(crate) fn with(&self, me: Place, member: Member, longest: usize) -> Self {
         let distance = me.distance(member.place);
         let position = self.members.partition_point(|known| me.distance(known.place) < distance);
         let is_there = self.members.get(position).is_some_and(|known| known.place == member.place);
@@ -114,7 +119,7 @@ impl List {
     }
 
     /// The list of somebody between `me` and the first: this one, and at its end me, if it is complete.
-    pub(super) fn behind(&self, me: Member) -> Self {
+    pub(crate) fn behind(&self, me: Member) -> Self {
         if !self.wraps || self.members.len() == LONGEST {
             return Self { members: self.members.clone(), wraps: false };
         }
@@ -122,7 +127,7 @@ impl List {
     }
 
     /// The list of somebody just before `me`: me, and then this one.
-    pub(super) fn before(&self, me: Member) -> Self {
+    pub(crate) fn before(&self, me: Member) -> Self {
         let room = self.members.len().min(LONGEST - 1);
         let wraps = self.wraps && room == self.members.len();
         Self { members: [&[me], &self.members[..room]].concat().into(), wraps }
