@@ -7,8 +7,8 @@ pub mod small_ring;
 
 use std::array::IntoIter;
 
+use plotters::coord::CoordTranslate;
 use plotters::coord::Shift;
-use plotters::coord::types::RangedCoordf64;
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 
@@ -60,14 +60,15 @@ fn title() -> TextStyle<'static> {
     ("sans-serif", 17).into_font().color(&INK)
 }
 
-type Chart<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
-
 /// What a dashed line looks like in a legend.
 fn dashes((x, y): (i32, i32), colour: RGBColor) -> DashedPathElement<IntoIter<(i32, i32), 2>, i32> {
     DashedPathElement::new([(x, y), (x + 24, y)], 5, 4, colour.stroke_width(2))
 }
 
-fn legend<'a>(chart: &mut Chart<'a>, position: SeriesLabelPosition) -> Drawn {
+fn legend<'a, C: CoordTranslate>(
+    chart: &mut ChartContext<'a, SVGBackend<'a>, C>,
+    position: SeriesLabelPosition,
+) -> Drawn {
     chart
         .configure_series_labels()
         .position(position)
