@@ -1,3 +1,4 @@
 //! What the ring's machine does among its like.
 
+mod neighbours;
 mod schedules;
