@@ -40,6 +40,7 @@ pub const ALL: &[Experiment] = &[
     Experiment { name: "load", title: "Keys a member, with virtual members", run: load::run },
     Experiment { name: "failure", title: "A part of the members fails at once", run: mass_failure::run },
     Experiment { name: "churn", title: "Look-ups while members come and go", run: churn::run },
+    Experiment { name: "churn-large", title: "The same in a ring of 10,000", run: churn::run_large },
     Experiment { name: "trouble", title: "A bad network", run: trouble::run },
     Experiment { name: "halves", title: "Two halves, healed", run: halves::run },
     Experiment { name: "liars", title: "Droppers and liars", run: liars::run },
