@@ -233,3 +233,16 @@ impl Joiner {
         Member { place, life: Life::ANY }
     }
 }
+
+/// For the search through all orders.
+#[cfg(test)]
+impl Joiner {
+    pub(super) fn ask_at(&mut self, host: Member, hands: &mut Hands<'_>) {
+        self.questions.clear();
+        self.ask(Asking { host, other: None, without: None, redirects: 0 }, hands);
+    }
+
+    pub(super) fn waits_for(&self) -> Option<(Member, Number)> {
+        self.questions.first().map(|(to, number, ())| (to, number))
+    }
+}

@@ -244,6 +244,34 @@ impl Keeper {
     }
 }
 
+/// For the search through all orders.
+#[cfg(test)]
+impl Keeper {
+    pub(super) fn ask_now(&mut self, hands: &mut Hands<'_>) -> Option<Kept> {
+        let (_, to) = self.later.take()?;
+        Some(self.carry_out(Work::Ask(to), hands))
+    }
+
+    pub(super) fn has_later(&self) -> bool {
+        self.later.is_some()
+    }
+
+    pub(super) fn repeat(&mut self, hands: &mut Hands<'_>) {
+        if let Some((to, number, asked)) = self.questions.first() {
+            hands.out.send(to, self.question(asked).numbered(number));
+        }
+    }
+
+    pub(super) fn waits_for(&self) -> Option<(Member, Number)> {
+        self.questions.first().map(|(to, number, _)| (to, number))
+    }
+
+    pub(super) fn essence(&self) -> impl std::fmt::Debug + '_ {
+        let later = self.later.map(|(_, who)| who);
+        (&self.neighbours, &self.repair, later, self.waits_for().map(|(to, _)| to))
+    }
+}
+
 impl Kept {
     /// What came of two things.
     pub(super) fn and(self, later: Self) -> Self {

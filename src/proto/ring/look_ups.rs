@@ -3,11 +3,12 @@
 use super::event::LookUpFault;
 use super::hands::Hands;
 use super::questions::{Lane, Questions};
-use super::transits::Standpoint;
+use super::size;
+use super::transits::{self, MOST_HOPS, Pointed, Standpoint, Transits};
 use super::verify::{Check, Verify};
 use super::walk::{Step, Walk};
 use crate::time::{Instant, soonest};
-use crate::wire::ring::{Found, List, Member, Message, Number, Place, QueryId};
+use crate::wire::ring::{Find, Found, List, MAX_DEAD, Member, Message, Number, Place, QueryId, Want};
 
 /// How the node wants a look-up done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,15 +55,14 @@ enum OnIts {
     Ways(Box<Verify>),
 }
 
-/// Those that have not ended.
+/// Those that have not ended, and the transits that most of them are, together with those of others.
 #[derive(Clone, Debug)]
 pub(super) struct LookUps {
+    transits: Transits,
     open: Vec<LookUp>,
     /// What was asked for which of them.
     questions: Questions<QueryId>,
     ended: Vec<Ended>,
-    /// Transits to start, for the predecessor of a key.
-    wanted: Vec<(QueryId, Place)>,
 }
 
 /// One has ended.
@@ -77,48 +77,181 @@ pub(super) struct Ended {
 impl LookUps {
     pub(super) fn new(first_number: Number) -> Self {
         let questions = Questions::new(first_number, Lane::LookUps);
-        Self { open: Vec::new(), questions, ended: Vec::new(), wanted: Vec::new() }
+        Self { transits: Transits::new(first_number), open: Vec::new(), questions, ended: Vec::new() }
     }
 
+    /// How many are under way.
     pub(super) fn len(&self) -> usize {
         self.open.len()
     }
 
-    /// One that is one transit.
-    pub(super) fn add(&mut self, query: QueryId, key: Place, whose: Whose, until: Instant) {
-        self.open.push(LookUp { query, key, whose, until, way: OnIts::Way });
+    /// Begins one for the node.
+    pub(super) fn look_up(
+        &mut self,
+        key: Place,
+        how: How,
+        from: Standpoint<'_>,
+        hands: &mut Hands<'_>,
+    ) -> QueryId {
+        let query = hands.random.next_u64();
+        match how {
+            How::Recursive => self.add(query, key, Whose::Node, OnIts::Way, hands),
+            How::Iterative => return self.walk(query, key, from, hands),
+            How::Verified => return self.verify(query, key, from, hands),
+        }
+        self.start_transit(query, (key, Want::Owner), None, from, hands);
+        self.collect(from, hands);
+        query
     }
 
-    /// One that goes several ways, which are transits.
-    pub(super) fn verify(
+    /// Begins one for another part of the machine. `first` is whom it goes through, and nobody else.
+    pub(super) fn start(
         &mut self,
-        query: QueryId,
-        key: Place,
-        ways: Vec<QueryId>,
-        until: Instant,
-        now: Instant,
+        (key, want): (Place, Want),
+        whose: Whose,
+        first: Option<Member>,
+        from: Standpoint<'_>,
+        hands: &mut Hands<'_>,
     ) {
-        let way = OnIts::Ways(Box::new(Verify::new(key, ways, now)));
-        self.open.push(LookUp { query, key, whose: Whose::Node, until, way });
+        let query = hands.random.next_u64();
+        self.add(query, key, whose, OnIts::Way, hands);
+        self.start_transit(query, (key, want), first, from, hands);
+        self.collect(from, hands);
+    }
+
+    /// One that goes two ways, which are transits.
+    fn verify(&mut self, query: QueryId, key: Place, from: Standpoint<'_>, hands: &mut Hands<'_>) -> QueryId {
+        let hops = from.first_hops(key, &hands.contacts.suspects);
+        // It is mine, or nobody is there to ask: one way, which sees that.
+        let firsts = if hops.is_empty() { vec![None] } else { hops.into_iter().map(Some).collect() };
+        let ways: Vec<QueryId> = firsts.iter().map(|_| hands.random.next_u64()).collect();
+        let way = OnIts::Ways(Box::new(Verify::new(key, ways.clone(), hands.now)));
+        self.add(query, key, Whose::Node, way, hands);
+        for (way, first) in ways.into_iter().zip(firsts) {
+            self.start_transit(way, (key, Want::Owner), first, from, hands);
+        }
+        self.collect(from, hands);
+        query
     }
 
     /// One in which I ask each hop.
-    pub(super) fn walk(
+    fn walk(&mut self, query: QueryId, key: Place, from: Standpoint<'_>, hands: &mut Hands<'_>) -> QueryId {
+        match from.point((key, false), Vec::new(), &hands.contacts.suspects) {
+            Pointed::Here(found) => {
+                self.ended.push(Ended { query, key, whose: Whose::Node, outcome: Ok(found) });
+            }
+            Pointed::There { members, last } => {
+                let mut walk = Walk::new(key, members, last, hop_limit(from));
+                let step = walk.next();
+                self.add(query, key, Whose::Node, OnIts::Walk(Box::new(walk)), hands);
+                self.take_step(query, step, hands);
+            }
+        }
+        query
+    }
+
+    fn add(&mut self, query: QueryId, key: Place, whose: Whose, way: OnIts, hands: &Hands<'_>) {
+        let until = hands.now + hands.settings.look_up_within;
+        self.open.push(LookUp { query, key, whose, until, way });
+    }
+
+    fn start_transit(
         &mut self,
         query: QueryId,
-        key: Place,
-        mut walk: Walk,
-        until: Instant,
+        (key, want): (Place, Want),
+        first: Option<Member>,
+        from: Standpoint<'_>,
         hands: &mut Hands<'_>,
     ) {
-        let step = walk.next();
-        let way = OnIts::Walk(Box::new(walk));
-        self.open.push(LookUp { query, key, whose: Whose::Node, until, way });
-        self.take_step(query, step, hands);
+        let find = Find {
+            key,
+            origin: from.me,
+            query,
+            want,
+            last: false,
+            careful: false,
+            hops: 0,
+            // Who goes through somebody may be in no ring, and does not know how large it is.
+            hops_left: if first.is_some() { MOST_HOPS } else { hop_limit(from) },
+            timeouts: 0,
+            left: hands.settings.look_up_within,
+            dead: Vec::new(),
+        };
+        self.transits.start(find, first, from, hands);
+    }
+
+    /// What is said about look-ups, mine and others'.
+    pub(super) fn handle_message(
+        &mut self,
+        by: Member,
+        message: Message,
+        from: Standpoint<'_>,
+        hands: &mut Hands<'_>,
+    ) {
+        if message.answers().is_some_and(|number| Lane::of(number) == Lane::LookUps) {
+            self.handle_mine(by, message, from, hands);
+        } else {
+            self.handle_transit_message(by, message, from, hands);
+        }
+        self.collect(from, hands);
+    }
+
+    fn handle_mine(&mut self, by: Member, message: Message, from: Standpoint<'_>, hands: &mut Hands<'_>) {
+        match message {
+            Message::Pointed { number, members, last } => {
+                self.step(number, by, hands, |walk| walk.pointed(by, &members, last));
+            }
+            Message::Found { number, found, .. } => {
+                self.step(number, by, hands, |walk| walk.found(by, found));
+            }
+            Message::Answer { number, list, .. } => self.handle_answer((number, by), &list, from, hands),
+            Message::Gone { number } => self.handle_gone(number, by.place, from, hands),
+            _ => {}
+        }
+    }
+
+    fn handle_transit_message(
+        &mut self,
+        by: Member,
+        message: Message,
+        from: Standpoint<'_>,
+        hands: &mut Hands<'_>,
+    ) {
+        let transits = &mut self.transits;
+        match message {
+            Message::Find { number, find } => transits.handle_find(by, number, find, from, hands),
+            Message::Ack { number } => transits.handle_ack(number, by, hands),
+            Message::Found { number, receipt, found } => {
+                transits.handle_found((number, receipt), by, found, from, hands);
+            }
+            Message::NotFound { number } | Message::Gone { number } => {
+                transits.handle_refusal(number, by.place, from, hands);
+            }
+            Message::Unsure { number } => transits.handle_unsure(number, by, from, hands),
+            Message::Direct { query, found } => transits.handle_direct(query, found, hands),
+            Message::Point { number, key, last, mut dead } => {
+                dead.truncate(MAX_DEAD);
+                let message = match from.point((key, last), dead, &hands.contacts.suspects) {
+                    Pointed::Here(found) => Message::Found { number, receipt: number, found },
+                    Pointed::There { members, last } => {
+                        Message::Pointed { number, members: members.into(), last }
+                    }
+                };
+                hands.out.send(by, message);
+            }
+            _ => {}
+        }
+    }
+
+    /// The transits that have ended.
+    fn collect(&mut self, from: Standpoint<'_>, hands: &mut Hands<'_>) {
+        while let Some(transits::Ended { query, outcome }) = self.transits.poll_ended() {
+            self.handle_transit(query, outcome, from, hands);
+        }
     }
 
     /// A transit has ended.
-    pub(super) fn handle_transit(
+    fn handle_transit(
         &mut self,
         query: QueryId,
         outcome: Result<Found, LookUpFault>,
@@ -141,27 +274,8 @@ impl LookUps {
         }
     }
 
-    pub(super) fn handle_pointed(
-        &mut self,
-        (number, by): (Number, Member),
-        members: &[Member],
-        last: bool,
-        hands: &mut Hands<'_>,
-    ) {
-        self.step(number, by, hands, |walk| walk.pointed(by, members, last));
-    }
-
-    pub(super) fn handle_found(
-        &mut self,
-        (number, by): (Number, Member),
-        found: Found,
-        hands: &mut Hands<'_>,
-    ) {
-        self.step(number, by, hands, |walk| walk.found(by, found));
-    }
-
     /// Somebody that should be just before an owner says who follows it.
-    pub(super) fn handle_answer(
+    fn handle_answer(
         &mut self,
         (number, by): (Number, Member),
         list: &List,
@@ -174,19 +288,20 @@ impl LookUps {
     }
 
     /// It is no member, or there is no way to it.
-    pub(super) fn handle_gone(
-        &mut self,
-        number: Number,
-        by: Place,
-        from: Standpoint<'_>,
-        hands: &mut Hands<'_>,
-    ) {
+    fn handle_gone(&mut self, number: Number, by: Place, from: Standpoint<'_>, hands: &mut Hands<'_>) {
         if let Some(question) = self.questions.refused(number, by) {
             self.failed(question.purpose, by, false, from, hands);
         }
     }
 
+    /// There is no way to it any more.
     pub(super) fn handle_down(&mut self, node: Place, from: Standpoint<'_>, hands: &mut Hands<'_>) {
+        self.transits.handle_down(node, from, hands);
+        self.fail_mine(node, from, hands);
+        self.collect(from, hands);
+    }
+
+    fn fail_mine(&mut self, node: Place, from: Standpoint<'_>, hands: &mut Hands<'_>) {
         for _ in 0..self.questions.len() {
             let Some(question) = self.questions.failed(|to| to.place == node) else { return };
             self.failed(question.purpose, node, false, from, hands);
@@ -194,6 +309,7 @@ impl LookUps {
     }
 
     pub(super) fn handle_timeout(&mut self, from: Standpoint<'_>, hands: &mut Hands<'_>) {
+        self.transits.handle_timeout(from, hands);
         while let Some(question) = self.questions.expired(hands.now) {
             hands.contacts.doubt(question.to, hands.now);
             self.failed(question.purpose, question.to.place, true, from, hands);
@@ -211,6 +327,7 @@ impl LookUps {
         for (query, check) in checks {
             self.take_check(query, check, from, hands);
         }
+        self.collect(from, hands);
     }
 
     /// I am no member any more.
@@ -225,13 +342,8 @@ impl LookUps {
         self.ended.pop()
     }
 
-    /// A transit to start, for the predecessor of that key.
-    pub(super) fn poll_wanted(&mut self) -> Option<(QueryId, Place)> {
-        self.wanted.pop()
-    }
-
     pub(super) fn weight(&self) -> usize {
-        self.open.len() + self.questions.len() + self.ended.len() + self.wanted.len()
+        self.transits.weight() + self.open.len() + self.questions.len() + self.ended.len()
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -240,7 +352,8 @@ impl LookUps {
             OnIts::Walk(_) => Some(open.until),
             OnIts::Ways(verify) => soonest(Some(open.until), verify.poll_timeout()),
         });
-        soonest(timers.min(), self.questions.poll_timeout())
+        let questions = soonest(self.transits.poll_timeout(), self.questions.poll_timeout());
+        soonest(timers.min(), questions)
     }
 
     fn step(
@@ -307,7 +420,9 @@ impl LookUps {
             Check::Ask(who) => self.ask(query, who, Message::Ask { number: 0, insists: true }, hands),
             Check::Again(way) => {
                 let key = self.open.iter().find(|open| open.query == query).map(|open| open.key);
-                self.wanted.extend(key.map(|key| (way, key)));
+                if let Some(key) = key {
+                    self.start_transit(way, (key, Want::Predecessor), None, from, hands);
+                }
             }
             Check::Found(found) => self.end(query, Ok(found)),
             Check::Unconfirmed => self.end(query, Err(LookUpFault::Unconfirmed)),
@@ -330,4 +445,12 @@ impl LookUps {
         while self.questions.take_if(|asked| *asked == query).is_some() {}
         self.ended.push(Ended { query, key, whose, outcome });
     }
+}
+
+/// Each hop halves the distance, and the last ones go along a list: twice log2 N and r are never needed in a ring that is in
+/// order.
+fn hop_limit(from: Standpoint<'_>) -> u8 {
+    let list = from.neighbours.list();
+    let hops = 2.0 * size::estimate(from.me.place, list).members.log2() + list.members().len() as f64 + 16.0;
+    hops.min(f64::from(MOST_HOPS)) as u8
 }

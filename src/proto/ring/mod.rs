@@ -16,6 +16,7 @@
 mod comeback;
 mod contacts;
 mod event;
+mod experiment;
 mod fingers;
 mod hands;
 mod host;
@@ -32,6 +33,8 @@ mod remembered;
 mod repair;
 mod round_trips;
 mod route;
+#[cfg(test)]
+mod search;
 mod settings;
 mod size;
 mod suspects;
@@ -72,8 +75,7 @@ use merger::Merger;
 use outbox::Outbox;
 use questions::Lane;
 use tender::{Tended, Tender};
-use transits::{MOST_HOPS, Pointed, Standpoint, Transits};
-use walk::Walk;
+use transits::Standpoint;
 
 /// One node's part of the ring.
 #[derive(Debug)]
@@ -93,7 +95,6 @@ struct State {
     tender: Tender,
     merger: Merger,
     contacts: Contacts,
-    transits: Transits,
     look_ups: LookUps,
     host: Host,
     joiner: Option<Box<Joiner>>,
@@ -150,7 +151,6 @@ impl Ring {
             tender: Tender::new(random.next_u64() as Number),
             merger: Merger::default(),
             contacts: Contacts::new(settings.clone()),
-            transits: Transits::new(random.next_u64() as Number),
             look_ups: LookUps::new(random.next_u64() as Number),
             host: Host::default(),
             joiner: None,
@@ -200,12 +200,9 @@ impl Ring {
         if self.state.look_ups.len() >= self.state.settings.max_look_ups {
             return Err(Full);
         }
-        let query = self.random.next_u64();
-        match how {
-            How::Recursive => self.start_look_up(query, (key, Want::Owner), Whose::Node, None, now),
-            How::Iterative => self.start_walk(query, key, now),
-            How::Verified => self.start_verified(query, key, now),
-        }
+        let (mut parts, mut hands) = self.split(now);
+        let (look_ups, standpoint) = parts.looking();
+        let query = look_ups.look_up(key, how, standpoint, &mut hands);
         self.run(now);
         Ok(query)
     }
@@ -223,8 +220,6 @@ impl Ring {
         let LinkState::Down = state;
         let node = Place::of_node(node);
         let (mut parts, mut hands) = self.split(now);
-        let (transits, standpoint) = parts.on_the_way();
-        transits.handle_down(node, standpoint, &mut hands);
         let (look_ups, standpoint) = parts.looking();
         look_ups.handle_down(node, standpoint, &mut hands);
         let (mut kept, mut tended) = (Kept::On, Tended::On);
@@ -282,48 +277,6 @@ impl Ring {
     }
 }
 
-/// What an experiment needs: to begin in the middle, and to try something and take it back.
-#[cfg_attr(not(test), allow(dead_code))]
-impl Ring {
-    /// A member of a ring that is in order, in the middle of its periods.
-    pub(crate) fn place_ideally(
-        &mut self,
-        life: Life,
-        (predecessor, list): (Option<Member>, List),
-        fingers: &[Member],
-        now: Instant,
-    ) {
-        let state = &mut self.state;
-        state.me.life = life;
-        state.standing = Standing::Member;
-        let neighbours = Neighbours::new(state.me.place, state.settings.longest_list(), list, predecessor);
-        #[cfg(test)]
-        let neighbours = neighbours.broken(state.settings.variant);
-        let (parts, hands) = self.split(now);
-        let Settings { stabilise_every, finger_every, merge_every, .. } = *hands.settings;
-        let mut somewhere_in = |period: std::time::Duration| {
-            now + std::time::Duration::from_nanos(hands.random.below(period.as_nanos() as usize) as u64)
-        };
-        parts.keeper.place(neighbours, somewhere_in(stabilise_every));
-        parts.tender.begin(somewhere_in(finger_every));
-        parts.merger.begin(somewhere_in(merge_every));
-        fingers.iter().for_each(|finger| parts.fingers.add(*finger));
-        self.settle();
-    }
-
-    /// How many things it keeps that others have made it keep.
-    pub(crate) fn weight(&self) -> usize {
-        let State { keeper, fingers, tender, contacts, transits, look_ups, .. } = &self.state;
-        let open = keeper.weight() + tender.weight() + transits.weight() + look_ups.weight();
-        open + fingers.members().len() + contacts.weight() + keeper.neighbours.list().members().len()
-    }
-
-    /// The same state with another generator.
-    pub(crate) fn copy(&self, random: Random) -> Self {
-        Self { state: self.state.clone(), random }
-    }
-}
-
 /// The parts that act, each by itself.
 struct Parts<'a> {
     me: Member,
@@ -332,7 +285,6 @@ struct Parts<'a> {
     fingers: &'a mut Fingers,
     tender: &'a mut Tender,
     merger: &'a mut Merger,
-    transits: &'a mut Transits,
     look_ups: &'a mut LookUps,
     host: &'a mut Host,
     joiner: Option<&'a mut Joiner>,
@@ -340,13 +292,7 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// The transits, and what they are shown.
-    fn on_the_way(&mut self) -> (&mut Transits, Standpoint<'_>) {
-        let Self { me, keeper, fingers, transits, .. } = self;
-        (transits, Standpoint { me: *me, neighbours: &keeper.neighbours, fingers })
-    }
-
-    /// My own look-ups, and what they are shown.
+    /// The look-ups, and what they are shown.
     fn looking(&mut self) -> (&mut LookUps, Standpoint<'_>) {
         let Self { me, keeper, fingers, look_ups, .. } = self;
         (look_ups, Standpoint { me: *me, neighbours: &keeper.neighbours, fingers })
@@ -360,8 +306,6 @@ impl Ring {
             return;
         }
         let (mut parts, mut hands) = self.split(now);
-        let (transits, standpoint) = parts.on_the_way();
-        transits.handle_timeout(standpoint, &mut hands);
         let (look_ups, standpoint) = parts.looking();
         look_ups.handle_timeout(standpoint, &mut hands);
         let (mut kept, mut tended, mut through) = (Kept::On, Tended::On, None);
@@ -381,8 +325,7 @@ impl Ring {
         self.handle_tended(tended, now);
         if let Some(through) = through {
             let me = self.state.me.place;
-            let query = self.random.next_u64();
-            self.start_look_up(query, (me, Want::Predecessor), Whose::Merger, Some(through), now);
+            self.look_for(me, Want::Predecessor, Whose::Merger, Some(through), now);
         }
         self.run(now);
     }
@@ -390,8 +333,7 @@ impl Ring {
     fn handle_tended(&mut self, tended: Tended, now: Instant) {
         if let Tended::LookUp(bit) = tended {
             let key = self.state.me.place.plus_power(bit);
-            let query = self.random.next_u64();
-            self.start_look_up(query, (key, Want::Owner), Whose::Finger(bit), None, now);
+            self.look_for(key, Want::Owner, Whose::Finger(bit), None, now);
         }
     }
 
@@ -405,7 +347,6 @@ impl Ring {
             tender,
             merger,
             contacts,
-            transits,
             look_ups,
             host,
             joiner,
@@ -415,19 +356,7 @@ impl Ring {
         } = &mut self.state;
         let (joiner, comeback) = (joiner.as_deref_mut(), comeback.as_deref_mut());
         let (me, standing) = (*me, *standing);
-        let parts = Parts {
-            me,
-            standing,
-            keeper,
-            fingers,
-            tender,
-            merger,
-            transits,
-            look_ups,
-            host,
-            joiner,
-            comeback,
-        };
+        let parts = Parts { me, standing, keeper, fingers, tender, merger, look_ups, host, joiner, comeback };
         (parts, Hands { settings, contacts, random: &mut self.random, out, now })
     }
 
@@ -450,10 +379,7 @@ impl Ring {
         }
         self.state.contacts.suspects.clear(from.place);
         match message {
-            Message::Point { .. } | Message::Pointed { .. } => self.handle_look_up(from, message, now),
-            Message::Found { number, .. } | Message::Answer { number, .. } | Message::Gone { number }
-                if Lane::of(number) == Lane::LookUps =>
-            {
+            Message::Answer { number, .. } if Lane::of(number) == Lane::LookUps => {
                 self.handle_look_up(from, message, now);
             }
             Message::Answer { number, .. } | Message::Gone { number }
@@ -461,19 +387,21 @@ impl Ring {
             {
                 self.handle_comeback(from, &message, now);
             }
-            Message::Find { .. }
+            Message::Point { .. }
+            | Message::Pointed { .. }
+            | Message::Find { .. }
             | Message::Ack { .. }
             | Message::Found { .. }
             | Message::NotFound { .. }
             | Message::Unsure { .. }
-            | Message::Direct { .. } => self.handle_on_the_way(from, message, now),
+            | Message::Direct { .. } => self.handle_look_up(from, message, now),
             Message::Join { .. } | Message::Settled => self.handle_as_host(from, message, now),
             Message::Welcome { .. } | Message::Elsewhere { .. } => self.handle_as_joiner(from, message, now),
             Message::Gone { number } | Message::Busy { number } => match Lane::of(number) {
-                Lane::Transits => self.handle_on_the_way(from, message, now),
+                Lane::Transits | Lane::LookUps => self.handle_look_up(from, message, now),
                 Lane::Joiner => self.handle_as_joiner(from, message, now),
                 Lane::Tender => self.handle_as_tender(from, message, now),
-                Lane::Keeper | Lane::LookUps | Lane::Comeback => self.handle_as_member(from, message, now),
+                Lane::Keeper | Lane::Comeback => self.handle_as_member(from, message, now),
             },
             Message::Alive { number, .. } if Lane::of(number) == Lane::Tender => {
                 self.handle_as_tender(from, message, now);
@@ -483,24 +411,10 @@ impl Ring {
         }
     }
 
-    fn handle_on_the_way(&mut self, from: Member, message: Message, now: Instant) {
+    fn handle_look_up(&mut self, from: Member, message: Message, now: Instant) {
         let (mut parts, mut hands) = self.split(now);
-        let (transits, standpoint) = parts.on_the_way();
-        match message {
-            Message::Find { number, find } => {
-                transits.handle_find(from, number, find, standpoint, &mut hands)
-            }
-            Message::Ack { number } => transits.handle_ack(number, from, &mut hands),
-            Message::Found { number, receipt, found } => {
-                transits.handle_found((number, receipt), from, found, standpoint, &mut hands);
-            }
-            Message::NotFound { number } | Message::Gone { number } => {
-                transits.handle_refusal(number, from.place, standpoint, &mut hands);
-            }
-            Message::Unsure { number } => transits.handle_unsure(number, from, standpoint, &mut hands),
-            Message::Direct { query, found } => transits.handle_direct(query, found, &mut hands),
-            _ => {}
-        }
+        let (look_ups, standpoint) = parts.looking();
+        look_ups.handle_message(from, message, standpoint, &mut hands);
     }
 
     fn handle_as_member(&mut self, from: Member, message: Message, now: Instant) {
@@ -630,8 +544,7 @@ impl Ring {
             Some(Joining::Look(seed)) => {
                 let me = self.state.me.place;
                 let seed = Joiner::seed(seed);
-                let query = self.random.next_u64();
-                self.start_look_up(query, (me, Want::Predecessor), Whose::Joiner, Some(seed), now);
+                self.look_for(me, Want::Predecessor, Whose::Joiner, Some(seed), now);
             }
             Some(Joining::In { host, predecessor, list }) => {
                 let (me, longest) = (self.state.me.place, self.state.settings.longest_list());
@@ -730,113 +643,17 @@ impl Ring {
         self.state.standing = Standing::Member;
         self.state.out.tell(Event::Joined { me: self.state.me });
         self.handle_kept(kept, now);
-        let (me, query) = (self.state.me.place, self.random.next_u64());
-        self.start_look_up(query, (me, Want::Predecessor), Whose::Merger, Some(from), now);
+        let me = self.state.me.place;
+        self.look_for(me, Want::Predecessor, Whose::Merger, Some(from), now);
     }
 }
 
-// Look-ups of my own.
+// Look-ups of the machine's parts.
 impl Ring {
-    /// One that is one transit.
-    fn start_look_up(
-        &mut self,
-        query: QueryId,
-        (key, want): (Place, Want),
-        whose: Whose,
-        first: Option<Member>,
-        now: Instant,
-    ) {
-        let until = now + self.state.settings.look_up_within;
-        self.state.look_ups.add(query, key, whose, until);
-        self.start_transit(query, (key, want), first, now);
-    }
-
-    fn start_transit(
-        &mut self,
-        query: QueryId,
-        (key, want): (Place, Want),
-        first: Option<Member>,
-        now: Instant,
-    ) {
-        let find = Find {
-            key,
-            origin: self.state.me,
-            query,
-            want,
-            last: false,
-            careful: false,
-            hops: 0,
-            hops_left: self.hop_limit(),
-            timeouts: 0,
-            left: self.state.settings.look_up_within,
-            dead: Vec::new(),
-        };
-        let (mut parts, mut hands) = self.split(now);
-        let (transits, standpoint) = parts.on_the_way();
-        transits.start(find, first, standpoint, &mut hands);
-    }
-
-    fn start_verified(&mut self, query: QueryId, key: Place, now: Instant) {
-        let (mut parts, hands) = self.split(now);
-        let (_, standpoint) = parts.on_the_way();
-        let hops = standpoint.first_hops(key, &hands.contacts.suspects);
-        // It is mine, or nobody is there to ask: one way, which sees that.
-        let firsts = if hops.is_empty() { vec![None] } else { hops.into_iter().map(Some).collect() };
-        let ways: Vec<QueryId> = firsts.iter().map(|_| self.random.next_u64()).collect();
-        let until = now + self.state.settings.look_up_within;
-        self.state.look_ups.verify(query, key, ways.clone(), until, now);
-        for (way, first) in ways.into_iter().zip(firsts) {
-            self.start_transit(way, (key, Want::Owner), first, now);
-        }
-    }
-
-    fn start_walk(&mut self, query: QueryId, key: Place, now: Instant) {
-        let (hops_left, until) = (self.hop_limit(), now + self.state.settings.look_up_within);
-        let (mut parts, mut hands) = self.split(now);
-        let (_, standpoint) = parts.on_the_way();
-        match standpoint.point((key, false), Vec::new(), &hands.contacts.suspects) {
-            Pointed::Here(found) => hands.out.tell(Event::LookedUp { query, key, outcome: Ok(found) }),
-            Pointed::There { members, last } => {
-                let walk = Walk::new(key, members, last, hops_left);
-                parts.look_ups.walk(query, key, walk, until, &mut hands);
-            }
-        }
-    }
-
-    /// Each hop halves the distance, and the last ones go along a list: twice log2 N and r are never needed in a ring that is
-    /// in order. Who is in none does not know N.
-    fn hop_limit(&self) -> u8 {
-        if !self.is_member() {
-            return MOST_HOPS;
-        }
-        let hops = 2.0 * self.size().members.log2() + self.state.settings.longest_list() as f64 + 8.0;
-        hops.min(f64::from(MOST_HOPS)) as u8
-    }
-
-    fn handle_look_up(&mut self, from: Member, message: Message, now: Instant) {
+    fn look_for(&mut self, key: Place, want: Want, whose: Whose, first: Option<Member>, now: Instant) {
         let (mut parts, mut hands) = self.split(now);
         let (look_ups, standpoint) = parts.looking();
-        match message {
-            Message::Point { number, key, last, mut dead } => {
-                dead.truncate(MAX_DEAD);
-                let message = match standpoint.point((key, last), dead, &hands.contacts.suspects) {
-                    Pointed::Here(found) => Message::Found { number, receipt: number, found },
-                    Pointed::There { members, last } => {
-                        Message::Pointed { number, members: members.into(), last }
-                    }
-                };
-                hands.out.send(from, message);
-            }
-            Message::Pointed { number, members, last } => {
-                look_ups.handle_pointed((number, from), &members, last, &mut hands);
-            }
-            Message::Found { number, found, .. } => look_ups.handle_found((number, from), found, &mut hands),
-            Message::Answer { number, list, .. } => {
-                look_ups.handle_answer((number, from), &list, standpoint, &mut hands);
-            }
-            Message::Gone { number } => look_ups.handle_gone(number, from.place, standpoint, &mut hands),
-            _ => {}
-        }
+        look_ups.start((key, want), whose, first, standpoint, &mut hands);
     }
 
     fn handle_ended(&mut self, ended: look_ups::Ended, now: Instant) {
@@ -873,41 +690,26 @@ impl Ring {
 
     /// After each thing that has happened.
     fn run(&mut self, now: Instant) {
-        loop {
-            while let Some(transits::Ended { query, outcome }) = self.state.transits.poll_ended() {
-                let (mut parts, mut hands) = self.split(now);
-                let (look_ups, standpoint) = parts.looking();
-                look_ups.handle_transit(query, outcome, standpoint, &mut hands);
-            }
-            if let Some((query, key)) = self.state.look_ups.poll_wanted() {
-                self.start_transit(query, (key, Want::Predecessor), None, now);
-            } else if let Some(ended) = self.state.look_ups.poll_ended() {
-                self.handle_ended(ended, now);
-            } else {
-                break;
-            }
+        while let Some(ended) = self.state.look_ups.poll_ended() {
+            self.handle_ended(ended, now);
         }
         self.settle();
     }
 
     fn settle(&mut self) {
-        let State {
-            standing, keeper, tender, merger, contacts, transits, look_ups, joiner, comeback, ..
-        } = &self.state;
+        let State { standing, keeper, tender, merger, contacts, look_ups, joiner, comeback, .. } =
+            &self.state;
         let member = match standing {
-            Standing::Member => [
-                tender.poll_timeout(),
-                contacts.suspects.poll_timeout(),
-                look_ups.poll_timeout(),
-                Some(merger.poll_timeout()),
-            ]
-            .into_iter()
-            .fold(keeper.poll_timeout(), soonest),
+            Standing::Member => {
+                [tender.poll_timeout(), contacts.suspects.poll_timeout(), Some(merger.poll_timeout())]
+                    .into_iter()
+                    .fold(keeper.poll_timeout(), soonest)
+            }
             _ => None,
         };
         let joiner = joiner.as_ref().and_then(|joiner| joiner.poll_timeout());
         let comeback = comeback.as_ref().and_then(|comeback| comeback.poll_timeout());
         let timeouts = [member, joiner, comeback];
-        self.state.timeout = timeouts.into_iter().fold(transits.poll_timeout(), soonest);
+        self.state.timeout = timeouts.into_iter().fold(look_ups.poll_timeout(), soonest);
     }
 }

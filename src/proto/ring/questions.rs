@@ -166,6 +166,14 @@ impl<P> Questions<P> {
         self.soonest = None;
     }
 
+    #[cfg(test)]
+    pub(super) fn first(&self) -> Option<(Member, Number, P)>
+    where
+        P: Copy,
+    {
+        self.open.first().map(|question| (question.to, question.number, question.purpose))
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.soonest
     }

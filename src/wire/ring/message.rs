@@ -227,6 +227,21 @@ impl Message {
         }
     }
 
+    /// With another number, for comparisons.
+    #[cfg(test)]
+    pub(crate) fn with_number(mut self, other: Number) -> Self {
+        match &mut self {
+            Self::Answer { number, .. }
+            | Self::Busy { number }
+            | Self::Gone { number }
+            | Self::Alive { number, .. }
+            | Self::Welcome { number, .. }
+            | Self::Elsewhere { number, .. } => *number = other,
+            _ => return self.numbered(other),
+        }
+        self
+    }
+
     /// With the number under which its answer is awaited put in.
     pub(crate) fn numbered(mut self, drawn: Number) -> Self {
         match &mut self {
