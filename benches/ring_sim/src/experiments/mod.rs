@@ -7,6 +7,7 @@ mod liars;
 mod life;
 mod load;
 mod mass_failure;
+mod memory;
 mod million;
 mod scale;
 mod size;
