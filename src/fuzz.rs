@@ -1,7 +1,7 @@
 //! Bodies of the fuzz targets in `fuzz/`: what must hold whatever bytes come. They are compiled and run on a few
 //! hundred inputs by every `cargo test`, so that they can not rot.
 //!
-//! `cargo +nightly fuzz run lines` (also `rendezvous_codec`, `rendezvous_server`, `rendezvous_client`, `unl`, `hello`)
+//! `cargo +nightly fuzz run lines` (also `rendezvous_codec`, `rendezvous_server`, `rendezvous_client`, `unl`, `hello`, `ring`, `ring_codec`)
 #![cfg_attr(not(fuzzing), expect(unreachable_pub, reason = "public for the fuzz targets only"))]
 
 use std::net::SocketAddr;
@@ -342,6 +342,19 @@ fn opening(data: &[u8]) {
     }
 }
 
+/// What somebody in the ring says, whatever it is, breaks neither a machine nor the ring of the others.
+pub fn ring(data: &[u8]) {
+    crate::proto::ring::hostile::run(data);
+}
+
+/// What is understood of a ring's letters is written as it is read.
+pub fn ring_codec(data: &[u8]) {
+    if let Some(letter) = crate::wire::ring::parse(data) {
+        let text = crate::wire::ring::print(&letter);
+        assert_eq!(crate::wire::ring::parse(text.as_bytes()), Some(letter));
+    }
+}
+
 fn address(place: usize) -> SocketAddr {
     SocketAddr::from(([192, 0, 2, place as u8], 5000))
 }
@@ -512,6 +525,7 @@ mod tests {
                 ("rendezvous_client", rendezvous_client),
                 ("unl", unl),
                 ("hello", hello),
+                ("ring_codec", ring_codec),
             ] {
                 let data = match name {
                     "unl" => unl_input(seed),

@@ -36,6 +36,11 @@ impl Contacts {
         wait.clamp(shortest_wait, longest_wait.max(shortest_wait))
     }
 
+    /// How long to wait for one whose silence would change a list.
+    pub(super) fn wait_for_neighbour(&self, place: Place) -> Duration {
+        self.wait_for(place).max(self.settings.shortest_wait_for_neighbours)
+    }
+
     /// It has answered, after that time if that says something. Whether it had been thought dead.
     pub(super) fn answered(&mut self, place: Place, took: Option<Duration>) -> bool {
         if let Some(took) = took {

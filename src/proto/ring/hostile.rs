@@ -210,7 +210,7 @@ impl Scene {
         };
         let predecessor = someone(next);
         match kind % 24 {
-            0 => Message::Ask { number, insists: next() % 2 == 0 },
+            0 => Message::Ask { number, insists: next() & 1 == 0 },
             1 | 2 => Message::Answer { number, predecessor, list: list(next) },
             3 => Message::Busy { number },
             4 => Message::Gone { number },
@@ -234,8 +234,8 @@ impl Scene {
                 1 => Message::Unsure { number },
                 _ => Message::Direct { query: u64::from(next()), found: found(predecessor, next) },
             },
-            22 => Message::Point { number, key: place(next()), last: next() % 2 == 0, dead: Vec::new() },
-            _ => Message::Pointed { number, members: list(next).members().into(), last: next() % 2 == 0 },
+            22 => Message::Point { number, key: place(next()), last: next() & 1 == 0, dead: Vec::new() },
+            _ => Message::Pointed { number, members: list(next).members().into(), last: next() & 1 == 0 },
         }
     }
 }
@@ -252,14 +252,14 @@ fn someone(next: &mut impl FnMut() -> u8) -> Option<Member> {
 fn list(next: &mut impl FnMut() -> u8) -> List {
     let length = usize::from(next()) % 8;
     let mut members: Vec<Member> = (0..length).filter_map(|_| someone(next)).collect();
-    if next() % 4 != 0 {
+    if next() & 3 != 0 {
         // In order from himself, as it should be.
         let from = member(HOSTILE).place;
         members.sort_unstable_by_key(|member| from.distance(member.place));
         members.dedup_by_key(|member| member.place);
         members.retain(|member| member.place != from);
     }
-    List::read(&members, next() % 2 == 0)
+    List::read(&members, next() & 1 == 0)
 }
 
 fn found(predecessor: Option<Member>, next: &mut impl FnMut() -> u8) -> Found {

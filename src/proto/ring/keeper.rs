@@ -231,7 +231,7 @@ impl Keeper {
     }
 
     fn ask(&mut self, to: Member, asked: Asked, hands: &mut Hands<'_>) {
-        let wait = hands.contacts.wait_for(to.place);
+        let wait = hands.contacts.wait_for_neighbour(to.place);
         let number = self.questions.ask(to, asked, wait, hands.now);
         hands.out.send(to, self.question(asked).numbered(number));
     }

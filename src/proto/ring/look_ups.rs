@@ -339,7 +339,11 @@ impl LookUps {
     }
 
     pub(super) fn poll_ended(&mut self) -> Option<Ended> {
-        self.ended.pop()
+        let ended = self.ended.pop();
+        if ended.is_none() && self.open.is_empty() {
+            (self.open, self.ended) = (Vec::new(), Vec::new()); // most of the time
+        }
+        ended
     }
 
     pub(super) fn weight(&self) -> usize {

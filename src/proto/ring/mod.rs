@@ -377,7 +377,9 @@ impl Ring {
         if !is_for_me {
             return;
         }
-        self.state.contacts.suspects.clear(from.place);
+        if self.state.contacts.suspects.clear(from.place) {
+            self.meet_again(from, now);
+        }
         match message {
             Message::Answer { number, .. } if Lane::of(number) == Lane::LookUps => {
                 self.handle_look_up(from, message, now);
@@ -408,6 +410,15 @@ impl Ring {
             }
             Message::AskFingers { .. } | Message::Fingers { .. } => self.handle_as_tender(from, message, now),
             _ => self.handle_as_member(from, message, now),
+        }
+    }
+
+    /// One that was taken for dead speaks. If it should be my successor it is asked now, as in the second step.
+    fn meet_again(&mut self, from: Member, now: Instant) {
+        let (parts, mut hands) = self.split(now);
+        if parts.standing == Standing::Member && from.life != Life::ANY {
+            let kept = parts.keeper.meet(from, &mut hands);
+            self.handle_kept(kept, now);
         }
     }
 

@@ -40,8 +40,9 @@ impl Outbox {
 
     pub(super) fn take(&mut self) -> Option<Action> {
         let action = self.actions.pop_front();
-        if action.is_none() && self.actions.capacity() > 8 {
-            self.actions = VecDeque::new(); // what a burst needed is given back
+        // Most of the time there is nothing, in each of many machines.
+        if action.is_none() {
+            self.actions = VecDeque::new();
         }
         action
     }

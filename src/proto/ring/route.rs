@@ -37,9 +37,9 @@ pub(super) enum Way {
 impl Sight<'_> {
     pub(super) fn way(&self, find: &Find) -> Way {
         match find.want {
-            _ if find.last => self.back(find),
-            Want::Owner => self.to_owner(find),
-            Want::Predecessor => self.to_predecessor(find),
+            _ if find.last => self.way_back(find),
+            Want::Owner => self.way_to_owner(find),
+            Want::Predecessor => self.way_to_predecessor(find),
         }
     }
 
@@ -56,7 +56,7 @@ impl Sight<'_> {
     /// The owner is the first member at or after the key. It is in sight when the key falls between two entries of my list,
     /// whichever they are, not only before the first (MIT's Chord calls that shaving). Whoever comes in between is known to
     /// the owner, whose predecessor it is. Unless that is dead: then only the first entry counts.
-    fn to_owner(&self, find: &Find) -> Way {
+    fn way_to_owner(&self, find: &Find) -> Way {
         if self.neighbours.owns(find.key) || self.neighbours.is_alone() {
             return Way::Here;
         }
@@ -83,7 +83,7 @@ impl Sight<'_> {
 
     /// Going back to the owner: whoever is between the key and me is my predecessor's to name. If that one is dead it is me, if
     /// whoever asks me has me for its first.
-    fn back(&self, find: &Find) -> Way {
+    fn way_back(&self, find: &Find) -> Way {
         match self.neighbours.predecessor() {
             Some(predecessor) if !self.neighbours.owns(find.key) => {
                 match (self.is_out(predecessor, find, true), find.careful) {
@@ -97,7 +97,7 @@ impl Sight<'_> {
     }
 
     /// Zave, join: the member m with between(m, j, m.succ\[0]), the first of those that answer.
-    fn to_predecessor(&self, find: &Find) -> Way {
+    fn way_to_predecessor(&self, find: &Find) -> Way {
         if self.neighbours.is_alone() {
             return Way::Here;
         }

@@ -22,6 +22,9 @@ pub(crate) struct Settings {
     /// A member waits at least so long for an answer: shorter than that the other's process may just not have been
     /// scheduled, and links that lose a packet repeat it after 200 ms at the earliest (RFC 6298 has 1 s, Linux 200 ms).
     pub(crate) shortest_wait: Duration,
+    /// For an answer that decides who stays in a list it waits at least so long (RFC 6298's second): to go around somebody who is
+    /// only slow costs a look-up nothing, to drop him costs a list one that lives, for a period.
+    pub(crate) shortest_wait_for_neighbours: Duration,
     /// And at most so long.
     pub(crate) longest_wait: Duration,
     /// What it waits for somebody whose round trip it does not know.
@@ -56,6 +59,7 @@ impl Default for Settings {
             kick: true,
             look_up_within: Duration::from_secs(15),
             shortest_wait: Duration::from_millis(200),
+            shortest_wait_for_neighbours: Duration::from_secs(1),
             longest_wait: Duration::from_secs(3),
             first_wait: Duration::from_secs(1),
             probe_dead_after: Duration::from_secs(60),

@@ -227,7 +227,7 @@ impl Tender {
     }
 
     fn ask(&mut self, to: Member, purpose: Purpose, hands: &mut Hands<'_>) {
-        let wait = hands.contacts.wait_for(to.place);
+        let wait = hands.contacts.wait_for_neighbour(to.place);
         let number = self.questions.ask(to, purpose, wait, hands.now);
         hands.out.send(to, purpose.question().numbered(number));
     }

@@ -248,7 +248,11 @@ impl Transits {
 
     /// One of my own that has ended.
     pub(super) fn poll_ended(&mut self) -> Option<Ended> {
-        self.ended.pop()
+        let ended = self.ended.pop();
+        if ended.is_none() {
+            self.ended = Vec::new(); // most of the time
+        }
+        ended
     }
 
     pub(super) fn weight(&self) -> usize {

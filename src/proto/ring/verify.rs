@@ -116,7 +116,7 @@ impl Verify {
     fn found_again(&mut self, before: Option<Found>) -> Check {
         self.again = None;
         match before.and_then(|before| before.predecessor) {
-            Some(predecessor) if self.answers.first().is_some() => {
+            Some(predecessor) if !self.answers.is_empty() => {
                 self.asked = Some(predecessor);
                 Check::Ask(predecessor)
             }
@@ -126,9 +126,7 @@ impl Verify {
 
     /// That is not the owner: the next one is looked at.
     fn refuse(&mut self) -> Check {
-        if !self.answers.is_empty() {
-            self.answers.remove(0);
-        }
+        self.answers.drain(..self.answers.len().min(1));
         (self.is_agreed, self.dead) = (false, None);
         self.confirm()
     }

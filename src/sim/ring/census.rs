@@ -89,8 +89,7 @@ impl Census {
 
     /// When others had a place between the key and that one.
     fn lives_between(&self, key: Place, owner: Place, now: Instant) -> Vec<(Instant, Instant)> {
-        let is_between =
-            |place: Place| place == key && place != owner || within(key, place, owner) && place != owner;
+        let is_between = |place: Place| place != owner && (place == key || within(key, place, owner));
         let after = self.members.range(key..).chain(self.members.range(..key));
         let present = after.take_while(|(place, _)| is_between(**place));
         let present = present.map(|(_, present)| (present.since, now + Duration::from_nanos(1)));

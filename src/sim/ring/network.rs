@@ -19,7 +19,8 @@ pub(crate) struct Network {
     pub(crate) stalled: f64,
     /// How long that is: drawn from here.
     pub(crate) stall: Range<Duration>,
-    /// Which part of the pairs can not talk to each other, ever.
+    /// Which part of the pairs have no link to each other, ever. Neighbours on the ring go through a neighbour, as the links'
+    /// layer has it: [`send_via`](Self::send_via). For everybody else such a pair is silence.
     pub(crate) cut_pairs: f64,
     /// Those in different parts do not hear each other.
     parts: Vec<u8>,
@@ -83,6 +84,19 @@ impl Network {
         Fate::ArrivesAt(*last)
     }
 
+    /// The same through a third, who passes it on: two ways.
+    pub(crate) fn send_via(
+        &mut self,
+        (from, via, to): (Index, Index, Index),
+        now: Instant,
+        random: &mut Random,
+    ) -> Fate {
+        match self.send(from, via, now, random) {
+            Fate::ArrivesAt(at) => self.send(via, to, at, random),
+            Fate::Lost => Fate::Lost,
+        }
+    }
+
     /// What the links' layer needs to make one to somebody who can not be dialled: it is called and dials itself; where neither
     /// can be dialled, everything goes through a neighbour of both.
     fn detour(&mut self, from: Index, to: Index, random: &mut Random) -> Duration {
@@ -107,7 +121,7 @@ impl Network {
         self.parts.get(machine as usize).copied().unwrap_or_default()
     }
 
-    fn is_cut(&self, a: Index, b: Index) -> bool {
+    pub(crate) fn is_cut(&self, a: Index, b: Index) -> bool {
         if self.cut_pairs == 0.0 {
             return false;
         }

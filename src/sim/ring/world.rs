@@ -435,13 +435,46 @@ impl World {
             self.counts.bytes += COUNTED * wire::print(&letter).len() as u64;
         }
         let Some(target) = self.index_of(to.place) else { return };
-        match self.network.send(index, target, self.now, &mut self.random) {
+        let via = self.network.is_cut(index, target).then(|| self.neighbour_of_both(index, target, &message));
+        let fate = match via.flatten() {
+            Some(via) => self.network.send_via((index, via, target), self.now, &mut self.random),
+            None => self.network.send(index, target, self.now, &mut self.random),
+        };
+        match fate {
             Fate::ArrivesAt(at) => {
                 let letter = Letter { from, to: target, life: to.life, message };
                 self.queue.put(at, Happening::Arrives(letter));
             }
             Fate::Lost => self.counts.lost += 1,
         }
+    }
+
+    /// Who passes on what two members say to each other that have no link. A neighbour that can not be connected to is linked
+    /// through a neighbour; a finger is not, and neither is it for its look-ups.
+    fn neighbour_of_both(&self, from: Index, to: Index, message: &Message) -> Option<Index> {
+        let knows = |a: Index, b: Index| {
+            let (neighbours, place) = (self.ring(a).neighbours(), self.place(b));
+            let listed = neighbours.list().members().iter().any(|member| member.place == place);
+            listed || neighbours.predecessor().is_some_and(|member| member.place == place)
+        };
+        let is_of_look_up = matches!(
+            message,
+            Message::Find { .. } | Message::Point { .. } | Message::Pointed { .. } | Message::Direct { .. }
+        );
+        if is_of_look_up && !knows(from, to) && !knows(to, from) {
+            return None;
+        }
+        let neighbours = [from, to].map(|index| self.ring(index).neighbours());
+        let known = neighbours.into_iter().flat_map(|neighbours| {
+            neighbours.predecessor().into_iter().chain(neighbours.list().members().iter().copied())
+        });
+        known.filter_map(|member| self.index_of(member.place)).find(|&via| {
+            via != from
+                && via != to
+                && self.is_member(via)
+                && !self.network.is_cut(from, via)
+                && !self.network.is_cut(via, to)
+        })
     }
 
     fn handle_event(&mut self, index: Index, event: Event) {

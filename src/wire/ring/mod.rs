@@ -10,6 +10,7 @@ mod member;
 mod message;
 mod place;
 
+#[cfg_attr(not(test), allow(unused_imports, reason = "no node is in a ring yet"))]
 pub(crate) use codec::{Letter, parse, print};
 pub(crate) use list::{LONGEST, List};
 pub(crate) use member::{Life, Member};

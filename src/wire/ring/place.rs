@@ -68,6 +68,11 @@ impl Place {
         [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t]
     }
 
+    /// The first 64 of its bits.
+    pub(crate) const fn first_bits(self) -> u64 {
+        self.high
+    }
+
     /// How far it is clockwise to `to`: less than a turn.
     pub(crate) const fn distance(self, to: Self) -> Self {
         let (low, borrow) = to.low.overflowing_sub(self.low);
