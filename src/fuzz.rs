@@ -526,7 +526,12 @@ mod tests {
                 ("unl", unl),
                 ("hello", hello),
                 ("ring_codec", ring_codec),
+                ("ring", ring),
             ] {
+                // Each is a quarter of an hour of six members.
+                if name == "ring" && seed % 25 != 0 {
+                    continue;
+                }
                 let data = match name {
                     "unl" => unl_input(seed),
                     "hello" => hello_input(seed),

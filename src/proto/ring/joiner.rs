@@ -77,10 +77,6 @@ impl Joiner {
         }
     }
 
-    pub(super) fn seeds(&self) -> &[Place] {
-        &self.seeds
-    }
-
     /// The look-up through a seed has ended.
     pub(super) fn handle_found(&mut self, me: Place, found: Option<Found>, hands: &mut Hands<'_>) -> Joining {
         if !matches!(self.phase, Phase::Looking) {

@@ -53,7 +53,12 @@ use crate::identity::NodeId;
 use crate::random::Random;
 use crate::time::{Instant, soonest};
 
-pub(crate) use event::{Event, LookUpFault};
+pub(crate) use event::Event;
+#[cfg_attr(
+    not(test),
+    allow(unused_imports, reason = "no node is in a ring yet, which would ask for it")
+)]
+pub(crate) use event::LookUpFault;
 pub(crate) use fingers::Fingers;
 pub(crate) use look_ups::{Full, How};
 pub(crate) use neighbours::Neighbours;
@@ -63,7 +68,7 @@ pub(crate) use size::Size;
 #[cfg(test)]
 pub(crate) use variant::Variant;
 
-use crate::wire::ring::{Find, Found, Life, List, MAX_DEAD, Member, Message, Number, Place, QueryId, Want};
+use crate::wire::ring::{Found, Life, Member, Message, Number, Place, QueryId, Want};
 use comeback::Comeback;
 use contacts::Contacts;
 use hands::Hands;
