@@ -31,6 +31,7 @@ pub enum LineEnd {
 }
 
 impl LineEnd {
+    #[inline]
     pub(crate) const fn as_bytes(self) -> &'static [u8] {
         match self {
             Self::CrLf => b"\r\n",

@@ -198,4 +198,4 @@ pub use reach::{
 };
 pub use text::harmless;
 pub use unl::{Forwarding, Oddity, Place, Unl, UnlAddress, UnlBuilder, UnlError};
-pub use wire::line::Line;
+pub use wire::line::{Line, LineRef};

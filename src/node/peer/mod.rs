@@ -10,7 +10,7 @@ mod calls;
 #[cfg(test)]
 pub(crate) mod census;
 mod connections;
-mod cons;
+pub(crate) mod cons;
 mod core;
 mod effect;
 mod ends;

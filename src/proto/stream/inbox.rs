@@ -157,6 +157,28 @@ impl Inbox {
         Some(Found { chunk: self.pieces.front()?, span })
     }
 
+    /// What stands behind the line that was read last, where it arrived together: the piece, and where the next line begins.
+    #[inline]
+    pub(crate) fn rest(&mut self) -> Option<(&Bytes, usize)> {
+        if self.unread == 0 {
+            return None;
+        }
+        if self.pieces.front().is_some_and(|piece| piece.len() == self.read) {
+            self.drop_piece();
+        }
+        Some((self.pieces.front()?, self.read))
+    }
+
+    /// So much of [`rest`](Self::rest) was read, in whole lines.
+    #[inline]
+    pub(crate) fn handle_read(&mut self, len: usize) {
+        self.read += len;
+        self.unread -= len;
+        if self.pieces.front().is_some_and(|piece| piece.len() == self.read) {
+            self.drop_piece();
+        }
+    }
+
     /// Before the next read: lets go of what was read, and, where the application had its turn and did not read it all,
     /// of the chunk that a short rest holds.
     pub(crate) fn settle(&mut self) {

@@ -12,15 +12,18 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.sent
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// What is to be sent next.
+    #[inline]
     pub(crate) fn unsent(&self) -> &[u8] {
         &self.bytes[self.sent..]
     }
