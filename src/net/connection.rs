@@ -284,7 +284,8 @@ impl From<Option<Con<'_>>> for Except {
 
 /// The unread lines of a connection; see [`Con::replies`].
 ///
-/// It can be left, kept, leaked, or used beside another one of the same connection: whoever asks gets the next line.
+/// It can be left early, kept, or used beside another one of the same connection: whoever asks gets the next line. One that
+/// is kept or leaked keeps the chunk that it read from last (see [`Line`]).
 #[derive(Debug)]
 pub struct Replies<'net> {
     con: Con<'net>,

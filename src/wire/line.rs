@@ -16,7 +16,7 @@ use crate::config::LineEnd;
 ///
 /// A line of up to 80 bytes is copied out of the chunk that it arrived in: that costs less than counting one more
 /// reference to the chunk. A longer one is a reference-counted part of the chunk, not copied; the other side of that coin
-/// is that a long line that is kept keeps its chunk, of 64 KiB: see [`detach`](Line::detach). Neither allocates, as long as
+/// is that a long line that is kept keeps its chunk, of 128 KiB: see [`detach`](Line::detach). Neither allocates, as long as
 /// long lines are dropped within the walk that read them; of those that are kept, the ones of one chunk allocate 48 bytes
 /// together.
 ///
@@ -254,8 +254,8 @@ fn start_as_text(start: usize) -> [u8; SHORT] {
 pub(crate) struct Shares(Vec<Arc<Bytes>>);
 
 impl Shares {
-    /// As many chunks as a tick fills by default, and half as many again.
-    const LIMIT: usize = 6;
+    /// As many chunks as a tick fills by default, and as many again.
+    const LIMIT: usize = 4;
 
     pub(crate) fn share(&mut self, chunk: &Bytes) -> Arc<Bytes> {
         if let Some(last) = self.0.last().filter(|last| is_same(last, chunk)) {

@@ -11,8 +11,9 @@ use crate::wire::line::{Found, Span, find_line};
 /// that it becomes a slice like the others; a longer one collects in memory of its own instead.
 const SMALL_TAIL: usize = 8 << 10;
 
-/// Unread pieces below this are joined: each piece may hold on to a whole chunk, so there must not be many.
-const SMALL_PIECE: usize = 4 << 10;
+/// Unread pieces below this are joined: each piece may hold on to a whole chunk, sixteen times as much, so there must not be
+/// many.
+const SMALL_PIECE: usize = 8 << 10;
 
 /// Capacity that an idle stream may keep for its next unfinished line.
 const KEPT_TAIL: usize = 256;

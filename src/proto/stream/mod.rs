@@ -19,7 +19,7 @@ use crate::error::{CloseReason, SendError};
 use crate::time::Instant;
 use crate::wire::line::{Found, Span, is_one_line, keeps_its_end, put_line};
 use bytes::Bytes;
-use chunks::Chunks;
+use chunks::{Chunks, ONE_READ};
 use framing::{Framing, FramingFault, MAX_WIRE_LINE};
 use inbox::Inbox;
 use outbox::Outbox;
@@ -467,7 +467,12 @@ impl LineStream {
             Phase::Ended { .. } => false,
             Phase::Closing { .. } | Phase::Lingering { .. } => true,
         };
-        wanted.then(|| self.inbox.space(chunks))
+        wanted.then(|| {
+            let space = self.inbox.space(chunks);
+            let most = limits.max_unread.saturating_sub(self.inbox.unread()).max(ONE_READ);
+            let len = if self.is_sifted { space.len() } else { space.len().min(most) };
+            &mut space[..len]
+        })
     }
 
     /// Takes over the `len` bytes that were read into [`space`](Self::space).

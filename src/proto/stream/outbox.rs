@@ -78,7 +78,7 @@ impl SpareBuffers {
     const LIMIT: usize = 8;
 
     /// A larger one is given back to the allocator: it grew for a peer that did not read. What a program sends to one
-    /// that does stays below: from half of this on it is sent at once.
+    /// that does stays below: from an eighth of this on it is sent at once.
     const LARGEST: usize = 1 << 20;
 
     fn exchange(&mut self, small: &mut Vec<u8>) {
