@@ -247,7 +247,7 @@ fn lines_of_any_length_can_be_kept_and_detached() {
 /// Two nodes and a node link between them: what each calls it.
 fn linked() -> (Net, ConId, Net, ConId) {
     let (mut one, mut two) = (config().direct().start().unwrap(), config().direct().start().unwrap());
-    one.connect(&two.unl().unwrap()).unwrap();
+    one.connect(two.unl().unwrap()).unwrap();
     let mut ids = [None, None];
     let begin = now();
     while ids.iter().any(Option::is_none) {

@@ -378,3 +378,62 @@ fn a_server_names_the_interface_that_is_not_there() {
     let error = RendezvousConfig::new().listen("[fe80::1%no-such-interface]:0").start().map(drop);
     assert!(error.expect_err("there is none").to_string().contains("no interface of that name"));
 }
+
+/// One server at two ports is two places from which a node is seen, and each names the other.
+#[test]
+fn a_second_port_is_taken_where_one_is_given() {
+    let mut server =
+        RendezvousConfig::new().listen("127.0.0.1:0").second_port(true).start().expect("port 0 is free");
+    let addrs = server.local_addrs().to_vec();
+    assert_eq!((addrs.len(), addrs[0].ip()), (2, addrs[1].ip()));
+    assert!((addrs[0].port() + 1..=addrs[0].port() + 10).contains(&addrs[1].port()), "{addrs:?}");
+    for (at, other) in [(0, 1), (1, 0)] {
+        let mut stranger = TcpStream::connect(addrs[at]).expect("the server listens");
+        stranger.set_nonblocking(true).expect("every socket can");
+        stranger.write_all(b"OBSERVERS\r\n").expect("there is room");
+        let mut answer = Vec::new();
+        serve(&mut server, |_| {
+            read_into(&mut stranger, &mut answer);
+            answer.ends_with(b"\n")
+        });
+        assert_eq!(String::from_utf8_lossy(&answer), format!("OBSERVERS :{}\r\n", addrs[other].port()));
+    }
+    let two = RendezvousConfig::new().listen("127.0.0.1:0").listen("127.0.0.1:0").second_port(true);
+    assert_eq!(two.start().expect("port 0 is free").local_addrs().len(), 2, "two are enough");
+}
+
+/// Prometheus is told the figures at a listener of their own, and nowhere else.
+#[test]
+fn figures_are_told_by_http() {
+    let config = RendezvousConfig::new().listen("127.0.0.1:0").metrics(([127, 0, 0, 1], 0));
+    let mut server = config.start().expect("port 0 is free");
+    let at = server.metrics_addr().expect("it was asked for");
+    assert!(!server.local_addrs().contains(&at));
+    let mut client = stranger(&server);
+    client.write_all(b"PASSIVE READY 7 1\r\n").expect("there is room");
+    serve(&mut server, |server| server.stats().nodes == 1);
+    let mut get = |request: &[u8]| {
+        let mut stream = TcpStream::connect(at).expect("it listens");
+        stream.set_nonblocking(true).expect("every socket can");
+        stream.write_all(request).expect("there is room");
+        let mut answer = String::new();
+        serve(&mut server, |_| match stream.read_to_string(&mut answer) {
+            Ok(_) => true,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+            Err(error) => panic!("{error}"),
+        });
+        answer
+    };
+    let answer = get(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("\np2poll_clients 1\n") && answer.contains("\np2poll_nodes 1\n"), "{answer}");
+    assert!(get(b"POST / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404 "));
+    assert!(get(b"PASSIVE READY 8 1\r\n").starts_with("HTTP/1.1 400 "));
+    // Who asks for them is no client, and a request of ours is none there.
+    assert_eq!((server.stats().clients, server.stats().nodes, server.stats().accepted), (1, 1, 1));
+    // Those who never ask do not keep others from it for long, nor grow.
+    let idle: Vec<_> = (0..20).map(|_| TcpStream::connect(at).expect("it listens")).collect();
+    serve(&mut server, |_| true);
+    assert_eq!(server.stats().clients, 1);
+    drop(idle);
+}

@@ -19,6 +19,8 @@ use crate::address::zoned;
 #[derive(Clone, Debug)]
 pub struct RendezvousConfig {
     pub(crate) listen: Vec<String>,
+    pub(crate) second_port: bool,
+    pub(crate) metrics: Option<SocketAddr>,
     pub(crate) max_clients: usize,
     pub(crate) max_clients_per_address: usize,
     pub(crate) max_nodes: usize,
@@ -47,6 +49,8 @@ impl Default for RendezvousConfig {
     fn default() -> Self {
         Self {
             listen: Vec::new(),
+            second_port: false,
+            metrics: None,
             max_clients: 25_000,
             max_clients_per_address: 256,
             max_nodes: 50_000,
@@ -94,6 +98,24 @@ impl RendezvousConfig {
     /// start.
     pub fn listen(mut self, addr: impl Into<String>) -> Self {
         self.listen.push(addr.into());
+        self
+    }
+
+    /// Where it listens at one port only, it also listens at another one, the next that is free of the ten behind it, at the
+    /// same addresses: then a node can tell the kind of its NAT with this server alone, which takes two places from which
+    /// it is seen. Off by default, but `p2poll rendezvous` does it. Where none is free it does without, and says so in its
+    /// log; [`Rendezvous::local_addrs`](crate::Rendezvous::local_addrs) has those that it got.
+    pub fn second_port(mut self, yes: bool) -> Self {
+        self.second_port = yes;
+        self
+    }
+
+    /// Tells its figures to who asks at this address by HTTP (`GET /metrics`), as Prometheus wants them: see
+    /// [`ServerStats`](crate::ServerStats), and [`Rendezvous::metrics_addr`](crate::Rendezvous::metrics_addr) for a port
+    /// that the operating system chose. The listener is for that alone, without encryption: give it an address that only
+    /// those can reach who may know. Eight may ask at once, for five seconds each. Off by default.
+    pub fn metrics(mut self, addr: impl Into<SocketAddr>) -> Self {
+        self.metrics = Some(addr.into());
         self
     }
 
@@ -154,10 +176,15 @@ impl RendezvousConfig {
     }
 
     /// Adds an address by which nodes dial this server although it does not see them arrive there: that of a
-    /// one-to-one NAT or a forwarded port in front of it. What nodes sign for a server names the address that they
+    /// one-to-one NAT or a forwarded port in front of it (every machine of most clouds, a container's published port). What
+    /// nodes sign for a server names the address that they
     /// have dialled, so that nobody can show it at another server; so a server takes nothing that is signed for an
-    /// address that it does not know as its own. With more than [`RendezvousConfig::MAX_PUBLIC_ADDRESSES`] it does
-    /// not start.
+    /// address that it does not know as its own.
+    ///
+    /// Without any it learns such addresses where it can: one that good proofs of nodes in three networks (IPv4 /16, IPv6
+    /// /32) name within a day, if it is public, and the server itself sees those nodes arrive at one that is not. Its log
+    /// tells of addresses that it does not know, and of those that it has learned. With more than
+    /// [`RendezvousConfig::MAX_PUBLIC_ADDRESSES`] it does not start.
     pub fn public_address(mut self, addr: impl Into<SocketAddr>) -> Self {
         self.public_addresses.push(addr.into());
         self

@@ -482,7 +482,7 @@ impl Net {
             core.admit(streams);
             core.service();
         });
-        self.admit_strangers();
+        self.admit_pending();
         self.tell_log();
         Ok(true)
     }
@@ -499,11 +499,11 @@ impl Net {
     }
 
     /// Those that were held back and turned out to be peers.
-    fn admit_strangers(&self) {
-        while let Some((id, peer)) = self.with(|core| core.host.poll_stranger()) {
+    fn admit_pending(&self) {
+        while let Some((id, peer)) = self.with(|core| core.host.poll_pending()) {
             let filter = self.filter.borrow_mut().0.take();
             let wanted = filter.is_none_or(|filter| Screening::begin(self, filter).admits(peer));
-            self.with(|core| core.host.admit_stranger(id, wanted, core.now()));
+            self.with(|core| core.host.admit_pending(id, wanted, core.now()));
         }
     }
 

@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use log::Level;
 #[cfg(unix)]
 use mio::Registry;
 
@@ -17,6 +18,7 @@ use crate::error::StartError;
 use crate::io::{Clock, Entrance, at_interface, seed};
 use crate::node::Host as _;
 use crate::node::server::ServerNode;
+use crate::node::server::figures::Figures;
 use crate::random::Random;
 
 /// A rendezvous server: where nodes register, and learn of each other. Speaks pyp2p's protocol, and p2poll's extensions
@@ -37,11 +39,12 @@ use crate::random::Random;
 pub struct Rendezvous {
     core: Driver<ServerNode>,
     local: Vec<SocketAddr>,
+    metrics: Option<SocketAddr>,
     #[cfg(unix)]
     pub(super) registry: Registry,
 }
 
-/// What a rendezvous server holds at the moment.
+/// What a rendezvous server holds at the moment, and what it has done since it was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerStats {
@@ -53,6 +56,20 @@ pub struct ServerStats {
     pub identities: usize,
     /// Pairs of nodes whose connection goes through this server.
     pub relays: usize,
+    /// Signals that wait for nodes that are not connected.
+    pub mail: usize,
+    /// Bytes that are held for clients that do not read: answers, and requests that wait for those.
+    pub backlog: usize,
+    /// Connections that were accepted since it was started.
+    pub accepted: u64,
+    /// Connections that were refused for a limit.
+    pub refused: u64,
+    /// Signals that were passed on, or kept for who is to have them.
+    pub signals: u64,
+    /// Signals that were not, for a limit.
+    pub signals_refused: u64,
+    /// Bytes that went through relays, both ways.
+    pub relayed_bytes: u64,
 }
 
 impl RendezvousConfig {
@@ -72,14 +89,45 @@ impl RendezvousConfig {
             .into_iter()
             .map(|entrance| core.listen(entrance))
             .collect::<Result<Vec<_>, _>>()?;
+        let local = if self.second_port { with_second_port(&mut core, local) } else { local };
         core.host.handle_listening(&local);
+        let metrics = self.metrics.as_slice().iter().flat_map(|&addr| Entrance::together(&[addr]));
+        let metrics = metrics.map(|entrance| core.listen(entrance)).next().transpose()?;
+        if let Some(addr) = metrics {
+            core.host.handle_metrics_listening(addr);
+        }
         Ok(Rendezvous {
             #[cfg(unix)]
             registry: core.registry().map_err(StartError::System)?,
             core,
             local,
+            metrics,
         })
     }
+}
+
+/// Listens at another port as well, where there is one port only until now.
+fn with_second_port(core: &mut Driver<ServerNode>, mut local: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    /// Ports that are tried.
+    const TRIED: u16 = 10;
+    let Some(port) = local.first().map(SocketAddr::port) else { return local };
+    if local.iter().any(|addr| addr.port() != port) {
+        return local;
+    }
+    let next = (1..=TRIED).filter_map(|more| port.checked_add(more)).find_map(|next| {
+        let addrs: Vec<SocketAddr> = local.iter().map(|addr| SocketAddr::new(addr.ip(), next)).collect();
+        let entrances = Entrance::together(&addrs).into_iter();
+        // What was had before one of them failed stays: it is a place of this server's as good as any.
+        let had: Vec<SocketAddr> = entrances.map_while(|entrance| core.listen(entrance).ok()).collect();
+        (!had.is_empty()).then_some(had)
+    });
+    match next {
+        Some(had) => local.extend(had),
+        None => core.host.notes().push(Level::Warn, || {
+            format!("no port behind {port} is free: with this server alone nodes can not tell the kinds of their NATs")
+        }),
+    }
+    local
 }
 
 impl Rendezvous {
@@ -112,14 +160,38 @@ impl Rendezvous {
         &self.local
     }
 
-    /// What it holds at the moment.
+    /// Where it tells its figures, with the port as chosen by the operating system. See [`RendezvousConfig::metrics`].
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics
+    }
+
+    /// What it holds at the moment, and what it has done.
     pub fn stats(&self) -> ServerStats {
-        let host = &self.core.host;
+        let Figures {
+            clients,
+            nodes,
+            identities,
+            relays,
+            mail,
+            backlog,
+            accepted,
+            refused,
+            signals,
+            signals_refused,
+            relayed_bytes,
+        } = self.core.host.figures();
         ServerStats {
-            clients: host.clients(),
-            nodes: host.nodes(),
-            identities: host.identities(),
-            relays: host.relays(),
+            clients,
+            nodes,
+            identities,
+            relays,
+            mail,
+            backlog,
+            accepted,
+            refused,
+            signals,
+            signals_refused,
+            relayed_bytes,
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The server behind [`Rendezvous`](crate::Rendezvous): the rendezvous machine on streams of lines.
 
 mod backlog;
+pub(crate) mod figures;
 mod log;
+mod metrics;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +29,8 @@ use crate::wire::probe;
 use crate::wire::relay::RelayLimits;
 use crate::wire::rendezvous::Features;
 use backlog::{Account, Backlog};
+use figures::Figures;
+use metrics::{Asked, Metrics};
 
 /// Answers are collected up to this before they are queued on the stream: it is what a client that does not read can
 /// have beyond its share, with the answer that comes last.
@@ -44,6 +48,8 @@ pub(crate) enum ServerRole {
     Probe(ProbeId),
     /// What it says is for the other end of a relay.
     Relay(RelayEndpoint),
+    /// Somebody asks for the figures.
+    Metrics(Asked),
 }
 
 /// A rendezvous server.
@@ -52,6 +58,10 @@ pub(crate) struct ServerNode {
     streams: Streams<ServerRole>,
     server: Server,
     log: ServerLog,
+    metrics: Metrics,
+    accepted: u64,
+    refused: u64,
+    relayed_bytes: u64,
     /// Answers on their way to a stream.
     answers: Vec<u8>,
     backlog: Backlog,
@@ -85,6 +95,7 @@ impl ServerNode {
             features: features(config),
             identities: config.max_nodes,
             public_addresses: config.public_addresses.clone(),
+            learns_addresses: true,
             mail: config.max_mail,
             signals_a_minute: config.max_signals_per_minute,
             signals_per_recipient: config.max_signals_per_recipient,
@@ -99,6 +110,10 @@ impl ServerNode {
             streams: Streams::new(config.streams),
             server: Server::new(limits, random, wall_at_origin),
             log: ServerLog::new(),
+            metrics: Metrics::new(),
+            accepted: 0,
+            refused: 0,
+            relayed_bytes: 0,
             answers: Vec::new(),
             backlog: Backlog::new(config.max_backlog),
             ready: Vec::new(),
@@ -115,22 +130,39 @@ impl ServerNode {
         self.server.handle_listening(local.to_vec());
     }
 
-    /// Clients that are connected.
+    /// The figures are told at this address.
+    pub(crate) fn handle_metrics_listening(&mut self, local: SocketAddr) {
+        self.metrics.handle_listening(local);
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        let signals = self.server.signals();
+        Figures {
+            clients: self.server.clients(),
+            nodes: self.server.nodes(),
+            identities: self.server.identities(),
+            relays: self.server.relays(),
+            mail: self.server.mail(),
+            backlog: self.backlog.held(),
+            accepted: self.accepted,
+            refused: self.refused,
+            signals: signals.passed_on,
+            signals_refused: signals.refused,
+            relayed_bytes: self.relayed_bytes,
+        }
+    }
+
+    #[cfg(test)]
     pub(crate) fn clients(&self) -> usize {
         self.server.clients()
     }
 
-    /// Nodes that are listed.
+    #[cfg(test)]
     pub(crate) fn nodes(&self) -> usize {
         self.server.nodes()
     }
 
-    /// Ids that are proven for signals.
-    pub(crate) fn identities(&self) -> usize {
-        self.server.identities()
-    }
-
-    /// Relays that run.
+    #[cfg(test)]
     pub(crate) fn relays(&self) -> usize {
         self.server.relays()
     }
@@ -259,6 +291,28 @@ impl ServerNode {
         }
     }
 
+    fn accept_metrics(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<StreamId> {
+        self.metrics.has_room().then(|| {
+            let id = self.streams.accept(peer, local, ServerRole::Metrics(Asked::default()), now);
+            self.metrics.begin(id, now);
+            id
+        })
+    }
+
+    fn answer_metrics(&mut self, id: StreamId, now: Instant) {
+        let received = self.streams.facts(id).map_or(0, |facts| facts.counters.bytes_received);
+        while let Some(line) = self.streams.next_line(id).map(|line| line.as_bytes().to_vec()) {
+            let Some(ServerRole::Metrics(asked)) = self.streams.tag_mut(id) else { return };
+            if let Some(page) = asked.handle_line(&line, received) {
+                let answer = page.answer(|| self.figures().prometheus());
+                // The first few bytes of a stream fit.
+                let _ = self.streams.queue_raw(id, &answer);
+                self.streams.close(id, now);
+                return;
+            }
+        }
+    }
+
     /// One line counts, and a short one: what more a foreign service has to say is not even read.
     fn hear_probe(&mut self, probe: ProbeId, id: StreamId) {
         if let Some(line) = self.streams.next_line(id) {
@@ -284,7 +338,7 @@ impl ServerNode {
         let id = self.streams.id_at(slot)?;
         match self.streams.tag(id)? {
             ServerRole::Probe(probe) => Some((*probe, id)),
-            ServerRole::Client(_) | ServerRole::Relay(_) => None,
+            ServerRole::Client(_) | ServerRole::Relay(_) | ServerRole::Metrics(_) => None,
         }
     }
 
@@ -320,6 +374,7 @@ impl ServerNode {
                 let id = self.streams.dial(to, Some(SocketAddr::new(from, 0)), ServerRole::Probe(probe), now);
                 self.probes.insert(probe, id);
             }
+            ServerAction::Tell(news) => self.log.tell(news, now),
             ServerAction::Abandon { probe } => self.abandon(probe),
             ServerAction::Splice { a, b } => self.splice(a, b, now),
         }
@@ -380,7 +435,7 @@ impl Host for ServerNode {
         let id = self.streams.id_at(slot)?;
         let most = match self.streams.tag(id)? {
             ServerRole::Client(account) if account.waits() && self.streams.is_open(id) => return None,
-            ServerRole::Client(_) | ServerRole::Probe(_) => READ,
+            ServerRole::Client(_) | ServerRole::Probe(_) | ServerRole::Metrics(_) => READ,
             ServerRole::Relay(_) => usize::MAX,
         };
         self.streams.space(slot).map(|space| {
@@ -402,12 +457,17 @@ impl Host for ServerNode {
     }
 
     fn handle_accepted(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<StreamId> {
+        if self.metrics.is_at(local) {
+            return self.accept_metrics(peer, local, now);
+        }
         if let Some(why) = self.server.refusal(peer.ip()) {
+            self.refused += 1;
             self.log.refused(peer, why, now);
             return None;
         }
         let id = self.streams.accept(peer, local, ServerRole::Client(Account::default()), now);
         self.server.handle_connected(client(id), peer, local, now);
+        self.accepted += 1;
         Some(id)
     }
 
@@ -449,12 +509,17 @@ impl Host for ServerNode {
             if let Some(&ServerRole::Relay(end)) = id.and_then(|id| self.streams.tag(id)) {
                 let (relays, mut place) = self.running();
                 relays.handle_passed(&mut place, end, len, now);
+                self.relayed_bytes += len as u64;
             }
             return;
         }
         self.streams.handle_received(slot, len);
         if let Some((probe, id)) = self.probe_at(slot) {
             self.hear_probe(probe, id);
+        } else if let Some(id) = self.streams.id_at(slot)
+            && matches!(self.streams.tag(id), Some(ServerRole::Metrics(_)))
+        {
+            self.answer_metrics(id, now);
         } else if let Some(id) = self.streams.id_at(slot)
             && matches!(self.streams.tag(id), Some(ServerRole::Client(_)))
         {
@@ -478,6 +543,9 @@ impl Host for ServerNode {
         self.server.handle_timeout(now);
         self.act_all(now);
         self.log.handle_timeout(now);
+        while let Some(id) = self.metrics.pop_late(now) {
+            self.streams.close(id, now);
+        }
         let (relays, mut place) = self.running();
         relays.handle_timeout(&mut place, now);
         // What a client sent before it went away was answered when it came; there is no walk to wait for.
@@ -490,6 +558,7 @@ impl Host for ServerNode {
                     self.server.handle_closed(client(dropped.id), now);
                 }
                 ServerRole::Probe(probe) => drop(self.probes.remove(&probe)),
+                ServerRole::Metrics(_) => self.metrics.end(dropped.id),
                 ServerRole::Relay(end) => {
                     self.relays.handle_dropped(end);
                     self.server.handle_closed(client(dropped.id), now);
@@ -502,7 +571,8 @@ impl Host for ServerNode {
 
     fn poll_timeout(&mut self) -> Option<Instant> {
         let machines = soonest(self.server.poll_timeout(), self.relays.poll_timeout());
-        soonest(soonest(self.streams.poll_timeout(), machines), self.log.poll_timeout())
+        let around = soonest(self.log.poll_timeout(), self.metrics.poll_timeout());
+        soonest(soonest(self.streams.poll_timeout(), machines), around)
     }
 
     fn poll_action(&mut self) -> Option<Action> {

@@ -437,9 +437,13 @@ impl<T> Streams<T> {
         }
     }
 
-    /// From now on so is what arrives, and what has arrived and was not read.
-    pub(crate) fn frame_receiving(&mut self, id: StreamId) {
+    /// From now on so is what arrives, and what has arrived and was not read. `is_relayed`: a relay passes it on, and says why
+    /// when it ends that.
+    pub(crate) fn frame_receiving(&mut self, id: StreamId, is_relayed: bool) {
         if let Some(entry) = self.table.get_mut(id) {
+            if is_relayed {
+                entry.stream.expect_relay_end();
+            }
             entry.stream.frame_receiving(&self.limits);
             self.settle_framed(id);
         }

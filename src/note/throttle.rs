@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(throttle.poll_left_out(at(180)), Some(('a', 5900)));
         assert_eq!(throttle.poll_timeout(), None);
         // Nothing is lost: a line each, or a count.
-        assert!(!throttle.admit('a', at(181)) && throttle.admit('a', at(1000)) == false);
+        assert!(!throttle.admit('a', at(181)) && !throttle.admit('a', at(1000)));
         assert_eq!(throttle.poll_left_out(at(1000)), Some(('a', 2)));
     }
 

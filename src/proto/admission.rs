@@ -90,11 +90,16 @@ impl Admission {
     /// Whether a connection from `peer` may stay; a refusal is counted for the log. `handle_opened` takes the slot.
     pub(crate) fn check(&mut self, peer: IpAddr, now: Instant) -> Result<(), NotAdmitted> {
         self.now = self.now.max(now);
-        let verdict = self.judge(peer);
+        let verdict = self.judge(peer, self.now);
         if let Err(why) = verdict {
             self.count(peer, why);
         }
         verdict
+    }
+
+    /// Whether it would be let in, without a note if not.
+    pub(crate) fn has_room(&self, peer: IpAddr, now: Instant) -> bool {
+        self.judge(peer, self.now.max(now)).is_ok()
     }
 
     pub(crate) fn handle_opened(&mut self, peer: IpAddr) {
@@ -165,9 +170,9 @@ impl Admission {
         Some(note)
     }
 
-    fn judge(&self, peer: IpAddr) -> Result<(), NotAdmitted> {
+    fn judge(&self, peer: IpAddr, now: Instant) -> Result<(), NotAdmitted> {
         let address = household(peer);
-        if self.bans.get(&address).is_some_and(|ban| ban.holds(self.now)) {
+        if self.bans.get(&address).is_some_and(|ban| ban.holds(now)) {
             return Err(NotAdmitted::Banned);
         }
         if self.open >= self.limits.max_inbound {

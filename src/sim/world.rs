@@ -173,8 +173,8 @@ impl World {
                 driver.service(network, around);
                 let now = network.now();
                 // As `Net` does, here without a filter.
-                while let Some((con, _)) = driver.host.poll_stranger() {
-                    driver.host.admit_stranger(con, true, now);
+                while let Some((con, _)) = driver.host.poll_pending() {
+                    driver.host.admit_pending(con, true, now);
                 }
                 driver.host.settle_shown();
                 app(&mut Turn { node: &mut driver.host, now, log });

@@ -64,7 +64,6 @@ pub(crate) fn likeness(arrived: &[u8]) -> Likeness {
 }
 
 /// Whether a whole first line, without its end, is a request of HTTP/1: method, target, version.
-#[cfg_attr(not(test), expect(dead_code, reason = "for connections on which people speak"))]
 pub(crate) fn is_http_request(line: &[u8]) -> bool {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let mut words = line.rsplitn(2, |&byte| byte == b' ');

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::fmt;
-use std::num::NonZeroUsize;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -44,14 +43,20 @@ use crate::config::LineEnd;
 pub struct Line {
     /// A short line's bytes, and whatever followed it. Of a long one, where it begins in `shared`.
     text: [u8; SHORT],
-    /// One more than the length.
-    length: NonZeroUsize,
+    len: usize,
     /// What a long line is a part of.
     shared: Option<Arc<Bytes>>,
     /// The text with its replacements, made when it is first asked for, and only where the bytes are not UTF-8.
     lossy: OnceCell<Box<Box<str>>>,
     /// Written with `lossy`, in one move.
-    padding: u64,
+    padding: Padding,
+}
+
+/// Zero. No other value is one, so that an `Option` of a line is as large as the line.
+#[repr(u64)]
+#[derive(Clone, Copy)]
+enum Padding {
+    Zero = 0,
 }
 
 /// How long a line may be to be copied.
@@ -61,10 +66,9 @@ impl Line {
     /// The bytes as they came, without the line end: any byte but LF can be among them.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
-        let len = self.length.get() - 1;
         match &self.shared {
-            None => &self.text[..len],
-            Some(shared) => &shared[self.start()..][..len],
+            None => &self.text[..self.len],
+            Some(shared) => &shared[self.start()..][..self.len],
         }
     }
 
@@ -90,11 +94,6 @@ impl Line {
     fn start(&self) -> usize {
         self.text.first_chunk().map_or(0, |start| usize::from_ne_bytes(*start))
     }
-}
-
-#[inline(always)]
-fn length(len: usize) -> NonZeroUsize {
-    NonZeroUsize::MIN.saturating_add(len)
 }
 
 /// A received line where it stands, for who only looks at it; see [`Con::for_each_line`](crate::Con::for_each_line).
@@ -226,7 +225,7 @@ impl<'a> Found<'a> {
             _ => self.text(),
         };
         let shared = if is_short { None } else { Some(share(self.chunk)) };
-        Line { text, length: length(len), shared, lossy: OnceCell::new(), padding: 0 }
+        Line { text, len, shared, lossy: OnceCell::new(), padding: Padding::Zero }
     }
 
     /// Of a long line, or one near the end of its chunk.

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use crate::identity::{Key, PublicKey, Signature};
-use crate::wire::rendezvous::{Addr, Request, Token};
+use crate::wire::rendezvous::{Addr, Incarnation, Request, Token};
 
 const PROOF: &str = "p2poll registration 1";
 const TICKET: &str = "p2poll relay 1";
@@ -31,6 +31,8 @@ pub(crate) struct Proof {
     /// The server, as it was dialled.
     pub(crate) server: SocketAddr,
     pub(crate) signature: Signature,
+    /// Which process it is, where the feature is agreed.
+    pub(crate) incarnation: Option<Incarnation>,
 }
 
 /// What both ends of a relay sign: at which server who is relayed to whom, once.
@@ -63,6 +65,8 @@ pub(crate) enum Denial {
     Nonce,
     /// The server has no room for another id.
     Full,
+    /// Another process has the key, and takes the signals. When that leaves, this one takes them.
+    InUse,
     /// For a reason of a later version.
     Other,
 }
@@ -75,16 +79,39 @@ pub(crate) fn prove(
     server_nonce: &Token,
     client_nonce: &Token,
 ) -> Request {
-    let message = proof_message(role, server, &key.public(), server_nonce, client_nonce);
-    let signature = key.sign(PROOF, message.as_bytes());
-    Request::Prove(Box::new(Proof { role, key: key.public(), nonce: *client_nonce, server, signature }))
+    prove_as(key, role, None, server, server_nonce, client_nonce)
+}
+
+/// The same, of a process that says which one it is.
+pub(crate) fn prove_as(
+    key: &Key,
+    role: ProofRole,
+    incarnation: Option<Incarnation>,
+    server: SocketAddr,
+    server_nonce: &Token,
+    client_nonce: &Token,
+) -> Request {
+    let unsigned =
+        Proof { role, key: key.public(), nonce: *client_nonce, server, signature: [0; 64], incarnation };
+    let signature = key.sign(PROOF, unsigned.message(server_nonce).as_bytes());
+    Request::Prove(Box::new(Proof { signature, ..unsigned }))
 }
 
 impl Proof {
     /// Whether the key's holder has signed it for this connection, whose nonce the server remembers.
     pub(crate) fn holds(&self, server_nonce: &Token) -> bool {
-        let message = proof_message(self.role, self.server, &self.key, server_nonce, &self.nonce);
-        self.key.has_signed(PROOF, message.as_bytes(), &self.signature)
+        self.key.has_signed(PROOF, self.message(server_nonce).as_bytes(), &self.signature)
+    }
+
+    /// A line for each part; no part holds a line end, so that no two proofs are the same bytes.
+    fn message(&self, server_nonce: &Token) -> String {
+        let Self { role, key, nonce, server, .. } = self;
+        let mut message = format!("{}\n{}\n{key}\n{server_nonce}\n{nonce}\n", role.name(), Addr(*server));
+        if let Some(incarnation) = self.incarnation {
+            // Writing to memory does not fail.
+            let _ = writeln!(message, "{incarnation}");
+        }
+        message
     }
 }
 
@@ -140,7 +167,8 @@ impl ProofRole {
 }
 
 impl Denial {
-    pub(crate) const ALL: [Self; 5] = [Self::Signature, Self::Address, Self::Nonce, Self::Full, Self::Other];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Signature, Self::Address, Self::Nonce, Self::Full, Self::InUse, Self::Other];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -148,24 +176,30 @@ impl Denial {
             Self::Address => "address",
             Self::Nonce => "nonce",
             Self::Full => "full",
+            Self::InUse => "in-use",
             Self::Other => "other",
+        }
+    }
+
+    /// What is told whoever has to do with a server that denies a proof, which was dialled there.
+    pub(crate) fn advice(self, server: SocketAddr) -> String {
+        match self {
+            Self::Signature => "it finds the signature wrong".into(),
+            Self::Address => format!(
+                "it does not know that it is {server}; whoever runs it should start it with --public-address {server}"
+            ),
+            Self::Nonce => "it gave no nonce for it".into(),
+            Self::Full => "it has no room for another node".into(),
+            Self::InUse => {
+                "another process that has the same key is there, and takes the calls until it leaves".into()
+            }
+            Self::Other => "for a reason that this version does not know".into(),
         }
     }
 
     pub(crate) fn named(word: &[u8]) -> Self {
         Self::ALL.into_iter().find(|why| why.name().as_bytes() == word).unwrap_or(Self::Other)
     }
-}
-
-/// A line for each part; no part holds a line end, so that no two proofs are the same bytes.
-fn proof_message(
-    role: ProofRole,
-    server: SocketAddr,
-    key: &PublicKey,
-    server_nonce: &Token,
-    client_nonce: &Token,
-) -> String {
-    format!("{}\n{}\n{key}\n{server_nonce}\n{client_nonce}\n", role.name(), Addr(server))
 }
 
 #[cfg(test)]
@@ -206,6 +240,8 @@ mod tests {
         assert!(!Proof { role: ProofRole::Relay, ..proof() }.holds(&token("a")));
         assert!(!Proof { key: key(2).public(), ..proof() }.holds(&token("a")));
         assert!(!Proof { nonce: token("c"), ..proof() }.holds(&token("a")));
+        let incarnation = Some(Incarnation::from_number(1));
+        assert!(!Proof { incarnation, ..proof() }.holds(&token("a")));
         assert!(!Proof { server: addr("192.0.2.2:8000"), ..proof() }.holds(&token("a")));
         assert!(!Proof { server: addr("192.0.2.1:8001"), ..proof() }.holds(&token("a")));
         assert!(Proof { server: addr("[::ffff:192.0.2.1]:8000"), ..proof() }.holds(&token("a")));

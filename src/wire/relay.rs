@@ -70,7 +70,7 @@ pub(crate) fn relay_closed(line: &[u8]) -> Option<RelayEnd> {
 }
 
 impl RelayEnd {
-    const ALL: [Self; 3] = [Self::Bytes, Self::Time, Self::Idle];
+    pub(crate) const ALL: [Self; 3] = [Self::Bytes, Self::Time, Self::Idle];
 
     const fn name(self) -> &'static str {
         match self {

@@ -22,6 +22,19 @@ fn server() -> (Process, SocketAddr) {
     (server, addr)
 }
 
+#[test]
+fn a_server_listens_at_two_ports_unless_told_otherwise() {
+    let (mut two, first) = server();
+    let second = listening(&mut two);
+    assert!(second.ip() == first.ip() && second.port() > first.port());
+    let mut one = Process::start(&["rendezvous", "--listen", "127.0.0.1:0", "--json", "--single-port"]);
+    let only = listening(&mut one);
+    // What comes next comes behind a second address, if there were one.
+    assert_eq!(nodes(only), BTreeSet::new());
+    one.signal("INT");
+    assert_eq!(one.rest(), Vec::<String>::new());
+}
+
 fn chat(rendezvous: SocketAddr, more: &[&str]) -> Process {
     let rendezvous = rendezvous.to_string();
     let common = ["chat", "--bind", "127.0.0.1", "--rendezvous", &rendezvous];
@@ -298,6 +311,9 @@ fn help_is_no_failure_and_shows_examples() {
         let mut process = Process::start(arguments);
         let help: Vec<String> = process.rest();
         assert!(help.iter().any(|line| line.starts_with("Examples")), "{help:?}");
+        let carries_lines = matches!(arguments[0], "--help" | "chat" | "listen" | "connect");
+        let warns = help.iter().any(|line| line.starts_with("Nothing is encrypted"));
+        assert_eq!(warns, carries_lines, "{help:?}");
         assert_eq!(process.status(), Some(0));
     }
 }

@@ -2,17 +2,19 @@
 
 mod direct;
 mod reach;
+mod rendezvous;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use p2poll::{Config, RendezvousConfig};
+use p2poll::Config;
 
 pub(crate) use direct::{ConnectOptions, ListenOptions};
 #[cfg(test)]
 pub(crate) use reach::NodeKind;
 pub(crate) use reach::ReachOptions;
+pub(crate) use rendezvous::RendezvousOptions;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -52,18 +54,6 @@ pub(crate) enum Command {
     /// Tells what a UNL says: who and where a node is, and how it can be reached
     #[command(after_help = UNL_HELP)]
     Unl(UnlOptions),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RendezvousOptions {
-    /// Where to listen, as IP:PORT; several are one server. Port 0: any free one. [::] includes IPv4, unless the same
-    /// port is given for IPv4, too [default: [::]:8000]
-    #[arg(long, value_name = "ADDR", value_parser = listen_address)]
-    pub(crate) listen: Vec<String>,
-
-    /// Standard output tells what happens, one JSON event a line
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -149,7 +139,8 @@ pub(crate) struct DoctorOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct UnlOptions {
-    /// The UNL, of version 3 (it begins with unl3_) or of pyp2p's version 2. White space and quotes around it do not matter
+    /// The UNL, of version 3 (it begins with unl3_) or of pyp2p's version 2. Blanks, line ends and quotes in
+    /// and around it do not matter, nor the "unl:" before it
     #[arg(value_name = "TEXT")]
     pub(crate) text: String,
 
@@ -162,12 +153,7 @@ impl Command {
     /// What only all arguments together show.
     pub(crate) fn check(&self) -> Result<(), String> {
         match self {
-            Self::Rendezvous(options) => at_most(
-                RendezvousConfig::MAX_LISTEN,
-                "addresses to listen at",
-                "--listen",
-                options.listen.len(),
-            ),
+            Self::Rendezvous(options) => options.check(),
             Self::Chat(options) => {
                 at_most_servers(&options.rendezvous)?;
                 at_most(Config::MAX_PEERS, "peers", "--peer", options.peer.len())
@@ -190,6 +176,10 @@ Two that one knows, wherever they are; the first prints a UNL, which the second 
   p2poll listen --rendezvous rv.example.org:8000
   p2poll connect unl3_..
 
+Nothing is encrypted: whoever carries the bytes (a router, a provider, a relay) can read them, and change them on
+their way. What a UNL of version 3 proves is that the connection began with its node; who has to be sure of every
+line encrypts it before p2poll gets it (age, gpg, ssh), and decrypts it behind.
+
 When others can not connect to this machine, this says why:
   p2poll doctor --rendezvous HOST:PORT
 
@@ -201,18 +191,23 @@ The server speaks pyp2p's protocol, in lines that can be typed by hand:
   BOOTSTRAP 10
   NODES EMPTY
 
-With --json it says {\"event\":\"listening\",\"addr\":..} once for each address.
+With --json it says {\"event\":\"listening\",\"addr\":..} once for each address, the second port's too; and with --figures
+each minute an event \"figures\" with the same fields as --metrics has, without the p2poll_.
 Ctrl-C ends it.
 
 Examples:
   p2poll rendezvous
   p2poll rendezvous --listen 192.0.2.1:8000 --listen '[2001:db8::1]:8000'
-  p2poll rendezvous --listen 127.0.0.1:0 --json";
+  p2poll rendezvous --listen 127.0.0.1:0 --json
+  p2poll rendezvous --listen 10.0.0.5:8000 --public-address 203.0.113.7:8000 --public-address 203.0.113.7:8001
+  p2poll rendezvous --no-relay --metrics 127.0.0.1:9100";
 
 const CHAT_HELP: &str = "\
 Each line of standard input goes to every peer that is connected; nothing is forwarded from one peer to
 another. While nobody is there, input waits for the first who comes. No line that was read is dropped: the
 slowest peer sets the pace, and one that takes nothing for two minutes counts as gone.
+
+Nothing is encrypted, and nobody proves who he is: it is a talk among strangers that others can read.
 
 Received lines alone go to standard output, byte for byte; on a terminal, control characters are shown as
 \\u{1b} and the like, so that no peer takes the terminal over. While nobody reads standard output, the peers wait,
@@ -226,7 +221,8 @@ Events of --json, each with its name in \"event\":
   listening   addr
   rendezvous  server, news, and what belongs to the news:
               up (kind: pyp2p or p2poll; seen: our address as the server sees it, if it says so),
-              nodes (count), advertised, refused, down (why, retry_ms)
+              nodes (count), advertised, refused, down (why, retry_ms),
+              unproven (why), key_in_use (at)
   connected   con, via (accepted, direct), peer, ms (how long it took)
   line        con, line (what is not UTF-8 becomes U+FFFD)
   closed      con, why

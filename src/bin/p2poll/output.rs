@@ -135,6 +135,18 @@ impl Output {
         }
     }
 
+    /// A server's figures: an object of numbers, and which event it is.
+    pub(crate) fn figures(&mut self, figures: &Value) -> io::Result<()> {
+        if let Style::Json = self.style {
+            return self.write_json(figures);
+        }
+        let numbers = figures.as_object().into_iter().flatten().filter(|(_, value)| value.is_number());
+        let words: Vec<String> =
+            numbers.map(|(name, value)| format!("{} {value}", name.replace('_', " "))).collect();
+        self.tell(|| words.join(", "));
+        Ok(())
+    }
+
     /// What was written is seen from now on.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.stdout.flush()
@@ -226,6 +238,14 @@ fn to_json(event: &Event) -> Option<Value> {
                 }
                 RendezvousNews::Advertised => value["news"] = "advertised".into(),
                 RendezvousNews::Refused => value["news"] = "refused".into(),
+                RendezvousNews::Unproven { why } => {
+                    value["news"] = "unproven".into();
+                    value["why"] = why.as_str().into();
+                }
+                RendezvousNews::KeyInUse { at } => {
+                    value["news"] = "key_in_use".into();
+                    value["at"] = at.to_string().into();
+                }
                 RendezvousNews::Down { why, retry_in } => {
                     value["news"] = "down".into();
                     value["why"] = why.to_string().into();

@@ -8,7 +8,6 @@ use std::time::Duration;
 use log::Level;
 
 use super::Role;
-use super::calls::time_of;
 use super::core::Core;
 use super::effect::{Dialled, Effect};
 use crate::config::Config;
@@ -18,6 +17,7 @@ use crate::id::{AttemptId, ServerId, StreamId};
 use crate::node::Job;
 use crate::proto::attempts::{AttemptAction, AttemptEvent, Attempts as Machine};
 use crate::proto::budget::Class;
+use crate::proto::connect::time_of;
 use crate::proto::dial::DialSlot;
 use crate::time::Instant;
 use crate::wire::address::HostPort;
@@ -75,9 +75,9 @@ impl Attempts {
         self.to_peers() < config.max_attempts
     }
 
-    /// Whether another attempt may begin by itself: some places are left to the application.
-    pub(super) fn has_place(&self, config: &Config) -> bool {
-        self.to_peers() < config.max_attempts - config.max_attempts / 4
+    /// How many more attempts may begin by themselves: some places are left to the application.
+    pub(super) fn places(&self, config: &Config) -> usize {
+        (config.max_attempts - config.max_attempts / 4).saturating_sub(self.to_peers())
     }
 
     /// A number for an attempt of the application's.

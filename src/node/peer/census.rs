@@ -10,6 +10,8 @@ pub(crate) struct Census {
     pub(crate) greetings: usize,
     /// Streams that belong to calls, greetings, or links that have migrated.
     pub(crate) streams: usize,
+    /// Streams that calls know as theirs, some of which may be connections by now.
+    pub(crate) dials: usize,
     pub(crate) guests: usize,
     pub(crate) links: usize,
 }
@@ -17,30 +19,21 @@ pub(crate) struct Census {
 impl Census {
     /// Nothing is under way; what is remembered and what is connected may be there.
     pub(crate) fn is_idle(&self) -> bool {
-        (self.calls, self.greetings, self.streams, self.guests) == (0, 0, 0, 0)
+        [self.calls, self.greetings, self.streams, self.dials, self.guests] == [0; 5]
     }
 }
 
 impl Node {
     pub(crate) fn census(&self) -> Census {
-        let of_calls = |role: &Role| {
-            matches!(
-                role,
-                Role::Greeting
-                    | Role::Climbing(_)
-                    | Role::Punching(_)
-                    | Role::Observing(_)
-                    | Role::Relaying(_)
-                    | Role::OldPath(_)
-            )
-        };
-        let (calls, remembered) = self.calls.counts();
+        let of_calls = |role: &Role| matches!(role, Role::Handshake | Role::Connecting(_) | Role::OldPath(_));
+        let (calls, remembered) = self.connecting.machine().counts();
         Census {
             calls,
             remembered,
-            greetings: self.links.greetings.len(),
+            greetings: self.handshaking.machine().count(),
             streams: self.core.streams.iter().filter(|(_, role)| of_calls(role)).count(),
-            guests: self.servers.guests(),
+            dials: self.connecting.dials(),
+            guests: self.servers.foreign(),
             links: self.links.count(),
         }
     }

@@ -16,6 +16,8 @@ use crate::time::Instant;
 pub(super) struct Connection {
     pub(super) reading: StreamId,
     pub(super) writing: StreamId,
+    /// An old one that has brought everything, as long as something is still on its way out there.
+    pub(super) flushing: Option<StreamId>,
     pub(super) via: Via,
     /// The peer's end; for outbound connections the address that was dialled.
     pub(super) peer: SocketAddr,
@@ -23,8 +25,6 @@ pub(super) struct Connection {
     pub(super) slot: Slot,
     /// Nothing has come yet: its first line may be a hello.
     pub(super) fresh: bool,
-    /// A relay passes its bytes on, which has a last word of its own: each line is looked at.
-    pub(super) is_watched: bool,
     /// The application closed it.
     pub(super) closed_by_us: bool,
     pub(super) opened: Instant,
@@ -74,12 +74,12 @@ impl Connection {
         Self {
             reading: stream,
             writing: stream,
+            flushing: None,
             via,
             peer,
             ends,
             slot,
             fresh: false,
-            is_watched: false,
             closed_by_us: false,
             opened,
             earlier: Counters::default(),
@@ -87,8 +87,17 @@ impl Connection {
     }
 
     /// The stream of the path that it leaves, as long as that still brings something.
-    pub(super) fn old_path(&self) -> Option<StreamId> {
+    pub(super) fn draining(&self) -> Option<StreamId> {
         (self.reading != self.writing).then_some(self.reading)
+    }
+
+    /// Streams that it has left, and that are still needed.
+    pub(super) fn old_paths(&self) -> impl Iterator<Item = StreamId> + use<> {
+        self.draining().into_iter().chain(self.flushing)
+    }
+
+    pub(super) fn streams(&self) -> impl Iterator<Item = StreamId> + use<> {
+        self.old_paths().chain([self.writing])
     }
 }
 

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use log::Level;
 
-use super::connections::Connection;
 use super::{Node, Role};
+use crate::connect::RelayLimits;
 use crate::error::{CloseReason, SendError};
 use crate::event::Via;
 use crate::id::{ConId, Except, StreamId};
+use crate::identity::NodeId;
 use crate::node::streams::{ReadLines, Rest, StreamFacts};
 use crate::proto::household::household;
-use crate::proto::stream::Counters;
 use crate::time::Instant;
+use crate::unl::Unl;
 use crate::wire::line::{Found, Line};
 
 /// What of a connection waits to be read.
@@ -30,26 +31,26 @@ impl Node {
     /// Returns how much is queued now, and where.
     #[inline]
     pub(crate) fn send_line(&mut self, id: ConId, line: &[u8]) -> Result<(StreamId, usize), SendError> {
-        let stream = self.connections.get(id).ok_or(SendError::Closed)?.writing;
+        let stream = self.core.connections.get(id).ok_or(SendError::Closed)?.writing;
         Ok((stream, self.core.streams.queue_line(stream, line)?))
     }
 
     /// All or none of them.
     pub(crate) fn send_lines(&mut self, id: ConId, lines: &[&[u8]]) -> Result<(StreamId, usize), SendError> {
-        let stream = self.connections.get(id).ok_or(SendError::Closed)?.writing;
+        let stream = self.core.connections.get(id).ok_or(SendError::Closed)?.writing;
         Ok((stream, self.core.streams.queue_lines(stream, lines)?))
     }
 
     pub(crate) fn send_raw(&mut self, id: ConId, bytes: &[u8]) -> Result<(StreamId, usize), SendError> {
-        let stream = self.connections.get(id).ok_or(SendError::Closed)?.writing;
+        let stream = self.core.connections.get(id).ok_or(SendError::Closed)?.writing;
         Ok((stream, self.core.streams.queue_raw(stream, bytes)?))
     }
 
     /// The next line of a connection; `clock` is read only where duplicates are dropped.
     #[inline(always)]
     pub(crate) fn next_line(&mut self, id: ConId, clock: impl Fn() -> Instant) -> Option<Line> {
-        let connection = self.connections.get(id)?;
-        if self.duplicates.is_none() && !connection.is_watched {
+        let connection = self.core.connections.get(id)?;
+        if self.duplicates.is_none() {
             return self.core.streams.next_line(connection.reading).map(Found::to_line);
         }
         self.next_checked_line(id, clock())
@@ -58,10 +59,10 @@ impl Node {
     /// What of a connection waits to be read, and how.
     #[inline]
     pub(crate) fn unread_lines(&mut self, id: ConId) -> Unread<'_> {
-        match self.connections.get(id) {
+        match self.core.connections.get(id) {
             None => Unread::Nothing,
             // Each line has to be looked at before the application sees it.
-            Some(connection) if connection.is_watched || self.duplicates.is_some() => Unread::OneByOne,
+            Some(_) if self.duplicates.is_some() => Unread::OneByOne,
             Some(connection) => {
                 self.core.streams.rest(connection.reading).map_or(Unread::Nothing, Unread::Together)
             }
@@ -76,7 +77,8 @@ impl Node {
     #[cold]
     fn next_checked_line(&mut self, id: ConId, now: Instant) -> Option<Line> {
         loop {
-            let line = self.next_watched_line(id, now)?;
+            let stream = self.core.connections.get(id)?.reading;
+            let line = self.core.streams.next_line(stream).map(Found::to_line)?;
             let duplicates = self.duplicates.as_mut();
             if !duplicates.is_some_and(|duplicates| duplicates.is_duplicate(line.as_bytes(), now)) {
                 return Some(line);
@@ -89,8 +91,8 @@ impl Node {
             duplicates.mark(line, now);
         }
         let mut reached = 0;
-        for place in 0..self.connections.places() {
-            let Some((id, connection)) = self.connections.at(place) else { continue };
+        for place in 0..self.core.connections.places() {
+            let Some((id, connection)) = self.core.connections.at(place) else { continue };
             if except.0 != Some(id) {
                 reached += usize::from(self.core.streams.queue_line(connection.writing, line).is_ok());
             }
@@ -99,50 +101,63 @@ impl Node {
     }
 
     pub(crate) fn close(&mut self, id: ConId, now: Instant) {
-        self.close_for(id, CloseReason::Local, now);
+        self.core.close_for(id, CloseReason::Local, now);
     }
 
     /// What is known of the stream that a connection writes to, and what went through all of its streams.
     pub(crate) fn facts(&self, id: ConId) -> Option<StreamFacts> {
-        let connection = self.connections.get(id)?;
-        let facts = self.core.streams.facts(connection.writing)?;
-        Some(StreamFacts { counters: self.counters(id, connection), opened: connection.opened, ..facts })
-    }
-
-    fn counters(&self, id: ConId, connection: &Connection) -> Counters {
-        let streams = self.old_paths(id).into_iter().flatten().chain([connection.writing]);
-        let of_streams = streams.filter_map(|stream| self.core.streams.facts(stream));
-        of_streams.fold(connection.earlier, |sum, facts| sum + facts.counters)
+        self.core.facts(id)
     }
 
     pub(crate) fn via(&self, id: ConId) -> Option<Via> {
-        self.connections.get(id).map(|connection| connection.via)
+        self.core.via(id)
     }
 
-    /// What was said before a link migrated counts as long as it waits on the old path.
     pub(crate) fn queued(&self, id: ConId) -> usize {
-        let Some(connection) = self.connections.get(id) else { return 0 };
-        let streams = self.old_paths(id).into_iter().flatten().chain([connection.writing]);
-        streams.map(|stream| self.core.streams.queued(stream)).sum()
+        self.core.queued(id)
     }
 
     /// Whether the id names a connection that the application sees and has not closed.
     pub(crate) fn is_shown(&self, id: ConId) -> bool {
-        self.connections.get(id).is_some_and(|connection| self.core.streams.is_open(connection.writing))
+        self.core.is_shown(id)
+    }
+
+    pub(crate) fn own_id(&self) -> Option<NodeId> {
+        self.core.identity.id()
+    }
+
+    pub(crate) fn con_of(&self, id: NodeId) -> Option<ConId> {
+        self.links.to(id).filter(|&con| self.core.is_shown(con))
+    }
+
+    pub(crate) fn node_id(&self, con: ConId) -> Option<NodeId> {
+        self.links.link(con).map(|link| link.peer.id())
+    }
+
+    pub(crate) fn unl_of(&self, con: ConId) -> Option<Unl> {
+        self.links.link(con).and_then(|link| link.unl.clone())
+    }
+
+    pub(crate) fn relay_limits(&self, con: ConId) -> Option<RelayLimits> {
+        self.links.link(con).and_then(|link| link.relayed)
+    }
+
+    pub(crate) fn close_when_idle(&mut self, con: ConId, idle: Option<Duration>, now: Instant) {
+        self.links.close_when_idle(&self.core, con, idle, now);
     }
 
     /// Forgets connections that have ended, before a walk begins.
     pub(crate) fn settle_shown(&mut self) {
-        self.connections.settle();
+        self.core.connections.settle();
     }
 
     /// Places in the list of connections, some of which may be empty.
     pub(crate) fn shown_places(&self) -> usize {
-        self.connections.places()
+        self.core.connections.places()
     }
 
     pub(crate) fn shown_at(&self, place: usize) -> Option<ConId> {
-        let (id, connection) = self.connections.at(place)?;
+        let (id, connection) = self.core.connections.at(place)?;
         self.core.streams.is_open(connection.writing).then_some(id)
     }
 
@@ -185,16 +200,17 @@ impl Node {
 
     /// How many connections the application sees.
     pub(crate) fn count(&self) -> usize {
-        (0..self.connections.places()).filter(|&place| self.shown_at(place).is_some()).count()
+        (0..self.core.connections.places()).filter(|&place| self.shown_at(place).is_some()).count()
     }
 
     pub(crate) fn ban(&mut self, address: IpAddr, span: Option<Duration>, now: Instant) {
         if let Some(freed) = self.admission.ban(address, span.map(|span| now + span), now) {
             self.core.notes.push(Level::Warn, || format!("the table of bans is full: {freed} is free again"));
         }
-        let of_address: Vec<ConId> = self.connections.ids().filter(|&id| self.is_from(id, address)).collect();
+        let of_address: Vec<ConId> =
+            self.core.connections.ids().filter(|&id| self.is_from(id, address)).collect();
         for id in of_address {
-            self.close(id, now);
+            self.core.close_for(id, CloseReason::Local, now);
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::Role;
+use super::connections::Connections;
 use super::effect::Effects;
 use crate::config::Config;
 use crate::identity::{Key, NodeId};
@@ -24,6 +25,8 @@ pub(super) struct Core {
     pub(super) config: Config,
     pub(super) identity: Identity,
     pub(super) streams: Streams<Role>,
+    /// The connections that the application sees.
+    pub(super) connections: Connections,
     /// What may be dialled because somebody said so, whoever it was.
     pub(super) budget: Budget,
     pub(super) notes: Notes,
@@ -56,7 +59,7 @@ pub(super) enum Leaving {
 }
 
 impl Core {
-    pub(super) fn new(config: Config, random: &mut Random) -> Self {
+    pub(super) fn new(config: Config, net: u32, random: &mut Random) -> Self {
         let links = &config.links;
         let budget = Budget::new(BudgetLimits {
             claimed_per_address: links.max_claimed_syns,
@@ -67,6 +70,7 @@ impl Core {
         Self {
             identity: Identity::new(&config, random),
             streams: Streams::new(config.streams),
+            connections: Connections::new(net),
             budget,
             notes: Notes::default(),
             jobs: VecDeque::new(),

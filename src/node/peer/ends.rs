@@ -4,16 +4,10 @@
 //! ends. One end is not enough to tell: two connections to different places may begin at the same port.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use crate::id::ConId;
 
-/// The two ends of a connection: of who dialled, and of who was dialled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Ends {
-    pub(super) dialler: SocketAddr,
-    pub(super) dialled: SocketAddr,
-}
+pub(crate) use crate::proto::links::Ends;
 
 /// The ends of all connections that the application sees.
 #[derive(Debug, Default)]

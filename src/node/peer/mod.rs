@@ -1,28 +1,32 @@
 //! The peer behind [`Net`](crate::Net): attempts, connections, rendezvous servers and the p2p network put together.
 //!
-//! Each concern has a file of its own: what the application does with connections (`cons`), attempts to connect
-//! (`attempts`), rendezvous servers (`servers`), the p2p network and its file of known peers (`network`), how others reach
-//! this node (`reach`), connections of which it is not known yet whose they are (`strangers`), and relaying for others
-//! (`relays`), and the relays of its own configuration (`own_relays`).
+//! Each concern is a room, with a file of its own: attempts to connect (`attempts`), rendezvous servers (`servers`), the p2p
+//! network and its file of known peers (`network`), how others reach this node (`reach`), connections of which it is not known
+//! yet whose they are (`inbound`), relaying for others (`relays`), and the relays of its own configuration (`own_relays`). A room
+//! stands between a machine of `proto` and what all rooms share (`core`). It knows no other room: what it wants of one is
+//! queued (`effect`) and handed on in one place (`route`). What the application asks comes in by `requests`, and for connections
+//! by `cons`.
 
+mod arrivals;
 mod attempts;
-mod calls;
 #[cfg(test)]
 pub(crate) mod census;
+mod connect;
 mod connections;
 pub(crate) mod cons;
 mod core;
 mod effect;
 mod ends;
+mod inbound;
 mod links;
 mod network;
 mod own_relays;
+mod paths;
 mod reach;
 mod relays;
 mod requests;
 mod route;
 mod servers;
-mod strangers;
 mod unl;
 
 use std::io;
@@ -33,32 +37,35 @@ use log::Level;
 
 use crate::config::{Config, PortMapping};
 use crate::error::{CloseReason, StartError};
-use crate::event::{Event, EventQueue, Via};
+use crate::event::{Event, EventQueue};
 use crate::gateway;
-use crate::id::{AttemptId, CallId, ConId, ServerId, StreamId};
+use crate::id::{ConId, ServerId, StreamId};
 use crate::node::relays::RelayEndpoint;
 use crate::node::streams::{Dropped, Streams};
 use crate::node::{Action, Host};
 use crate::note::Notes;
 use crate::proto::admission::{Admission, AdmissionLimits};
+use crate::proto::connect::DialId;
 use crate::proto::dial::DialSlot;
 use crate::proto::duplicates::Duplicates;
+use crate::proto::links::Origin;
 use crate::proto::stream::End;
 use crate::random::Random;
 use crate::reach::LanAddress;
 use crate::time::{Instant, soonest};
 use attempts::Attempts;
-use calls::Calls;
-use connections::{Connection, Connections, Slot};
+use connect::Connecting;
+use connections::Slot;
 use core::{Core, Leaving};
+use effect::Effect;
 use ends::{AllEnds, Ends};
-use links::Links;
+use inbound::Inbound;
+use links::{Handshaking, Known, Links};
 use network::Network;
 use own_relays::OwnRelays;
 use reach::{Reaching, Sample};
 use relays::RelayDesk;
 use servers::Servers;
-use strangers::Strangers;
 
 /// What a stream is for.
 #[derive(Debug)]
@@ -72,17 +79,11 @@ pub(crate) enum Role {
     /// One sample of the survey of the NAT.
     Survey(Sample),
     /// It may be a server's probe, or want to be relayed.
-    Held(Ends),
-    /// It is being found out who is there; see `links::greeting`.
-    Greeting,
-    /// A dial of a call, to one address of a rung.
-    Climbing(CallId),
-    /// A dial of a call that punches.
-    Punching(CallId),
-    /// It shows a call's port to a server.
-    Observing(CallId),
-    /// It leads a call to a relay.
-    Relaying(CallId),
+    Pending(Ends),
+    /// It is being found out who is there; see `links::handshaking`.
+    Handshake,
+    /// A dial of a call's: to an address of the other side, to a server that is to see a port, or to a relay.
+    Connecting(DialId),
     /// The old path of a connection that has another one now: what it still brings comes first.
     OldPath(ConId),
     /// Somebody else's way to a relay through this node.
@@ -95,8 +96,6 @@ pub(crate) enum Role {
 #[derive(Debug)]
 pub(crate) struct Node {
     core: Core,
-    /// The connections that the application sees.
-    connections: Connections,
     events: EventQueue,
     admission: Admission,
     duplicates: Option<Duplicates>,
@@ -105,9 +104,10 @@ pub(crate) struct Node {
     network: Network,
     ends: AllEnds,
     reaching: Reaching,
-    strangers: Strangers,
+    inbound: Inbound,
     links: Links,
-    calls: Calls,
+    handshaking: Handshaking,
+    connecting: Connecting,
     own_relays: OwnRelays,
     /// Where it relays for others.
     relay_desk: Option<Box<RelayDesk>>,
@@ -131,10 +131,9 @@ impl Node {
             secret[8..].copy_from_slice(&random.next_u64().to_le_bytes());
             Duplicates::new(duplicates.capacity, duplicates.window, secret)
         });
-        let core = Core::new(config, &mut random);
+        let core = Core::new(config, net, &mut random);
         let config = &core.config;
         let mut node = Self {
-            connections: Connections::new(net),
             events: EventQueue::new(config.max_events),
             admission: Admission::new(AdmissionLimits {
                 max_inbound: config.max_inbound,
@@ -147,17 +146,18 @@ impl Node {
             network: Network::new(config, &mut random, now)?,
             ends: AllEnds::default(),
             reaching: Reaching::new(config, &mut random, now),
-            strangers: Strangers::default(),
-            links: Links::default(),
-            calls: Calls::new(config, wall_at_origin, &mut random),
+            inbound: Inbound::new(config),
+            links: Links::new(),
+            handshaking: Handshaking::new(config),
+            connecting: Connecting::new(config, &core, wall_at_origin, &mut random),
             own_relays: OwnRelays::new(config)?,
             relay_desk: RelayDesk::new(config, &mut random),
             core,
         };
-        node.begin_network();
-        node.look_up_relays(now);
+        Network::begin(&mut node.core);
+        node.own_relays.look_up(&mut node.core, now);
         node.route(now);
-        node.renew_unl();
+        node.write_unl();
         Ok(node)
     }
 
@@ -166,11 +166,11 @@ impl Node {
         self.core.listening = Some(local);
         self.core.notes.push(Level::Info, || format!("listening at {local}"));
         self.core.learn_own(local);
-        self.tell_own();
+        self.core.effects.push(Effect::OwnAddresses);
         self.reaching.finder_mut().handle_listening(local, now);
-        self.set_adverts(now);
-        // What there is from the start is no news.
-        self.renew_unl();
+        self.core.effects.push(Effect::Adverts);
+        self.route(now);
+        self.write_unl();
     }
 
     /// Begins to leave: everything is closed in order, for a limited time.
@@ -182,13 +182,16 @@ impl Node {
         self.core.leaving =
             Leaving::Until(now + self.core.config.streams.close_deadline + Duration::from_secs(2));
         self.attempts.cancel_all(&mut self.core, now);
-        self.leave_calls(now);
-        self.leave_relays(now);
-        self.leave_servers(now);
-        self.leave_reach(now);
-        self.save_known();
-        for id in self.connections.ids().collect::<Vec<_>>() {
-            self.close(id, now);
+        self.tell_calls(now, |calls, around| calls.leave(around, now));
+        self.inbound.pending.stop_relaying();
+        if let Some(desk) = &mut self.relay_desk {
+            desk.leave(&mut self.core, now);
+        }
+        self.servers.leave(now);
+        self.reaching.leave(&mut self.core, now);
+        self.network.save_last(&mut self.core);
+        for id in self.core.connections.ids().collect::<Vec<_>>() {
+            self.core.close_for(id, CloseReason::Local, now);
         }
         self.route(now);
     }
@@ -210,69 +213,40 @@ impl Node {
         self.events.pushed()
     }
 
-    /// Shows a connection to the application.
-    fn show(&mut self, connection: Connection, attempt: Option<AttemptId>, took: Duration) -> ConId {
-        let (via, peer) = (connection.via, connection.peer);
-        let id = self.name(connection);
-        self.core.notes.push(Level::Info, || format!("{id} connected: {via} {peer}"));
-        self.events.push(Event::Connected { con: id, via, peer, attempt, took });
-        id
-    }
-
-    /// Gives a connection a name, by which its stream is known from now on.
-    fn name(&mut self, connection: Connection) -> ConId {
-        let id = self.connections.insert(connection);
-        if let Some(tag) = self.core.streams.tag_mut(connection.writing) {
-            *tag = Role::Peer(id);
-        }
-        id
-    }
-
-    /// What is to be known of a stream that becomes a connection.
-    fn connection(&self, stream: StreamId, via: Via, peer: SocketAddr, ends: Ends, slot: Slot) -> Connection {
-        let opened = self.core.streams.facts(stream).map(|facts| facts.opened).unwrap_or(Instant::ZERO);
-        Connection::new(stream, via, peer, ends, slot, opened)
-    }
-
     fn handle_dropped(&mut self, dropped: Dropped<Role>, now: Instant) {
         match dropped.tag {
             Role::Peer(con) => self.handle_peer_gone(con, dropped.why, now),
-            Role::Server(server) => self.handle_server_gone(server, dropped.id, dropped.why, now),
-            Role::Survey(sample) => self.handle_sample_gone(sample, now),
-            Role::Held(_) => self.handle_held_gone(dropped.id),
-            Role::Greeting => self.handle_greeting_gone(dropped.id, dropped.why, now),
-            Role::Observing(call) => self.handle_observation_gone(call, dropped.id, now),
-            Role::Relaying(call) => self.handle_relay_gone(call, dropped.id, now),
-            Role::OldPath(con) => self.handle_old_path_gone(con, &dropped, now),
-            Role::RelayClient => self.handle_relay_client_gone(dropped.id, now),
-            Role::Relayed(end) => self.handle_relayed_gone(end, dropped.id, now),
-            // Such a stream is abandoned, as a rule; one that punched and lost may end before.
-            Role::Dialling { .. } | Role::Climbing(_) | Role::Punching(_) => {}
-        }
-    }
-
-    fn handle_peer_gone(&mut self, id: ConId, why: CloseReason, now: Instant) {
-        self.forget_link(id, now);
-        let Some(connection) = self.connections.remove(id) else { return };
-        let peer = connection.peer;
-        self.core.notes.push(Level::Info, || format!("{id} {} {peer}: {why}", connection.via));
-        self.events.push(Event::Closed { con: id, why });
-        self.ends.remove(connection.ends, id);
-        match connection.slot {
-            Slot::Inbound => {
-                self.admission.handle_closed(peer.ip());
-                self.network.peers.handle_inbound_closed(peer, now);
+            Role::Server(server) => {
+                self.servers.handle_gone(&mut self.core, server, dropped.id, dropped.why, now);
             }
-            Slot::Outbound => self.network.handle_lost(peer, connection.closed_by_us, now),
-            Slot::None => {}
+            Role::Survey(sample) => self.reaching.handle_sample_gone(&mut self.core, sample, now),
+            Role::Pending(_) => self.inbound.pending.handle_gone(dropped.id),
+            Role::Handshake => {
+                let why = dropped.why.to_string();
+                self.handshaking.handle_gone(&mut self.core, dropped.id, &why, now);
+            }
+            Role::Connecting(dial) => {
+                self.tell_calls(now, |calls, around| calls.handle_closed(dial, around, now))
+            }
+            Role::OldPath(con) => self.links.handle_old_path_gone(&mut self.core, con, &dropped, now),
+            Role::RelayClient => self.handle_relay_client_gone(dropped.id, None, now),
+            Role::Relayed(end) => self.handle_relay_client_gone(dropped.id, Some(end), now),
+            // Such a stream is abandoned.
+            Role::Dialling { .. } => {}
         }
     }
 
-    /// Whether there is a slot for a peer that came to us.
-    fn may_enter(&mut self, peer: SocketAddr, now: Instant) -> bool {
-        let may = !self.core.is_leaving() && self.admission.check(peer.ip(), now).is_ok();
-        self.note_refusals();
-        may
+    /// What one line means is carried out before the next one is looked at.
+    fn handle_server_lines(&mut self, server: ServerId, stream: StreamId, now: Instant) {
+        while self.servers.handle_line(&mut self.core, server, stream, now) {
+            self.route(now);
+        }
+    }
+
+    fn handle_relay_client_gone(&mut self, stream: StreamId, end: Option<RelayEndpoint>, now: Instant) {
+        if let Some(desk) = &mut self.relay_desk {
+            desk.handle_gone(stream, end, now);
+        }
     }
 
     /// Takes in a connection that a peer opened, or refuses it.
@@ -285,40 +259,26 @@ impl Node {
             self.handle_oneself(other_side, now);
             return None;
         }
-        if self.is_held_back(peer) {
-            return self.hold(ends, now);
+        if self.inbound.pending.is_held_back(peer.ip()) {
+            return self.inbound.accept(&mut self.core, ends, now);
         }
         if !self.may_enter(peer, now) {
             return None;
         }
-        if self.greets_all() {
-            return Some(self.greet_accepted(ends, now));
+        if self.core.config.links.direct {
+            let stream = self.core.streams.accept(peer, local, Role::Handshake, now);
+            self.shake_hands(stream, Origin::Accepted, ends, now);
+            return Some(stream);
         }
-        let id = self.core.streams.accept(peer, local, Role::Held(ends), now);
+        let id = self.core.streams.accept(peer, local, Role::Pending(ends), now);
         self.enter(id, ends, now);
         Some(id)
     }
 
-    /// A peer that came to us takes its slot.
-    fn enter(&mut self, stream: StreamId, ends: Ends, now: Instant) -> ConId {
-        let peer = ends.dialler;
-        let connection = self.connection(stream, Via::Accepted, peer, ends, Slot::Inbound);
-        self.admission.handle_opened(peer.ip());
-        self.network.peers.handle_inbound_opened(peer, now);
-        let id = self.show(Connection { fresh: true, ..connection }, None, Duration::ZERO);
-        self.ends.insert_inbound(ends, id);
-        id
-    }
-
-    fn note_refusals(&mut self) {
-        while let Some(refused) = self.admission.poll_note() {
-            self.core.notes.push(Level::Warn, || {
-                format!(
-                    "refused {}: {:?} (since the last note: {} for want of slots, {} over their address's share, {} banned)",
-                    refused.peer, refused.why, refused.full, refused.too_many_from_address, refused.banned
-                )
-            });
-        }
+    /// What there is from the start is no news.
+    fn write_unl(&mut self) {
+        let reach = self.reaching.picture();
+        unl::renew(&mut self.core, &reach, self.servers.signalling());
     }
 
     fn finish_leaving(&mut self, now: Instant) {
@@ -351,7 +311,7 @@ impl Host for Node {
     }
 
     fn has_work(&self) -> bool {
-        self.has_unread() || self.core.streams.is_relieved() || self.strangers.has_peers()
+        self.has_unread() || self.core.streams.is_relieved() || self.inbound.pending.has_peers()
     }
 
     fn handle_accepted(&mut self, peer: SocketAddr, local: SocketAddr, now: Instant) -> Option<StreamId> {
@@ -366,11 +326,8 @@ impl Host for Node {
             Some(&Role::Dialling { attempt, slot }) => {
                 self.handle_dial_connected((attempt, slot), id, local, now);
             }
-            Some(&Role::Survey(sample)) => self.handle_sample_connected(sample, now),
-            Some(&Role::Climbing(call)) => self.handle_rung_connected(call, id, local, now),
-            Some(&Role::Punching(call)) => self.handle_punch_connected(call, id, local, now),
-            Some(&Role::Observing(call)) => self.handle_observing(call, id, now),
-            Some(&Role::Relaying(call)) => self.handle_relay_connected(call, id, now),
+            Some(&Role::Survey(sample)) => self.reaching.handle_sample_connected(&mut self.core, sample, now),
+            Some(&Role::Connecting(dial)) => self.handle_dial_of_call(dial, local, now),
             _ => {}
         }
         self.route(now);
@@ -385,39 +342,40 @@ impl Host for Node {
             }
             Some(&Role::Survey(sample)) => {
                 self.core.streams.abandon(id);
-                self.handle_sample_gone(sample, now);
+                self.reaching.handle_sample_gone(&mut self.core, sample, now);
             }
-            Some(&Role::Climbing(call)) => self.handle_rung_dial_failed(call, id, kind, now),
-            Some(&Role::Punching(call)) => self.handle_punch_dial_failed(call, id, kind, now),
-            Some(&Role::Observing(call)) => {
-                self.core.streams.abandon(id);
-                self.handle_observation_gone(call, id, now);
-            }
-            Some(&Role::Relaying(call)) => {
-                self.core.streams.abandon(id);
-                self.handle_relay_gone(call, id, now);
-            }
+            Some(&Role::Connecting(dial)) => self.handle_dial_of_call_failed((dial, id, kind), now),
             _ => {}
         }
         self.route(now);
     }
 
     fn handle_received(&mut self, slot: usize, len: usize, now: Instant) {
-        if self.relay_desk.is_some() && self.pass_on_relayed(slot, len, now) {
+        if let Some(desk) = &mut self.relay_desk
+            && desk.pass_on(&mut self.core, slot, len, now)
+        {
             return;
         }
         self.core.streams.handle_received(slot, len);
         let Some(id) = self.core.streams.id_at(slot) else { return };
         match self.core.streams.tag(id) {
             Some(&Role::Server(server)) => self.handle_server_lines(server, id, now),
-            Some(&Role::Survey(sample)) => self.handle_sample_lines(sample, id, now),
-            Some(Role::Held(_)) => self.handle_held_received(id, now),
+            Some(&Role::Survey(sample)) => self.reaching.handle_sample_lines(&mut self.core, sample, id, now),
+            Some(Role::Pending(_)) => self.inbound.handle_received(&mut self.core, id, now),
             Some(&Role::Peer(con)) => self.handle_peer_received(con, now),
-            Some(Role::Greeting) => self.handle_greeting_received(id, now),
-            Some(&Role::Observing(call)) => self.handle_observed_lines(call, id, now),
-            Some(&Role::Relaying(call)) => self.handle_relay_lines(call, id, now),
-            Some(&Role::OldPath(con)) => self.handle_old_path_received(con, id, now),
-            Some(Role::RelayClient) => self.handle_relay_client_lines(id, now),
+            Some(Role::Handshake) => {
+                let known = Known { connector: self.connecting.machine(), links: &self.links };
+                self.handshaking.handle_received(&mut self.core, id, known, now);
+            }
+            Some(&Role::Connecting(dial)) => self.handle_lines_of_call(dial, id, now),
+            Some(&Role::OldPath(con)) => {
+                self.links.handle_old_path_received(&mut self.core, con, id, now);
+            }
+            Some(Role::RelayClient) => {
+                if let Some(desk) = &mut self.relay_desk {
+                    desk.handle_lines(&mut self.core, id, now);
+                }
+            }
             _ => {}
         }
         self.route(now);
@@ -438,21 +396,21 @@ impl Host for Node {
     }
 
     fn handle_loaded(&mut self, outcome: io::Result<String>, now: Instant) {
-        self.handle_known_loaded(outcome, now);
+        self.network.handle_loaded(&mut self.core, outcome, now);
         self.route(now);
     }
 
     fn handle_saved(&mut self, outcome: io::Result<()>, _now: Instant) {
-        self.handle_known_saved(outcome);
+        self.network.handle_saved(&mut self.core, outcome);
     }
 
     fn handle_interfaces(&mut self, outcome: io::Result<Vec<LanAddress>>, now: Instant) {
-        self.handle_listed_interfaces(outcome, now);
+        self.reaching.handle_listed_interfaces(&mut self.core, outcome, now);
         self.route(now);
     }
 
     fn handle_gateway(&mut self, request: u64, report: gateway::Report, now: Instant) {
-        self.handle_gateway_report(request, report, now);
+        self.reaching.handle_gateway_report(&mut self.core, request, report, now);
         self.route(now);
     }
 
@@ -466,18 +424,27 @@ impl Host for Node {
         self.note_refusals();
         self.attempts.handle_timeout(&mut self.core, now);
         self.route(now);
-        self.advance_servers(now);
+        let wanted = if self.core.config.bootstrap { self.network.peers.wanted() } else { 0 };
+        self.servers.handle_timeout(&mut self.core, wanted, now);
         self.route(now);
-        self.work_on_reach(now);
+        self.reaching.handle_timeout(&mut self.core, now);
         self.route(now);
-        self.advance_strangers(now);
+        self.inbound.pending.handle_timeout(now);
         self.route(now);
-        self.advance_links(now);
+        self.links.handle_timeout(&mut self.core, now);
+        let known = Known { connector: self.connecting.machine(), links: &self.links };
+        self.handshaking.handle_timeout(&mut self.core, known, now);
         self.route(now);
-        self.advance_calls(now);
         self.route(now);
-        self.advance_relays(now);
-        self.advance_network(now);
+        if self.connecting.poll_timeout().is_some_and(|at| at <= now) {
+            self.tell_calls(now, |calls, around| calls.handle_timeout(around, now));
+        }
+        self.route(now);
+        if let Some(desk) = &mut self.relay_desk {
+            desk.handle_timeout(&mut self.core, now);
+        }
+        let places = self.attempts.places(&self.core.config);
+        self.network.handle_timeout(&mut self.core, places, now);
         self.route(now);
         self.finish_leaving(now);
     }
@@ -491,7 +458,7 @@ impl Host for Node {
         let network = if self.core.is_leaving() {
             None
         } else {
-            self.network.poll_timeout(self.attempts.has_place(&self.core.config))
+            self.network.poll_timeout(self.attempts.places(&self.core.config) > 0)
         };
         let routing = (!self.core.effects.is_empty()).then_some(Instant::ZERO);
         [
@@ -500,9 +467,10 @@ impl Host for Node {
             self.attempts.poll_timeout(),
             self.servers.poll_timeout(),
             self.reaching.poll_timeout(),
-            self.strangers.poll_timeout(),
+            self.inbound.pending.poll_timeout(),
             self.links.poll_timeout(),
-            self.calls.poll_timeout(),
+            self.handshaking.poll_timeout(),
+            self.connecting.poll_timeout(),
             self.relay_desk.as_ref().and_then(|desk| desk.poll_timeout()),
             network,
             leaving,

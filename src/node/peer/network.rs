@@ -1,52 +1,35 @@
 //! The p2p network: peers that the node connects to by itself, and the file in which it remembers them.
 
-use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use log::Level;
 
-use super::Node;
 use super::attempts::{LookUp, Purpose};
+use super::core::Core;
 use super::effect::Effect;
 use crate::config::Config;
 use crate::error::{FailReason, StartError};
 use crate::node::Job;
-use crate::proto::backoff::Backoff;
 use crate::proto::peers::{ClosedBy, Peers, PeersConfig, Source};
+use crate::proto::resolve::NamedPeers;
+use crate::proto::saving::Saving;
 use crate::random::Random;
-use crate::reach::Mapping;
 use crate::time::{Instant, soonest};
 use crate::wire::address::HostPort;
+use crate::wire::rendezvous::Listed;
 
 /// The file of known peers is written no more often than this, but for the last time.
 const SAVE_INTERVAL: Duration = Duration::from_secs(60);
-
-/// A name among the static peers that could not be looked up is tried again after this, doubling.
-const RESOLVE_FIRST: Duration = Duration::from_secs(5);
-const RESOLVE_MOST: Duration = Duration::from_secs(10 * 60);
-
-/// A static peer that was given by name.
-#[derive(Debug)]
-struct NamedPeer {
-    target: HostPort,
-    /// When it is to be looked up; `None` while that is under way, or done.
-    due: Option<Instant>,
-    backoff: Backoff,
-}
 
 /// What the node knows of the p2p network.
 #[derive(Debug)]
 pub(super) struct Network {
     pub(super) peers: Peers,
-    named: Vec<NamedPeer>,
-    random: Random,
-    /// When the file of known peers may be written again.
-    save_at: Instant,
-    saving: bool,
-    changed: bool,
-    has_file: bool,
+    named: NamedPeers,
+    /// The file of known peers, where there is one.
+    saving: Option<Saving>,
 }
 
 impl Network {
@@ -57,38 +40,68 @@ impl Network {
             known_limit: config.max_known,
             ..PeersConfig::default()
         };
-        let mut network = Self {
-            peers: Peers::new(peers_config, random.fork()),
-            named: Vec::new(),
-            random: random.fork(),
-            save_at: now + SAVE_INTERVAL,
-            saving: false,
-            changed: false,
-            has_file: config.known_peers.is_some(),
-        };
+        let mut peers = Peers::new(peers_config, random.fork());
+        let mut named = NamedPeers::new(random.fork());
         for text in &config.peers {
             match parse(text)? {
-                HostPort::Address(addr) => network.peers.handle_learned(addr, Source::Static, now),
-                target @ HostPort::Name { .. } => network.named.push(NamedPeer {
-                    target,
-                    due: Some(now),
-                    backoff: Backoff::new(RESOLVE_FIRST, RESOLVE_MOST),
-                }),
+                HostPort::Address(addr) => peers.handle_learned(addr, Source::Static, now),
+                target @ HostPort::Name { .. } => named.add(target, now),
             }
         }
-        Ok(network)
+        let saving = config.known_peers.as_ref().map(|_| Saving::new(SAVE_INTERVAL, now));
+        Ok(Self { peers, named, saving })
+    }
+
+    /// Asks for the file of known peers.
+    pub(super) fn begin(core: &mut Core) {
+        if let Some(path) = core.config.known_peers.clone() {
+            core.jobs.push_back(Job::Load { path });
+        }
     }
 
     pub(super) fn is_saving(&self) -> bool {
-        self.saving
+        self.saving.as_ref().is_some_and(Saving::is_under_way)
     }
 
     /// `has_place`: whether it may dial; else it has to wait for an attempt to end, not for a moment.
     pub(super) fn poll_timeout(&self, has_place: bool) -> Option<Instant> {
-        let names = self.named.iter().filter_map(|peer| peer.due).min();
-        let save = (self.changed && !self.saving).then_some(self.save_at);
         let peers = self.peers.poll_timeout().filter(|_| has_place);
-        soonest(soonest(peers, names), save)
+        let save = self.saving.as_ref().and_then(Saving::poll_timeout);
+        soonest(soonest(peers, self.named.poll_timeout()), save)
+    }
+
+    /// `places`: how many more attempts may begin by themselves.
+    pub(super) fn handle_timeout(&mut self, core: &mut Core, places: usize, now: Instant) {
+        if core.is_leaving() {
+            return;
+        }
+        self.peers.handle_timeout(now);
+        while let Some((place, target)) = self.named.poll_look_up(now) {
+            let purpose = Purpose::LookUp(LookUp::StaticPeer(place));
+            core.effects.push(Effect::Attempt { purpose, target });
+        }
+        for _ in 0..places {
+            let Some(addr) = self.peers.poll_dial() else { break };
+            let (purpose, target) = (Purpose::Network(addr), HostPort::Address(addr));
+            core.effects.push(Effect::Attempt { purpose, target });
+        }
+        self.note_changes();
+        if self.saving.as_mut().is_some_and(|saving| saving.poll_save(now)) {
+            self.write(core);
+        }
+    }
+
+    /// The addresses that are ours: those that we know, and those at which others say that they see us.
+    pub(super) fn set_own(&mut self, core: &Core, claimed: &[SocketAddr]) {
+        self.peers.set_own(&core.own, claimed);
+    }
+
+    /// Nodes of which a server tells.
+    pub(super) fn handle_listed(&mut self, server: IpAddr, nodes: &[Listed], now: Instant) {
+        for node in nodes {
+            let source = Source::Rendezvous { newer: node.newer, server };
+            self.peers.handle_learned(node.addr, source, now);
+        }
     }
 
     /// An outbound connection is there. `counted`: it is known that this address was dialled.
@@ -99,10 +112,123 @@ impl Network {
         self.peers.handle_opened(peer, now);
     }
 
+    /// `why`: unless the application was told.
+    pub(super) fn handle_unreached(
+        &mut self,
+        core: &mut Core,
+        peer: SocketAddr,
+        why: Option<&FailReason>,
+        now: Instant,
+    ) {
+        if let Some(why) = why {
+            // What the user asked for and does not get, the user should hear of; the rest is daily business.
+            let asked = self.peers.is_static(peer);
+            let level = if asked { Level::Warn } else { Level::Debug };
+            core.notes.push(level, || format!("peer {peer}: {why}"));
+        }
+        self.peers.handle_dial_failed(peer, now);
+    }
+
     /// An outbound connection is gone.
     pub(super) fn handle_lost(&mut self, peer: SocketAddr, closed_by_us: bool, now: Instant) {
         let by = if closed_by_us { ClosedBy::Us } else { ClosedBy::Them };
         self.peers.handle_closed(peer, by, now);
+    }
+
+    pub(super) fn handle_name_resolved(
+        &mut self,
+        core: &mut Core,
+        place: usize,
+        addresses: &[SocketAddr],
+        now: Instant,
+    ) {
+        // One address is enough: all of a name are one peer, and each would get a connection of its own.
+        match addresses.first() {
+            Some(&addr) => self.peers.handle_learned(addr, Source::Static, now),
+            None => {
+                let why = FailReason::NoAddress("the name has none".into());
+                self.handle_name_unresolved(core, place, &why, now);
+            }
+        }
+    }
+
+    pub(super) fn handle_name_unresolved(
+        &mut self,
+        core: &mut Core,
+        place: usize,
+        why: &FailReason,
+        now: Instant,
+    ) {
+        if let Some((target, wait)) = self.named.handle_failed(place, now) {
+            core.notes.push(Level::Warn, || {
+                format!("peer {target}: {why}; trying again in {:.0} s", wait.as_secs_f64().ceil())
+            });
+        }
+    }
+}
+
+/// The file of known peers.
+impl Network {
+    pub(super) fn handle_loaded(&mut self, core: &mut Core, outcome: io::Result<String>, now: Instant) {
+        match outcome {
+            Ok(text) => {
+                let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+                let known: Vec<_> = lines.clone().filter_map(|line| line.parse().ok()).collect();
+                if known.is_empty() && lines.count() > 0 {
+                    self.leave_file_alone(core);
+                    return;
+                }
+                for addr in known.into_iter().take(core.config.max_known) {
+                    self.peers.handle_learned(addr, Source::File, now);
+                }
+                self.peers.take_changed();
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => warn_of_file(core, "read", &error),
+        }
+    }
+
+    pub(super) fn handle_saved(&mut self, core: &mut Core, outcome: io::Result<()>) {
+        if let Some(saving) = &mut self.saving {
+            saving.handle_saved();
+        }
+        if let Err(error) = outcome {
+            warn_of_file(core, "saved", &error);
+        }
+    }
+
+    /// Writes the file for the last time, if it would be another one.
+    pub(super) fn save_last(&mut self, core: &mut Core) {
+        self.note_changes();
+        if self.saving.as_mut().is_some_and(Saving::save_now) {
+            self.write(core);
+        }
+    }
+
+    fn note_changes(&mut self) {
+        if let Some(saving) = &mut self.saving
+            && self.peers.take_changed()
+        {
+            saving.handle_changed();
+        }
+    }
+
+    fn write(&self, core: &mut Core) {
+        let Some(path) = core.config.known_peers.clone() else { return };
+        let text = self.peers.known().map(|addr| format!("{addr}\n")).collect();
+        core.jobs.push_back(Job::Save { path, text });
+    }
+
+    /// It is somebody else's file.
+    fn leave_file_alone(&mut self, core: &mut Core) {
+        let file = core.config.known_peers.take().unwrap_or_default();
+        self.saving = None;
+        core.notes.push(Level::Warn, || {
+            format!(
+                "{} holds text and no known peer: it is left alone, and none will be saved",
+                file.display()
+            )
+        });
     }
 }
 
@@ -110,143 +236,7 @@ pub(super) fn parse(text: &str) -> Result<HostPort, StartError> {
     HostPort::parse(text).map_err(|why| StartError::BadAddress { text: text.to_owned(), why })
 }
 
-impl Node {
-    /// Asks for the file of known peers.
-    pub(super) fn begin_network(&mut self) {
-        if let Some(path) = self.core.config.known_peers.clone() {
-            self.core.jobs.push_back(Job::Load { path });
-        }
-    }
-
-    /// Tells the p2p network which addresses are ours: those that we know, and those at which servers see us.
-    pub(super) fn tell_own(&mut self) {
-        let mut claimed = self.servers.seen();
-        if let Mapping::Mapped { external, .. } = self.reach().mapping {
-            claimed.push(external);
-        }
-        self.network.peers.set_own(&self.core.own, &claimed);
-    }
-
-    pub(super) fn handle_known_loaded(&mut self, outcome: io::Result<String>, now: Instant) {
-        match outcome {
-            Ok(text) => {
-                let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-                let known: Vec<_> = lines.clone().filter_map(|line| line.parse().ok()).collect();
-                if known.is_empty() && lines.count() > 0 {
-                    self.leave_file_alone();
-                    return;
-                }
-                for addr in known.into_iter().take(self.core.config.max_known) {
-                    self.network.peers.handle_learned(addr, Source::File, now);
-                }
-                self.network.peers.take_changed();
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                self.warn_of_file("read", &error);
-            }
-        }
-    }
-
-    pub(super) fn handle_known_saved(&mut self, outcome: io::Result<()>) {
-        self.network.saving = false;
-        if let Err(error) = outcome {
-            self.warn_of_file("saved", &error);
-        }
-    }
-
-    /// It is somebody else's file.
-    fn leave_file_alone(&mut self) {
-        let file = self.core.config.known_peers.take().unwrap_or_default();
-        self.network.has_file = false;
-        self.core.notes.push(Level::Warn, || {
-            format!(
-                "{} holds text and no known peer: it is left alone, and none will be saved",
-                file.display()
-            )
-        });
-    }
-
-    fn warn_of_file(&mut self, done: &str, error: &io::Error) {
-        let file = self.core.config.known_peers.as_deref().unwrap_or("".as_ref()).display();
-        self.core
-            .notes
-            .push(Level::Warn, || format!("the known peers in {file} could not be {done}: {error}"));
-    }
-
-    /// Writes the file of known peers, if it would be another one.
-    pub(super) fn save_known(&mut self) {
-        self.network.changed |= self.network.peers.take_changed();
-        let Some(path) = self.core.config.known_peers.clone() else { return };
-        if self.network.changed && !self.network.saving {
-            self.network.changed = false;
-            self.network.saving = true;
-            let text = self.network.peers.known().map(|addr| format!("{addr}\n")).collect();
-            self.core.jobs.push_back(Job::Save { path, text });
-        }
-    }
-
-    pub(super) fn advance_network(&mut self, now: Instant) {
-        if self.core.is_leaving() {
-            return;
-        }
-        self.network.peers.handle_timeout(now);
-        let mut names = VecDeque::new();
-        for (place, peer) in self.network.named.iter_mut().enumerate() {
-            if peer.due.is_some_and(|due| due <= now) {
-                peer.due = None;
-                names.push_back((place, peer.target.clone()));
-            }
-        }
-        for (place, target) in names {
-            let purpose = Purpose::LookUp(LookUp::StaticPeer(place));
-            self.core.effects.push(Effect::Attempt { purpose, target });
-        }
-        self.route(now);
-        while self.attempts.has_place(&self.core.config)
-            && let Some(addr) = self.network.peers.poll_dial()
-        {
-            let (purpose, target) = (Purpose::Network(addr), HostPort::Address(addr));
-            self.core.effects.push(Effect::Attempt { purpose, target });
-            self.route(now);
-        }
-        if self.network.has_file {
-            self.network.changed |= self.network.peers.take_changed();
-            if self.network.changed && now >= self.network.save_at {
-                self.network.save_at = now + SAVE_INTERVAL;
-                self.save_known();
-            }
-        }
-    }
-
-    /// `why`: unless the application was told.
-    pub(super) fn handle_peer_unreached(&mut self, addr: SocketAddr, why: Option<&FailReason>, now: Instant) {
-        if let Some(why) = why {
-            // What the user asked for and does not get, the user should hear of; the rest is daily business.
-            let asked = self.network.peers.is_static(addr);
-            let level = if asked { Level::Warn } else { Level::Debug };
-            self.core.notes.push(level, || format!("peer {addr}: {why}"));
-        }
-        self.network.peers.handle_dial_failed(addr, now);
-    }
-
-    pub(super) fn handle_static_resolved(&mut self, place: usize, addresses: &[SocketAddr], now: Instant) {
-        // One address is enough: all of a name are one peer, and each would get a connection of its own.
-        match addresses.first() {
-            Some(&addr) => self.network.peers.handle_learned(addr, Source::Static, now),
-            None => self.handle_static_failed(place, &FailReason::NoAddress("the name has none".into()), now),
-        }
-    }
-
-    pub(super) fn handle_static_failed(&mut self, place: usize, why: &FailReason, now: Instant) {
-        let network = &mut self.network;
-        if let Some(peer) = network.named.get_mut(place) {
-            let wait = peer.backoff.next(&mut network.random);
-            peer.due = Some(now + wait);
-            let target = &peer.target;
-            self.core.notes.push(Level::Warn, || {
-                format!("peer {target}: {why}; trying again in {:.0} s", wait.as_secs_f64().ceil())
-            });
-        }
-    }
+fn warn_of_file(core: &mut Core, done: &str, error: &io::Error) {
+    let file = core.config.known_peers.as_deref().unwrap_or("".as_ref()).display();
+    core.notes.push(Level::Warn, || format!("the known peers in {file} could not be {done}: {error}"));
 }

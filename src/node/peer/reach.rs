@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use log::Level;
 
-use super::{Node, Role};
+use super::Role;
+use super::core::Core;
+use super::effect::{Effect, ServerSays};
 use crate::config::Config;
 use crate::event::Event;
 use crate::gateway;
@@ -16,8 +18,9 @@ use crate::proto::mapping::{Mapper, MapperConfig};
 use crate::proto::nat::survey::{self, Survey, SurveyAction};
 use crate::proto::reach::{Finder, FinderAction};
 use crate::random::Random;
-use crate::reach::{LanAddress, Reach};
+use crate::reach::{LanAddress, Mapping, Reach};
 use crate::time::{Instant, soonest};
+use crate::wire::rendezvous::Token;
 
 /// The machines that find out how this node can be reached.
 #[derive(Debug)]
@@ -27,7 +30,7 @@ pub(super) struct Reaching {
     survey: Option<SurveyRun>,
     /// Surveys so far: streams of an earlier one are nobody's.
     runs: u32,
-    pub(super) random: Random,
+    random: Random,
     /// Something was done to them since they were advanced.
     touched: bool,
     /// When one of them has something to do, as of then. Asking all of them cost a third of an idle tick.
@@ -67,10 +70,23 @@ impl Reaching {
         &self.finder
     }
 
+    /// How this node can be reached, as far as it is known.
+    pub(super) fn picture(&self) -> Arc<Reach> {
+        Arc::clone(self.finder.picture())
+    }
+
     /// To tell it something.
     pub(super) fn finder_mut(&mut self) -> &mut Finder {
         self.touched = true;
         &mut self.finder
+    }
+
+    /// The address at which the router says that it forwards to us.
+    pub(super) fn mapped(&self) -> Option<SocketAddr> {
+        match self.finder.picture().mapping {
+            Mapping::Mapped { external, .. } => Some(external),
+            _ => None,
+        }
     }
 
     pub(super) fn mapper(&self) -> &Mapper {
@@ -87,182 +103,213 @@ impl Reaching {
     }
 }
 
-impl Node {
-    pub(crate) fn reach(&self) -> Arc<Reach> {
-        Arc::clone(self.reaching.finder.picture())
-    }
-
-    pub(crate) fn refresh_reach(&mut self, now: Instant) {
-        self.reaching.finder.refresh(now);
-        self.advance_reach(now);
+impl Reaching {
+    pub(super) fn refresh(&mut self, core: &mut Core, now: Instant) {
+        self.finder.refresh(now);
+        self.advance(core, now);
     }
 
     /// Finds out nothing more, and has the router forget us.
-    pub(super) fn leave_reach(&mut self, now: Instant) {
-        self.reaching.finder_mut().stop();
-        self.end_survey();
-        self.reaching.mapper.leave(now);
-        self.order_mappings();
+    pub(super) fn leave(&mut self, core: &mut Core, now: Instant) {
+        self.finder_mut().stop();
+        self.end_survey(core);
+        self.mapper.leave(now);
+        self.order_mappings(core);
     }
 
-    pub(super) fn handle_listed_interfaces(&mut self, outcome: io::Result<Vec<LanAddress>>, now: Instant) {
+    /// A server of our own choice, by its place in the configuration, says something of how we can be reached.
+    pub(super) fn handle_server(&mut self, server: usize, says: ServerSays, now: Instant) {
+        let finder = self.finder_mut();
+        match says {
+            ServerSays::Up(up) => finder.handle_server_up(server, up, now),
+            ServerSays::Rtt(rtt) => finder.handle_rtt(server, rtt),
+            ServerSays::Observers(observers) => finder.handle_observers(server, observers, now),
+            ServerSays::Probed { port, outcome } => finder.handle_probed(server, port, outcome, now),
+            ServerSays::LateProbe => finder.handle_late_probe(server, now),
+            ServerSays::Down => finder.handle_server_down(server, now),
+        }
+    }
+
+    pub(super) fn handle_listed_interfaces(
+        &mut self,
+        core: &mut Core,
+        outcome: io::Result<Vec<LanAddress>>,
+        now: Instant,
+    ) {
         let addresses = outcome.unwrap_or_else(|error| {
-            self.core.notes.push(Level::Warn, || format!("the interfaces could not be listed: {error}"));
-            self.reach().lan.clone()
+            core.notes.push(Level::Warn, || format!("the interfaces could not be listed: {error}"));
+            self.finder.picture().lan.clone()
         });
-        self.reaching.finder.handle_interfaces(addresses, now);
-        self.advance_reach(now);
+        self.finder.handle_interfaces(addresses, now);
+        self.advance(core, now);
     }
 
-    pub(super) fn handle_gateway_report(&mut self, request: u64, report: gateway::Report, now: Instant) {
-        self.core.notes.push(Level::Debug, || format!("router: {report:?}"));
-        self.reaching.mapper.handle_report(request, report, now);
-        self.advance_reach(now);
+    pub(super) fn handle_gateway_report(
+        &mut self,
+        core: &mut Core,
+        request: u64,
+        report: gateway::Report,
+        now: Instant,
+    ) {
+        core.notes.push(Level::Debug, || format!("router: {report:?}"));
+        self.mapper.handle_report(request, report, now);
+        self.advance(core, now);
     }
 
-    /// Once in each tick.
-    pub(super) fn work_on_reach(&mut self, now: Instant) {
-        if self.reaching.touched || self.reaching.due.is_some_and(|at| at <= now) {
-            self.advance_reach(now);
+    pub(super) fn handle_timeout(&mut self, core: &mut Core, now: Instant) {
+        if self.touched || self.due.is_some_and(|at| at <= now) {
+            self.advance(core, now);
         }
     }
 
-    fn advance_reach(&mut self, now: Instant) {
-        self.reaching.touched = false;
-        self.reaching.mapper.handle_timeout(now);
-        if self.reaching.mapper.take_changed() {
-            let status = self.reaching.mapper.status().clone();
-            self.reaching.finder.handle_mapping(status, now);
-            self.tell_own();
+    fn advance(&mut self, core: &mut Core, now: Instant) {
+        self.touched = false;
+        self.mapper.handle_timeout(now);
+        if self.mapper.take_changed() {
+            let status = self.mapper.status().clone();
+            self.finder.handle_mapping(status, now);
+            core.effects.push(Effect::OwnAddresses);
         }
-        self.advance_survey(now);
-        self.reaching.finder.handle_timeout(now);
-        while let Some(action) = self.reaching.finder.poll_action() {
-            self.reaching.touched = true;
-            self.act_for_finder(action, now);
+        self.advance_survey(core, now);
+        self.finder.handle_timeout(now);
+        while let Some(action) = self.finder.poll_action() {
+            self.touched = true;
+            self.act_for_finder(core, action, now);
         }
-        self.order_mappings();
-        if self.reaching.finder.is_dirty() {
-            // Also when the picture is the same: what a server lists depends on its own probe.
-            self.set_adverts(now);
+        self.order_mappings(core);
+        if self.finder.is_dirty() {
+            // Also when the picture is the same: what is advertised at a server depends on what that very server found out.
+            core.effects.push(Effect::Adverts);
         }
-        if let Some(picture) = self.reaching.finder.poll_change() {
-            self.core.notes.push(Level::Info, || format!("reach: {picture}"));
-            self.events.push(Event::Reach(picture));
-            self.refresh_unl();
+        if let Some(picture) = self.finder.poll_change() {
+            core.notes.push(Level::Info, || format!("reach: {picture}"));
+            core.effects.push(Effect::Tell(Event::Reach(picture)));
+            core.effects.push(Effect::OwnUnl);
         }
-        self.reaching.due = self.reaching.next_timeout();
+        self.due = self.next_timeout();
     }
 
-    fn act_for_finder(&mut self, action: FinderAction, now: Instant) {
+    fn act_for_finder(&mut self, core: &mut Core, action: FinderAction, now: Instant) {
         match action {
-            FinderAction::Interfaces => self.core.jobs.push_back(Job::Interfaces),
-            FinderAction::Survey { observers } => self.begin_survey(&observers, now),
-            FinderAction::Probe { server, port } => self.ask_for_probe(ServerId(server as u64), port, now),
-            FinderAction::Map(target) => self.reaching.mapper.set_target(target, now),
-            FinderAction::Renew => self.reaching.mapper.renew(now),
-            FinderAction::Refresh => self.reaching.mapper.refresh(now),
-            FinderAction::Reconnect { server } => self.reconnect_server(ServerId(server as u64), now),
+            FinderAction::Interfaces => core.jobs.push_back(Job::Interfaces),
+            FinderAction::Survey { observers } => self.begin_survey(core, &observers, now),
+            FinderAction::Probe { server, port } => {
+                let nonce = Token::nonce(&mut self.random);
+                core.effects.push(Effect::AskForProbe { server: ServerId(server as u64), port, nonce });
+            }
+            FinderAction::Map(target) => self.mapper.set_target(target, now),
+            FinderAction::Renew => self.mapper.renew(now),
+            FinderAction::Refresh => self.mapper.refresh(now),
+            FinderAction::Reconnect { server } => {
+                core.effects.push(Effect::ReconnectServer(ServerId(server as u64)));
+            }
         }
     }
 
-    fn order_mappings(&mut self) {
-        while let Some((request, order)) = self.reaching.mapper.poll_order() {
-            self.core.notes.push(Level::Debug, || format!("to the router: {order:?}"));
-            self.core.jobs.push_back(Job::Gateway { request, order });
+    fn order_mappings(&mut self, core: &mut Core) {
+        while let Some((request, order)) = self.mapper.poll_order() {
+            core.notes.push(Level::Debug, || format!("to the router: {order:?}"));
+            core.jobs.push_back(Job::Gateway { request, order });
         }
     }
 }
 
 /// The survey of the NAT: a handful of short connections to servers.
-impl Node {
-    fn begin_survey(&mut self, observers: &[SocketAddr], now: Instant) {
-        self.end_survey();
-        self.reaching.runs = self.reaching.runs.wrapping_add(1);
-        let Some((&first, others)) = observers.split_first() else { return };
-        let random = self.reaching.random.fork();
-        let survey = Survey::new(first, others.first().copied(), survey::ROUND, random, now);
-        self.reaching.survey = Some(SurveyRun { survey, streams: Vec::new() });
-        self.advance_survey(now);
-    }
-
-    fn end_survey(&mut self) {
-        let run = self.reaching.survey.take();
-        for id in run.into_iter().flat_map(|run| run.streams).flatten() {
-            self.core.streams.abandon(id);
+impl Reaching {
+    pub(super) fn handle_sample_connected(&mut self, core: &mut Core, sample: Sample, now: Instant) {
+        if let Some(run) = self.run_of(sample) {
+            run.survey.handle_connected(sample.place, now);
         }
+        self.advance_survey(core, now);
     }
 
-    fn advance_survey(&mut self, now: Instant) {
-        let Some(run) = &mut self.reaching.survey else { return };
-        self.reaching.touched = true;
-        run.survey.handle_timeout(now);
-        while let Some(action) = self.reaching.survey.as_mut().and_then(|run| run.survey.poll_action()) {
-            self.act_for_survey(action, now);
-        }
-        let outcome = self.reaching.survey.as_ref().and_then(|run| run.survey.outcome());
-        if let Some(outcome) = outcome {
-            self.end_survey();
-            self.reaching.finder.handle_surveyed(outcome, now);
-        }
-    }
-
-    fn act_for_survey(&mut self, action: SurveyAction, now: Instant) {
-        let Some(run) = &mut self.reaching.survey else { return };
-        match action {
-            SurveyAction::Dial { sample, to, local_port } => {
-                let role = Role::Survey(Sample { run: self.reaching.runs, place: sample });
-                let from = self.core.end_at_port(local_port, to);
-                let id = self.core.streams.dial(to, Some(from), role, now);
-                if run.streams.len() <= sample {
-                    run.streams.resize(sample + 1, None);
-                }
-                run.streams[sample] = Some(id);
-            }
-            SurveyAction::Send { sample, bytes } => {
-                if let Some(id) = run.streams.get(sample).copied().flatten() {
-                    // A fresh stream takes a line; one that broke meanwhile says so by itself.
-                    let _ = self.core.streams.queue_raw(id, &bytes);
-                }
-            }
-            SurveyAction::Hangup { sample } => {
-                if let Some(id) = run.streams.get_mut(sample).and_then(Option::take) {
-                    self.core.streams.close(id, now);
-                }
-            }
-        }
-    }
-
-    pub(super) fn handle_sample_connected(&mut self, sample: Sample, now: Instant) {
-        self.with_survey(sample, |survey| survey.handle_connected(sample.place, now));
-        self.advance_survey(now);
-    }
-
-    pub(super) fn handle_sample_lines(&mut self, sample: Sample, id: StreamId, now: Instant) {
-        while let Some(line) = self.core.streams.next_line(id) {
-            let run = self.reaching.survey.as_mut().filter(|_| sample.run == self.reaching.runs);
-            if let Some(run) = run {
+    pub(super) fn handle_sample_lines(
+        &mut self,
+        core: &mut Core,
+        sample: Sample,
+        stream: StreamId,
+        now: Instant,
+    ) {
+        while let Some(line) = core.streams.next_line(stream) {
+            if let Some(run) = self.run_of(sample) {
                 run.survey.handle_line(sample.place, line.as_bytes(), now);
             }
         }
-        self.advance_survey(now);
+        self.advance_survey(core, now);
     }
 
     /// It could not be dialled, or has ended.
-    pub(super) fn handle_sample_gone(&mut self, sample: Sample, now: Instant) {
-        if let Some(run) = self.reaching.survey.as_mut().filter(|_| sample.run == self.reaching.runs)
-            && let Some(stream) = run.streams.get_mut(sample.place)
-        {
-            *stream = None;
+    pub(super) fn handle_sample_gone(&mut self, core: &mut Core, sample: Sample, now: Instant) {
+        if let Some(run) = self.run_of(sample) {
+            if let Some(stream) = run.streams.get_mut(sample.place) {
+                *stream = None;
+            }
+            run.survey.handle_failed(sample.place, now);
         }
-        self.with_survey(sample, |survey| survey.handle_failed(sample.place, now));
-        self.advance_survey(now);
+        self.advance_survey(core, now);
     }
 
-    fn with_survey(&mut self, sample: Sample, act: impl FnOnce(&mut Survey)) {
-        let run = self.reaching.survey.as_mut().filter(|_| sample.run == self.reaching.runs);
-        if let Some(run) = run {
-            act(&mut run.survey);
+    fn begin_survey(&mut self, core: &mut Core, observers: &[SocketAddr], now: Instant) {
+        self.end_survey(core);
+        self.runs = self.runs.wrapping_add(1);
+        let Some((&first, others)) = observers.split_first() else { return };
+        let random = self.random.fork();
+        let survey = Survey::new(first, others.first().copied(), survey::ROUND, random, now);
+        self.survey = Some(SurveyRun { survey, streams: Vec::new() });
+        self.advance_survey(core, now);
+    }
+
+    fn end_survey(&mut self, core: &mut Core) {
+        let run = self.survey.take();
+        for id in run.into_iter().flat_map(|run| run.streams).flatten() {
+            core.streams.abandon(id);
+        }
+    }
+
+    fn advance_survey(&mut self, core: &mut Core, now: Instant) {
+        let runs = self.runs;
+        let Some(run) = &mut self.survey else { return };
+        self.touched = true;
+        run.survey.handle_timeout(now);
+        while let Some(action) = run.survey.poll_action() {
+            run.act(core, action, runs, now);
+        }
+        if let Some(outcome) = run.survey.outcome() {
+            self.end_survey(core);
+            self.finder.handle_surveyed(outcome, now);
+        }
+    }
+
+    /// The survey that a sample belongs to, unless that is over.
+    fn run_of(&mut self, sample: Sample) -> Option<&mut SurveyRun> {
+        self.survey.as_mut().filter(|_| sample.run == self.runs)
+    }
+}
+
+impl SurveyRun {
+    /// `number`: of this survey.
+    fn act(&mut self, core: &mut Core, action: SurveyAction, number: u32, now: Instant) {
+        match action {
+            SurveyAction::Dial { sample, to, local_port } => {
+                let role = Role::Survey(Sample { run: number, place: sample });
+                let from = core.end_at_port(local_port, to);
+                let id = core.streams.dial(to, Some(from), role, now);
+                if self.streams.len() <= sample {
+                    self.streams.resize(sample + 1, None);
+                }
+                self.streams[sample] = Some(id);
+            }
+            SurveyAction::Send { sample, bytes } => {
+                if let Some(id) = self.streams.get(sample).copied().flatten() {
+                    // A fresh stream takes a line; one that broke meanwhile says so by itself.
+                    let _ = core.streams.queue_raw(id, &bytes);
+                }
+            }
+            SurveyAction::Hangup { sample } => {
+                if let Some(id) = self.streams.get_mut(sample).and_then(Option::take) {
+                    core.streams.close(id, now);
+                }
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 //! to those who bring it a ticket, and nothing else of a server.
 //!
 //! **How they are told apart.** Somebody who wants to be relayed speaks first, and begins like any client of a rendezvous
-//! server. So an accepted connection is held back (see `strangers`) until its first bytes have come. What begins so is a
+//! server. So an accepted connection is held back (see `inbound`) until its first bytes have come. What begins so is a
 //! client here from then on: the application never sees it, and it takes none of the application's slots. All else is a peer,
 //! as ever.
 //!
@@ -13,14 +13,16 @@ use std::time::Duration;
 
 use log::Level;
 
-use super::{Ends, Node, Role};
+use super::core::Core;
+use super::{Ends, Role};
 use crate::config::{Config, RelayOffer};
 use crate::id::StreamId;
 use crate::node::relays::{Place, RelayEndpoint, Relays};
 use crate::proto::rendezvous::server::{ClientId, CloseWhy, Limits, Server, ServerAction};
 use crate::random::Random;
+use crate::reach::Reach;
 use crate::time::{Instant, soonest};
-use crate::wire::rendezvous::{Features, GREETING};
+use crate::wire::rendezvous::Features;
 
 /// Bytes that a client may send before it is one half of a relay: a greeting, a proof and a ticket are about 1000.
 const MOST_SAID: u64 = 4096;
@@ -54,116 +56,105 @@ impl RelayDesk {
         Some(Box::new(Self { server, running, answers: Vec::new() }))
     }
 
+    /// Where this node is seen from outside: its relay may have been dialled there, whatever address it arrives at.
+    pub(super) fn set_public_address(&mut self, reach: &Reach) {
+        let wan = reach.wan.zip(reach.port).map(Into::into);
+        self.server.set_public_addresses(wan.into_iter().collect());
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         soonest(self.server.poll_timeout(), self.running.poll_timeout())
     }
 }
 
 /// How a client comes and goes.
-impl Node {
-    /// Whether accepted connections may be for a relay.
-    pub(super) fn relays_for_others(&self) -> bool {
-        self.relay_desk.is_some() && !self.core.is_leaving()
-    }
-
+impl RelayDesk {
     /// How many are relayed.
     #[cfg(test)]
-    pub(crate) fn relays(&self) -> usize {
-        self.relay_desk.as_ref().map_or(0, |desk| desk.server.relays())
+    pub(super) fn relays(&self) -> usize {
+        self.server.relays()
     }
 
     /// A connection that was held back has begun like a client: it is one, or nothing.
-    pub(super) fn let_in_relay_client(&mut self, id: StreamId, ends: Ends, now: Instant) {
-        let Some(desk) = &mut self.relay_desk else { return };
+    pub(super) fn let_in(
+        &mut self,
+        core: &mut Core,
+        stream: StreamId,
+        ends: Ends,
+        is_banned: bool,
+        now: Instant,
+    ) {
         let peer = ends.dialler;
-        let refused = desk.server.refusal(peer.ip()).map(|why| format!("{why:?}"));
-        let banned = self.admission.is_banned(peer.ip(), now).then(|| "it is banned".to_owned());
+        let refused = self.server.refusal(peer.ip()).map(|why| format!("{why:?}"));
+        let banned = is_banned.then(|| "it is banned".to_owned());
         if let Some(why) = banned.or(refused) {
-            self.core.notes.push(Level::Debug, || format!("{peer} is not relayed: {why}"));
-            self.core.streams.abandon(id);
+            core.notes.push(Level::Debug, || format!("{peer} is not relayed: {why}"));
+            core.streams.abandon(stream);
             return;
         }
-        if let Some(tag) = self.core.streams.tag_mut(id) {
+        if let Some(tag) = core.streams.tag_mut(stream) {
             *tag = Role::RelayClient;
         }
-        desk.server.handle_connected(client(id), peer, ends.dialled, now);
-        self.handle_relay_client_lines(id, now);
+        self.server.handle_connected(client(stream), peer, ends.dialled, now);
+        self.handle_lines(core, stream, now);
     }
 
-    pub(super) fn handle_relay_client_lines(&mut self, id: StreamId, now: Instant) {
-        let Some(desk) = &mut self.relay_desk else { return };
-        while let Some(line) = self.core.streams.next_line(id) {
-            desk.server.handle_line(client(id), line.as_bytes(), now, &mut desk.answers);
+    pub(super) fn handle_lines(&mut self, core: &mut Core, stream: StreamId, now: Instant) {
+        while let Some(line) = core.streams.next_line(stream) {
+            self.server.handle_line(client(stream), line.as_bytes(), now, &mut self.answers);
         }
         // What so few bytes can ask for fits; one that was closed meanwhile needs no answer.
-        let _ = self.core.streams.queue_raw(id, &desk.answers);
-        desk.answers.clear();
-        let said = self.core.streams.facts(id).map_or(0, |facts| facts.counters.bytes_received);
+        let _ = core.streams.queue_raw(stream, &self.answers);
+        self.answers.clear();
+        let said = core.streams.facts(stream).map_or(0, |facts| facts.counters.bytes_received);
         if said > MOST_SAID {
-            desk.server.handle_closed(client(id), now);
-            self.core.streams.abandon(id);
+            self.server.handle_closed(client(stream), now);
+            core.streams.abandon(stream);
         }
     }
 
-    pub(super) fn handle_relay_client_gone(&mut self, id: StreamId, now: Instant) {
-        if let Some(desk) = &mut self.relay_desk {
-            desk.server.handle_closed(client(id), now);
+    /// A client is gone, who was an end of a relay perhaps.
+    pub(super) fn handle_gone(&mut self, stream: StreamId, end: Option<RelayEndpoint>, now: Instant) {
+        if let Some(end) = end {
+            self.running.handle_dropped(end);
         }
-    }
-
-    pub(super) fn handle_relayed_gone(&mut self, end: RelayEndpoint, id: StreamId, now: Instant) {
-        if let Some(desk) = &mut self.relay_desk {
-            desk.running.handle_dropped(end);
-        }
-        self.handle_relay_client_gone(id, now);
+        self.server.handle_closed(client(stream), now);
     }
 }
 
 /// What they say to each other.
-impl Node {
+impl RelayDesk {
     /// Takes over what was read where it is another stream's; whether it is.
-    pub(super) fn pass_on_relayed(&mut self, slot: usize, len: usize, now: Instant) -> bool {
-        let Some(desk) = &mut self.relay_desk else { return false };
-        if !self.core.streams.pass_on(slot, len) {
+    pub(super) fn pass_on(&mut self, core: &mut Core, slot: usize, len: usize, now: Instant) -> bool {
+        if !core.streams.pass_on(slot, len) {
             return false;
         }
-        let id = self.core.streams.id_at(slot);
-        if let Some(&Role::Relayed(end)) = id.and_then(|id| self.core.streams.tag(id)) {
-            let mut place = Place { streams: &mut self.core.streams, notes: &mut self.core.notes };
-            desk.running.handle_passed(&mut place, end, len, now);
+        let id = core.streams.id_at(slot);
+        if let Some(&Role::Relayed(end)) = id.and_then(|id| core.streams.tag(id)) {
+            let mut place = Place { streams: &mut core.streams, notes: &mut core.notes };
+            self.running.handle_passed(&mut place, end, len, now);
         }
         true
     }
 
-    pub(super) fn advance_relays(&mut self, now: Instant) {
-        let Some(desk) = &mut self.relay_desk else { return };
-        desk.server.handle_timeout(now);
-        let mut place = Place { streams: &mut self.core.streams, notes: &mut self.core.notes };
-        while let Some(action) = desk.server.poll_action() {
-            act(&mut desk.running, &mut place, action, now);
+    pub(super) fn handle_timeout(&mut self, core: &mut Core, now: Instant) {
+        self.server.handle_timeout(now);
+        let mut place = Place { streams: &mut core.streams, notes: &mut core.notes };
+        while let Some(action) = self.server.poll_action() {
+            act(&mut self.running, &mut place, action, now);
         }
-        desk.running.handle_timeout(&mut place, now);
+        self.running.handle_timeout(&mut place, now);
     }
 
     /// The node leaves, and with it the way that others had through it.
-    pub(super) fn leave_relays(&mut self, now: Instant) {
-        let Some(desk) = &mut self.relay_desk else { return };
-        let mut place = Place { streams: &mut self.core.streams, notes: &mut self.core.notes };
-        desk.running.end_all(&mut place, now);
+    pub(super) fn leave(&mut self, core: &mut Core, now: Instant) {
+        let mut place = Place { streams: &mut core.streams, notes: &mut core.notes };
+        self.running.end_all(&mut place, now);
         let is_client = |role: &Role| matches!(role, Role::RelayClient);
         let clients: Vec<StreamId> =
-            self.core.streams.iter().filter(|(_, role)| is_client(role)).map(|(id, _)| id).collect();
+            core.streams.iter().filter(|(_, role)| is_client(role)).map(|(id, _)| id).collect();
         for id in clients {
-            self.core.streams.close(id, now);
-        }
-    }
-
-    /// Where this node is seen from outside: its relay may have been dialled there, whatever address it arrives at.
-    pub(super) fn tell_relay_places(&mut self) {
-        let reach = self.reach();
-        if let Some(desk) = &mut self.relay_desk {
-            let wan = reach.wan.zip(reach.port).map(Into::into);
-            desk.server.set_public_addresses(wan.into_iter().collect());
+            core.streams.close(id, now);
         }
     }
 }
@@ -190,7 +181,7 @@ fn act(running: &mut Relays, place: &mut Place<'_, Role>, action: ServerAction, 
             running.splice(place, ends, Role::Relayed, now);
         }
         // It tries nobody's port: nobody can ask it to.
-        ServerAction::Dial { .. } | ServerAction::Abandon { .. } => {}
+        ServerAction::Dial { .. } | ServerAction::Abandon { .. } | ServerAction::Tell(_) => {}
     }
 }
 
@@ -202,14 +193,6 @@ fn client(id: StreamId) -> ClientId {
 fn id_of(place: &Place<'_, Role>, client: ClientId) -> Option<StreamId> {
     let id = place.streams.id_at(usize::try_from(client.0).ok()?)?;
     matches!(place.streams.tag(id), Some(Role::RelayClient)).then_some(id)
-}
-
-/// Whether these first bytes are a client's; `None` while they may be.
-pub(super) fn is_relay_client(arrived: &[u8]) -> Option<bool> {
-    if arrived.starts_with(GREETING) {
-        return Some(true);
-    }
-    (!GREETING.starts_with(arrived)).then_some(false)
 }
 
 fn limits(offer: &RelayOffer) -> Limits {
@@ -225,40 +208,5 @@ fn limits(offer: &RelayOffer) -> Limits {
         idle: IDLE,
         used_sessions: USED_SESSIONS,
         ..Limits::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn a_client_is_known_by_its_greeting_alone() {
-        for (arrived, expected) in [
-            ("", None),
-            ("H", None),
-            ("HELLO p2poll", None),
-            ("HELLO p2poll ", Some(true)),
-            ("HELLO p2poll 1 id relay\r\n", Some(true)),
-            ("HELLO p2poll\r\n", Some(false)),
-            ("HELLO pyp2p ", Some(false)),
-            ("hello p2poll ", Some(false)),
-            ("~hello {", Some(false)),
-            ("\n", Some(false)),
-        ] {
-            assert_eq!(is_relay_client(arrived.as_bytes()), expected, "{arrived:?}");
-        }
-    }
-
-    proptest! {
-        /// However it is cut.
-        #[test]
-        fn what_was_decided_stays_so(bytes in prop::collection::vec(any::<u8>(), 0..20), like in 0..14_usize) {
-            let all = [&GREETING[..like.min(GREETING.len())], &bytes].concat();
-            let verdicts: Vec<_> = (0..=all.len()).filter_map(|len| is_relay_client(&all[..len])).collect();
-            prop_assert!(verdicts.windows(2).all(|two| two[0] == two[1]));
-        }
     }
 }

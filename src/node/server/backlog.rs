@@ -36,7 +36,7 @@ impl Backlog {
         Self { budget, held: 0 }
     }
 
-    #[cfg(test)]
+    /// Bytes.
     pub(super) fn held(&self) -> usize {
         self.held
     }

@@ -8,7 +8,7 @@ use log::Level;
 
 use crate::id::StreamId;
 use crate::note::{Notes, Throttle};
-use crate::proto::rendezvous::server::CloseWhy;
+use crate::proto::rendezvous::server::{CloseWhy, ServerNews};
 use crate::time::Instant;
 
 #[derive(Debug)]
@@ -22,6 +22,9 @@ enum Cause {
     Disconnected(CloseWhy),
     Refused(CloseWhy),
     DoesNotRead,
+    UnknownAddress,
+    LearnedAddress,
+    KeyInUse,
 }
 
 impl ServerLog {
@@ -55,6 +58,34 @@ impl ServerLog {
         self.note(Cause::DoesNotRead, now, || format!("client {client} does not read: it misses a line"));
     }
 
+    pub(super) fn tell(&mut self, news: ServerNews, now: Instant) {
+        let advice = |dialled| {
+            format!(
+                "nodes dial this server as {dialled}, which it does not know as its own, so that it can not pass signals \
+                 on for them nor relay them: if that is its address, start it with --public-address {dialled}"
+            )
+        };
+        match news {
+            ServerNews::Unknown { dialled, networks, needed } => {
+                self.note(Cause::UnknownAddress, now, || {
+                    format!(
+                        "{} ({networks} of the {needed} networks that it would believe say so)",
+                        advice(dialled)
+                    )
+                });
+            }
+            ServerNews::Unbelieved { dialled } => {
+                self.note(Cause::UnknownAddress, now, || advice(dialled));
+            }
+            ServerNews::KeyInUse { id, here, there } => self.note(Cause::KeyInUse, now, || {
+                format!("{id} is at {here} and at {there}: two processes have one key, and the calls go to the first")
+            }),
+            ServerNews::Learned { dialled } => self.note(Cause::LearnedAddress, now, || {
+                format!("takes {dialled} for its own address: nodes in several networks have dialled it so")
+            }),
+        }
+    }
+
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         while let Some((cause, left_out)) = self.throttle.poll_left_out(now) {
             self.notes.push(cause.level(), || format!("within a minute, {left_out} more: {cause}"));
@@ -78,6 +109,8 @@ impl Cause {
         match self {
             Self::Disconnected(CloseWhy::Foreign(_)) | Self::Refused(CloseWhy::Full) => Level::Warn,
             Self::Disconnected(_) | Self::Refused(_) => Level::Info,
+            Self::UnknownAddress | Self::LearnedAddress => Level::Warn,
+            Self::KeyInUse => Level::Info,
             Self::DoesNotRead => Level::Debug,
         }
     }
@@ -88,6 +121,11 @@ impl fmt::Display for Cause {
         match self {
             Self::Disconnected(why) => write!(f, "a client {why}: disconnected"),
             Self::Refused(why) => write!(f, "refused one that {why}"),
+            Self::UnknownAddress => {
+                f.write_str("a node has dialled an address that is not known as the server's own")
+            }
+            Self::LearnedAddress => f.write_str("an address is taken for the server's own"),
+            Self::KeyInUse => f.write_str("two processes have one key"),
             Self::DoesNotRead => f.write_str("a client does not read, and misses a line"),
         }
     }

@@ -23,7 +23,7 @@ impl Reader {
         let id = streams.accept(end, end, 1, Instant::ZERO);
         if is_link {
             streams.frame_sending(id, 400, 400);
-            streams.frame_receiving(id);
+            streams.frame_receiving(id, false);
         }
         Self { streams, id, rest: text.to_vec(), lines: Vec::new() }
     }

@@ -140,7 +140,9 @@ impl World {
                     self.dial(probe, to);
                     continue;
                 }
-                ServerAction::Abandon { .. } | ServerAction::Splice { .. } => continue,
+                ServerAction::Abandon { .. } | ServerAction::Splice { .. } | ServerAction::Tell(_) => {
+                    continue;
+                }
                 ServerAction::Send { client, .. } | ServerAction::Close { client, .. } => client,
             };
             let Some(node) = self.nodes.iter_mut().find(|node| node.connection == Some(client)) else {
@@ -154,7 +156,10 @@ impl World {
                     node.connection = None;
                     node.client.handle_disconnected(self.now);
                 }
-                ServerAction::Dial { .. } | ServerAction::Abandon { .. } | ServerAction::Splice { .. } => {
+                ServerAction::Dial { .. }
+                | ServerAction::Abandon { .. }
+                | ServerAction::Splice { .. }
+                | ServerAction::Tell(_) => {
                     unreachable!("see above")
                 }
             }

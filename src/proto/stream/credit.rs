@@ -9,7 +9,7 @@
 //! What counts are the application's lines as they stand on the wire: with their ends, the doubled `~`, and the marks of the
 //! pieces of a long one. Protocol lines do not.
 
-/// What the closing word of a relay, which no side counts, may add.
+/// What a peer may be wrong by: a line that a relay cut off was never whole.
 const SLACK: u64 = 256;
 
 /// What this side may send.

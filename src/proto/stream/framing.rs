@@ -19,6 +19,7 @@ use crate::config::LineEnd;
 use crate::wire::escape;
 use crate::wire::frame::{self, Frame};
 use crate::wire::line::put_line;
+use crate::wire::relay::{RelayEnd, relay_closed};
 
 /// A longer line of the application's goes in pieces of so many bytes.
 pub(super) const PIECE: usize = 16 << 10;
@@ -59,6 +60,9 @@ pub(super) struct Framing {
     /// The application's line that stands first has been begun.
     is_mid_line: bool,
     fault: Option<FramingFault>,
+    /// A relay passes it on, whose last word may come at the end of all, and does that.
+    is_relayed: bool,
+    relay_end: Option<RelayEnd>,
 }
 
 impl Framing {
@@ -75,7 +79,18 @@ impl Framing {
             // Some of it may have gone out.
             is_mid_line: queued > 0,
             fault: None,
+            is_relayed: false,
+            relay_end: None,
         }
+    }
+
+    /// A relay passes on what arrives, and says why when it ends that.
+    pub(super) fn expect_relay_end(&mut self) {
+        self.is_relayed = true;
+    }
+
+    pub(super) fn relay_end(&self) -> Option<RelayEnd> {
+        self.relay_end
     }
 
     pub(super) fn fault(&self) -> Option<FramingFault> {
@@ -87,6 +102,9 @@ impl Framing {
 impl Framing {
     /// Whole lines have arrived: the application's go to the inbox.
     pub(super) fn sift(&mut self, mut lines: Bytes, inbox: &mut Inbox, max_line: usize) {
+        if self.is_relayed {
+            self.look_for_relay_end(&mut lines);
+        }
         while !lines.is_empty() && self.fault.is_none() {
             match first_protocol_line(&lines) {
                 None => return self.take_lines(lines, inbox),
@@ -101,6 +119,19 @@ impl Framing {
                     self.take_lines(before, inbox);
                 }
             }
+        }
+    }
+
+    /// Takes off the relay's last word, and the line of the peer's that it cut in the middle.
+    fn look_for_relay_end(&mut self, lines: &mut Bytes) {
+        let Some(last) =
+            lines.strip_suffix(b"\n").map(|rest| memchr::memrchr(b'\n', rest).map_or(0, |at| at + 1))
+        else {
+            return;
+        };
+        if let Some(end) = relay_closed(&frame::without_end(lines.slice(last..))) {
+            self.relay_end = Some(end);
+            lines.truncate(last);
         }
     }
 

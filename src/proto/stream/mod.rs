@@ -18,6 +18,7 @@ use crate::config::StreamLimits;
 use crate::error::{CloseReason, SendError};
 use crate::time::Instant;
 use crate::wire::line::{Found, Span, is_one_line, keeps_its_end, put_line};
+use crate::wire::relay::RelayEnd;
 use bytes::Bytes;
 use chunks::{Chunks, ONE_READ};
 use framing::{Framing, FramingFault, MAX_WIRE_LINE};
@@ -362,6 +363,13 @@ impl LineStream {
         }
     }
 
+    /// A relay passes on what arrives, and says why when it ends that.
+    pub(crate) fn expect_relay_end(&mut self) {
+        if let Some(framing) = &mut self.framing {
+            framing.expect_relay_end();
+        }
+    }
+
     /// The next protocol line that has arrived, without its end.
     pub(crate) fn next_protocol(&mut self) -> Option<Bytes> {
         self.framing.as_mut()?.next_protocol()
@@ -510,8 +518,8 @@ impl LineStream {
         self.handle_hangup(walks, now);
         self.finished = true;
         let (why, broken) = match end {
-            End::Finished => (CloseReason::Peer, false),
-            End::Broken(kind) => (reason_of(kind), true),
+            End::Finished => (self.relay_end().unwrap_or(CloseReason::Peer), false),
+            End::Broken(kind) => (self.relay_end().unwrap_or(reason_of(kind)), true),
         };
         self.phase = match self.phase {
             // A link that finished sending can still break.
@@ -667,6 +675,15 @@ impl LineStream {
             FramingFault::CreditExceeded => CloseReason::CreditExceeded,
             FramingFault::ProtocolUnread => CloseReason::ProtocolUnread,
             FramingFault::Nonsense => CloseReason::Protocol,
+        })
+    }
+
+    /// Why the relay that passed it on says that it ends.
+    fn relay_end(&self) -> Option<CloseReason> {
+        Some(match self.framing.as_ref()?.relay_end()? {
+            RelayEnd::Bytes => CloseReason::RelayBytes,
+            RelayEnd::Time => CloseReason::RelayTime,
+            RelayEnd::Idle => CloseReason::RelayIdle,
         })
     }
 

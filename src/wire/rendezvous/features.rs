@@ -28,12 +28,15 @@ impl Features {
     pub(crate) const SIGNAL: Self = Self(1 << 8);
     /// `RELAY`, for who has proven its id.
     pub(crate) const RELAY: Self = Self(1 << 9);
+    /// A process says which one it is when it proves its id; `PENDING`, `INUSE`, and `PING` from the server.
+    pub(crate) const INCARNATION: Self = Self(1 << 10);
     /// What is of use only to who has an id to prove.
-    pub(crate) const PROVEN: Self = Self::ID.or(Self::OBSERVE).or(Self::SIGNAL).or(Self::RELAY);
+    pub(crate) const PROVEN: Self =
+        Self::ID.or(Self::OBSERVE).or(Self::SIGNAL).or(Self::RELAY).or(Self::INCARNATION);
     /// All that this version knows.
-    pub(crate) const ALL: Self = Self((1 << 10) - 1);
+    pub(crate) const ALL: Self = Self((1 << 11) - 1);
 
-    pub(super) const NAMES: [(Self, &str); 10] = [
+    pub(super) const NAMES: [(Self, &str); 11] = [
         (Self::PEERS, "peers"),
         (Self::SEEN, "seen"),
         (Self::PING, "ping"),
@@ -44,6 +47,7 @@ impl Features {
         (Self::OBSERVE, "observe"),
         (Self::SIGNAL, "signal"),
         (Self::RELAY, "relay"),
+        (Self::INCARNATION, "incarnation"),
     ];
 
     pub(crate) const fn has(self, feature: Self) -> bool {

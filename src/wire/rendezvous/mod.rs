@@ -15,7 +15,16 @@
 //! | `PROVE signal\|relay PUBKEY NONCE SERVERADDR SIG` | client | I hold this key; see [`proof`](crate::wire::proof) for what is signed. SERVERADDR is the server as I dialled it, NONCE my own |
 //! | `PROVEN ID`, `DENIED WHY` | server | `signature`, `address` (not one of mine), `nonce` (none left), `full` |
 //!
-//! Of several connections that are proven for `signal` for an id, the latest is the one that its signals go to.
+//! Of several connections that are proven for `signal` for an id, the latest is the one that its signals go to, unless both
+//! say which process they are (the feature `incarnation`):
+//!
+//! | line | from | meaning |
+//! |---|---|---|
+//! | `PROVE .. SIG INCARNATION` | client | and this process has drawn this number at its start (16 digits, signed with the rest) |
+//! | `PENDING` | server | instead of `PROVEN`: another process has the id, and is being asked whether it is there |
+//! | `PING TOKEN`, answered by `PONG TOKEN` | server | are you there? Within 3 s |
+//! | `PROVEN ID`, `DENIED in-use` | server | what came of it: the signals go to you, or to another process, for as long as that is there |
+//! | `INUSE ADDR` | server, to who keeps the id | another process, at that address, has your key |
 //!
 //! # Signals
 //!
@@ -40,6 +49,7 @@
 //! [`relay_closed`](crate::wire::relay::relay_closed) knows; an end that finishes sending is passed on as that.
 
 mod features;
+mod incarnation;
 mod meeting;
 mod nodes;
 mod signal;
@@ -59,6 +69,7 @@ use crate::identity::{NodeId, Signature};
 use crate::wire::proof::{Denial, Proof, SignedTicket};
 use crate::wire::relay::{RelayLimits, RelayRefusal};
 pub(crate) use features::Features;
+pub(crate) use incarnation::Incarnation;
 pub(crate) use meeting::{Ntp, Ports};
 pub(crate) use nodes::{Entry, write_nodes};
 use nodes::{put_nodes, put_observers};
@@ -90,6 +101,8 @@ pub(crate) enum Request {
     Whoami,
     /// `PING token`. Answered by [`Reply::Pong`].
     Ping(Token),
+    /// `PONG token`: the answer to [`Reply::Ping`].
+    Pong(Token),
     /// `OBSERVERS`: where else does this server listen? Answered by [`Reply::Observers`].
     Observers,
     /// `PROBE PORT NONCE`: can this port of mine be reached? Answered by [`Reply::Probed`]; what is said on the probe's
@@ -130,6 +143,12 @@ pub(crate) enum Reply {
     Seen(SocketAddr),
     /// `PONG token`.
     Pong(Token),
+    /// `PING token`: are you still there? Answered by [`Request::Pong`].
+    Ping(Token),
+    /// `PENDING`: whether it is proven is told later.
+    Pending,
+    /// `INUSE IP:PORT`: there is another process with the key of this connection's node.
+    InUse(SocketAddr),
     /// `OBSERVERS IP:PORT :PORT ...` or `OBSERVERS NONE`.
     Observers(Vec<Observer>),
     /// `PROBED PORT YES`, `PROBED PORT NO`, both a fixed time after the question and so perhaps behind answers to later
@@ -203,6 +222,7 @@ impl Request {
             b"HELLO" => Self::Hello(words.hello()?.0),
             b"WHOAMI" => Self::Whoami,
             b"PING" => Self::Ping(Token::new(words.next()?)?),
+            b"PONG" => Self::Pong(Token::new(words.next()?)?),
             b"OBSERVERS" => Self::Observers,
             b"PROBE" => Self::Probe { port: words.port()?, nonce: words.nonce()? },
             b"PROVE" => Self::Prove(Box::new(words.proof()?)),
@@ -244,6 +264,7 @@ impl Request {
             Self::Hello(features) => put_hello(out, *features, None),
             Self::Whoami => put(out, format_args!("WHOAMI")),
             Self::Ping(token) => put(out, format_args!("PING {token}")),
+            Self::Pong(token) => put(out, format_args!("PONG {token}")),
             Self::Observers => put(out, format_args!("OBSERVERS")),
             Self::Probe { port, nonce } => put(out, format_args!("PROBE {port} {nonce}")),
             Self::Prove(proof) => put_proof(out, proof),
@@ -283,6 +304,9 @@ impl Reply {
                 Self::Seen(SocketAddr::new(ip, words.port()?))
             }
             b"PONG" => Self::Pong(Token::new(words.next()?)?),
+            b"PING" => Self::Ping(Token::new(words.next()?)?),
+            b"PENDING" => Self::Pending,
+            b"INUSE" => Self::InUse(words.addr()?),
             b"OBSERVERS" => Self::Observers(words.observers()?),
             b"PROBED" => Self::Probed { port: words.port()?, verdict: Verdict::named(words.next()?)? },
             b"PROVEN" => Self::Proven(NodeId::from_bytes(words.hex()?)),
@@ -322,11 +346,14 @@ impl Reply {
     /// Whether the line begins with a verb of ours: then one that does not parse is a fault, not news from a
     /// later version.
     pub(crate) fn knows_verb(line: &[u8]) -> bool {
-        const VERBS: [&[u8]; 19] = [
+        const VERBS: [&[u8]; 22] = [
             b"NODES",
             b"HELLO",
             b"SEEN",
             b"PONG",
+            b"PING",
+            b"PENDING",
+            b"INUSE",
             b"OBSERVERS",
             b"PROBED",
             b"PROVEN",
@@ -352,6 +379,9 @@ impl Reply {
             Self::Hello { features, nonce } => put_hello(out, *features, nonce.as_ref()),
             Self::Seen(addr) => put(out, format_args!("SEEN {} {}", Ip(addr.ip()), addr.port())),
             Self::Pong(token) => put(out, format_args!("PONG {token}")),
+            Self::Ping(token) => put(out, format_args!("PING {token}")),
+            Self::Pending => put(out, format_args!("PENDING")),
+            Self::InUse(addr) => put(out, format_args!("INUSE {}", Addr(*addr))),
             Self::Observers(observers) => put_observers(out, observers),
             Self::Probed { port, verdict } => put(out, format_args!("PROBED {port} {}", verdict.name())),
             Self::Proven(id) => put(out, format_args!("PROVEN {id}")),
@@ -418,9 +448,12 @@ fn put_hello(out: &mut Vec<u8>, features: Features, nonce: Option<&Token>) {
 }
 
 fn put_proof(out: &mut Vec<u8>, proof: &Proof) {
-    let Proof { role, key, nonce, server, signature } = proof;
+    let Proof { role, key, nonce, server, signature, incarnation } = proof;
     put(out, format_args!("PROVE {} {key} {nonce} {} ", role.name(), Addr(*server)));
     put_signature(out, signature);
+    if let Some(incarnation) = incarnation {
+        put(out, format_args!(" {incarnation}"));
+    }
 }
 
 fn put_outgoing(out: &mut Vec<u8>, signal: &Outgoing) {

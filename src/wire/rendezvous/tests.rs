@@ -367,9 +367,17 @@ fn texts() -> impl Strategy<Value = SignalText> {
 }
 
 fn proofs() -> impl Strategy<Value = Request> {
-    (0..2usize, keys(), hex_tokens(), addrs(), signatures()).prop_map(
-        |(role, key, nonce, server, signature)| {
-            Request::Prove(Box::new(Proof { role: ProofRole::ALL[role], key, nonce, server, signature }))
+    (0..2usize, keys(), hex_tokens(), addrs(), signatures(), any::<Option<u64>>()).prop_map(
+        |(role, key, nonce, server, signature, incarnation)| {
+            let incarnation = incarnation.map(Incarnation::from_number);
+            Request::Prove(Box::new(Proof {
+                role: ProofRole::ALL[role],
+                key,
+                nonce,
+                server,
+                signature,
+                incarnation,
+            }))
         },
     )
 }

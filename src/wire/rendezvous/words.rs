@@ -6,8 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 use super::{
-    Features, Incoming, Listed, MAX_NODES, MAX_OBSERVERS, MAX_PORTS, MAX_TOKEN, NONCE, Observer, Outgoing,
-    Ports, SignalText, Token,
+    Features, Incarnation, Incoming, Listed, MAX_NODES, MAX_OBSERVERS, MAX_PORTS, MAX_TOKEN, NONCE, Observer,
+    Outgoing, Ports, SignalText, Token,
 };
 use crate::identity::{NodeId, PublicKey, Signature};
 use crate::wire::proof::{Proof, ProofRole, SignedTicket, Ticket};
@@ -121,7 +121,7 @@ impl<'a> Words<'a> {
         bytes_of_hex(self.next()?)
     }
 
-    /// `ROLE PUBKEY NONCE SERVERADDR SIG`
+    /// `ROLE PUBKEY NONCE SERVERADDR SIG [INCARNATION]`
     pub(super) fn proof(&mut self) -> Option<Proof> {
         Some(Proof {
             role: ProofRole::named(self.next()?)?,
@@ -129,7 +129,15 @@ impl<'a> Words<'a> {
             nonce: self.key_token()?,
             server: self.addr()?,
             signature: self.signature()?,
+            incarnation: self.optional_incarnation()?,
         })
+    }
+
+    fn optional_incarnation(&mut self) -> Option<Option<Incarnation>> {
+        match self.next() {
+            None => Some(None),
+            Some(word) => Incarnation::parse(word).map(Some),
+        }
     }
 
     /// `SERVERADDR SESSION CALLERKEY CALLEEKEY CALLERSIG CALLEESIG`
@@ -174,7 +182,7 @@ impl<'a> Words<'a> {
         Some(RelayLimits { bytes, seconds, rate: number(self.next()?)? })
     }
 
-    fn addr(&mut self) -> Option<SocketAddr> {
+    pub(super) fn addr(&mut self) -> Option<SocketAddr> {
         addr(self.next()?)
     }
 
@@ -240,6 +248,11 @@ fn listed(word: &[u8]) -> Option<Option<Listed>> {
 fn hex_token(word: &[u8]) -> Option<Token> {
     Token::new(word)
         .filter(|token| word.len() == MAX_TOKEN && token.as_bytes().iter().all(u8::is_ascii_hexdigit))
+}
+
+/// 16 digits.
+pub(super) fn number_of_hex(word: &[u8]) -> Option<u64> {
+    bytes_of_hex(word).map(u64::from_be_bytes)
 }
 
 /// Two digits for each byte, and as many bytes as there are to be.

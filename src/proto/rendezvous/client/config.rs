@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::identity::Key;
 use crate::wire::proof::ProofRole;
-use crate::wire::rendezvous::Features;
+use crate::wire::rendezvous::{Features, Incarnation};
 
 /// When a client does what. The defaults are pyp2p's where it has them.
 #[derive(Clone, Debug)]
@@ -14,6 +14,9 @@ pub(crate) struct ClientConfig {
     pub(crate) key: Option<Arc<Key>>,
     /// What the key is proven for. Default: to take and send signals.
     pub(crate) role: ProofRole,
+    /// Drawn when the process has started, the same for all servers: told with the proof, so that the node is told from
+    /// another one with a copy of its key. Default: none, and then of two the latest takes the signals.
+    pub(crate) incarnation: Option<Incarnation>,
     /// Extensions that are offered, those for who has a key only with one; with none there is no `HELLO`. Default: all.
     pub(crate) features: Features,
     /// Ask for nodes so often, while some are wanted. Default 30 min.
@@ -46,6 +49,7 @@ impl Default for ClientConfig {
         Self {
             key: None,
             role: ProofRole::Signal,
+            incarnation: None,
             features: Features::ALL,
             bootstrap_every: seconds(30 * 60),
             bootstrap_soonest: seconds(10),

@@ -38,10 +38,17 @@ pub(crate) enum ClientEvent {
         port: u16,
         verdict: Option<Verdict>,
     },
-    /// The server knows who we are, and sends us what is said to us.
+    /// The server knows who we are, and sends us what is said to us, from now on.
     Proven,
-    /// The server does not take our proof; everything else goes on.
-    Denied(Denial),
+    /// The server does not take our proof; everything else goes on. That another process has the key
+    /// ([`Denial::InUse`]) can become known at any time, and `Proven` follows when that leaves.
+    Denied {
+        why: Denial,
+        /// As it was dialled.
+        server: SocketAddr,
+    },
+    /// Another process, at that address as the server sees it, has this node's key, and was refused.
+    InUse(SocketAddr),
     /// The answer to `signal`.
     Signaled {
         to: NodeId,

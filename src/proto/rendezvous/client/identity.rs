@@ -28,17 +28,24 @@ impl Client {
         now: Instant,
     ) -> bool {
         let until = now + self.config.answer_within;
-        let room = !self.leaving && self.out.len() <= MAX_OUT && self.config.role == ProofRole::Signal;
-        let State::Open(session) = &mut self.state else { return false };
-        let standing = matches!(session.standing, Standing::Asked | Standing::Proven);
-        let known = session.features.has(Features::SIGNAL);
-        let Some(text) = SignalText::new(text) else { return false };
-        if !room || !standing || !known || session.signals().count() >= MAX_SIGNALS {
+        if !self.takes_signals() {
             return false;
         }
+        let State::Open(session) = &mut self.state else { return false };
+        let Some(text) = SignalText::new(text) else { return false };
         let signal = Outgoing { to, observed, signature, text };
         session.ask(&Request::Signal(Box::new(signal)), Answer::Signaled(to), until, &mut self.out);
         true
+    }
+
+    /// Whether a signal can be sent now.
+    pub(crate) fn takes_signals(&self) -> bool {
+        let room = !self.leaving && self.out.len() <= MAX_OUT && self.config.role == ProofRole::Signal;
+        self.session().is_some_and(|session| {
+            let standing = matches!(session.standing, Standing::Asked | Standing::Proven);
+            let known = session.features.has(Features::SIGNAL);
+            room && standing && known && session.signals().count() < MAX_SIGNALS
+        })
     }
 
     /// Whether the server knows in this session who we are.
@@ -64,7 +71,11 @@ impl Client {
     /// What is said to be known with `HELLO`: what is of no use without a key only with one.
     pub(super) fn offered(&self) -> Features {
         let features = self.config.features;
-        if self.config.key.is_some() { features } else { features.without(Features::PROVEN) }
+        match (&self.config.key, self.config.incarnation) {
+            (None, _) => features.without(Features::PROVEN),
+            (Some(_), None) => features.without(Features::INCARNATION),
+            (Some(_), Some(_)) => features,
+        }
     }
 
     /// The server has agreed on its features, and given a nonce: proves the key, and waits for nothing.
@@ -76,7 +87,9 @@ impl Client {
             return;
         }
         let nonce = Token::nonce(&mut self.random);
-        let request = proof::prove(key, self.config.role, session.server(), &server_nonce, &nonce);
+        let incarnation = self.config.incarnation.filter(|_| session.features.has(Features::INCARNATION));
+        let (role, server) = (self.config.role, session.server());
+        let request = proof::prove_as(key, role, incarnation, server, &server_nonce, &nonce);
         session.standing = Standing::Asked;
         session.ask(&request, Answer::Proof, until, &mut self.out);
     }
@@ -92,12 +105,26 @@ impl Client {
         self.emit(ClientEvent::Proven);
     }
 
+    /// Whether it is, will be told.
+    pub(super) fn pending(&mut self) {
+        if let State::Open(session) = &mut self.state {
+            session.standing = Standing::Pending;
+        }
+    }
+
+    /// The server wants to know whether this process is still there, because there is another one.
+    pub(super) fn pong(&mut self, token: Token) {
+        if self.out.len() <= MAX_OUT {
+            Request::Pong(token).write(&mut self.out);
+        }
+    }
+
     /// The session is good for everything else.
     pub(super) fn denied(&mut self, why: Denial) {
-        if let State::Open(session) = &mut self.state {
-            session.standing = Standing::Denied;
-        }
-        self.emit(ClientEvent::Denied(why));
+        let State::Open(session) = &mut self.state else { return };
+        session.standing = if why == Denial::InUse { Standing::Behind } else { Standing::Denied };
+        let server = session.server();
+        self.emit(ClientEvent::Denied { why, server });
     }
 
     /// The session ends: nobody will answer these any more.

@@ -23,6 +23,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::random::Random;
 use crate::reach::ServerKind;
 use crate::time::{Instant, soonest};
+use crate::wire::proof::Denial;
 use crate::wire::rendezvous::{Features, Listed, Ntp, Ports, Reply, Request, Token};
 pub(crate) use advert::{Advert, AdvertKind};
 pub(crate) use config::ClientConfig;
@@ -328,6 +329,7 @@ impl Client {
                 self.emit(ClientEvent::Observers(observers.unwrap_or_default()));
             }
             (Answer::Proof, Reply::Proven(id)) => self.proven(id, now),
+            (Answer::Proof, Reply::Pending) => self.pending(),
             (Answer::Proof, Reply::Denied(why)) => self.denied(why),
             (Answer::Signaled(to), Reply::Signaled { outcome, .. }) => {
                 self.emit(ClientEvent::Signaled { to, outcome: Outcome::Told(outcome) });
@@ -357,6 +359,16 @@ impl Client {
                 return self.hello(features, nonce, now);
             }
             Reply::Signal(signal) if session.standing == Standing::Proven => ClientEvent::Signal(signal),
+            Reply::Ping(token) if session.standing == Standing::Proven => return self.pong(token),
+            Reply::Proven(id) if matches!(session.standing, Standing::Pending | Standing::Behind) => {
+                return self.proven(id, now);
+            }
+            Reply::Denied(Denial::InUse)
+                if matches!(session.standing, Standing::Pending | Standing::Proven) =>
+            {
+                return self.denied(Denial::InUse);
+            }
+            Reply::InUse(there) if session.standing == Standing::Proven => ClientEvent::InUse(there),
             Reply::Probed { .. } if session.probed_late() => return,
             Reply::Challenge { ip, ports } if waits => ClientEvent::Challenge { ip, ports },
             Reply::Reconnect if waits => ClientEvent::Reconnect,

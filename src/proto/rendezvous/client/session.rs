@@ -48,7 +48,7 @@ impl Answer {
                 matches!(reply, Reply::Remote { .. })
             }
             Self::Seen => matches!(reply, Reply::Seen(_)),
-            Self::Proof => matches!(reply, Reply::Proven(_) | Reply::Denied(_)),
+            Self::Proof => matches!(reply, Reply::Proven(_) | Reply::Pending | Reply::Denied(_)),
             Self::Signaled(id) => matches!(reply, Reply::Signaled { to, .. } if *to == id),
             Self::Observers => matches!(reply, Reply::Observers(_)),
             Self::Listed => matches!(reply, Reply::Listed { .. } | Reply::Full),
@@ -66,7 +66,11 @@ pub(super) enum Standing {
     Unknown,
     /// The proof is sent. What is sent behind it is read behind it.
     Asked,
+    /// Another process has the key, and the server asks whether it is there.
+    Pending,
     Proven,
+    /// It is. When it leaves, this session takes its place.
+    Behind,
     Denied,
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use super::ids::{ClientId, ProbeId};
+use crate::identity::NodeId;
 use crate::wire::foreign::Foreign;
 
 /// What the holder of the sockets is to do.
@@ -20,8 +21,24 @@ pub(crate) enum ServerAction {
     /// Relay all that comes from either to the other, from what has been queued for them until now on, within
     /// [`Limits::relay`](super::Limits::relay); and report the end of each by `handle_closed`. They are clients no more.
     Splice { a: ClientId, b: ClientId },
+    /// Whoever runs the server should know this.
+    Tell(ServerNews),
     /// Drop that connection, or the attempt, if there still is one.
     Abandon { probe: ProbeId },
+}
+
+/// What whoever runs a server should know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ServerNews {
+    /// Clients have dialled an address that the server does not know as its own: `networks` of the `needed` ones that it
+    /// takes to believe it.
+    Unknown { dialled: SocketAddr, networks: usize, needed: usize },
+    /// The same, and it will not be believed.
+    Unbelieved { dialled: SocketAddr },
+    /// Two processes have one key: the signals go to the one that is here, and not to the other one there.
+    KeyInUse { id: NodeId, here: SocketAddr, there: SocketAddr },
+    /// The address is taken for the server's own from now on.
+    Learned { dialled: SocketAddr },
 }
 
 /// Why the server closes a connection.
@@ -37,6 +54,8 @@ pub(crate) enum CloseWhy {
     AddressFull,
     /// It speaks another protocol.
     Foreign(Foreign),
+    /// It was denied for an address that has become known since: it may come again.
+    Learned,
 }
 
 /// Goes on from "a client".
@@ -47,6 +66,7 @@ impl fmt::Display for CloseWhy {
             Self::Idle => f.write_str("was silent for too long"),
             Self::Full => f.write_str("came to a full server"),
             Self::AddressFull => f.write_str("has too many connections at its address"),
+            Self::Learned => f.write_str("may prove itself again"),
             Self::Foreign(foreign) => write!(f, "speaks {}", foreign.name()),
         }
     }

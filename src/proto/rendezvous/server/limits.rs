@@ -42,6 +42,9 @@ pub(crate) struct Limits {
     /// By which addresses clients may have dialled the server, other than those at which it sees them arrive. Default
     /// none.
     pub(crate) public_addresses: Vec<SocketAddr>,
+    /// Where there are none, learns them from clients; how far it believes them is told in
+    /// [`addresses`](super::addresses). Default: no.
+    pub(crate) learns_addresses: bool,
     /// Observations that are remembered. Default 65,536; about 250 bytes each. Beyond it the oldest goes.
     pub(crate) observations: usize,
     /// Observations of one IPv4 address or IPv6 /64, loopback excepted. Default 64: a punch takes one or two at each
@@ -127,6 +130,7 @@ impl Default for Limits {
             probe_time: Duration::from_millis(500),
             identities: 65_536,
             public_addresses: Vec::new(),
+            learns_addresses: false,
             observations: 65_536,
             observations_per_address: 64,
             observation_time: minutes(1),

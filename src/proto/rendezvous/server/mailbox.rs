@@ -84,6 +84,10 @@ impl Mailbox {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.letters.len()
+    }
+
     /// Takes out all that waits for a node, and appends it, the oldest first.
     pub(super) fn collect(&mut self, to: NodeId, limits: &Limits, now: Instant, out: &mut Vec<u8>) {
         self.expire(now, limits);

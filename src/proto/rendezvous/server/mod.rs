@@ -13,6 +13,7 @@
 //! gets them nothing, as in pyp2p.
 
 mod action;
+mod addresses;
 mod counts;
 mod identities;
 mod ids;
@@ -43,7 +44,8 @@ use crate::wire::relay::RelayRefusal;
 use crate::wire::rendezvous::{
     Features, MAX_OBSERVERS, Ntp, Observer, Ports, Reply, Request, Token, Verdict, write_nodes,
 };
-pub(crate) use action::{CloseWhy, ServerAction};
+pub(crate) use action::{CloseWhy, ServerAction, ServerNews};
+use addresses::OwnAddresses;
 use identities::Identities;
 pub(crate) use ids::{ClientId, ProbeId};
 pub(crate) use limits::Limits;
@@ -60,6 +62,7 @@ use simultaneous::{Candidate, SimultaneousOpens, Summons};
 #[derive(Debug)]
 pub(crate) struct Server {
     limits: Limits,
+    own: OwnAddresses,
     random: Random,
     wall_at_origin: Duration,
     clients: HashMap<ClientId, Client>,
@@ -70,6 +73,7 @@ pub(crate) struct Server {
     probes: Probes,
     identities: Identities,
     shares: Shares,
+    signals: SignalCounts,
     mailbox: Mailbox,
     observations: Observations,
     relays: Relays,
@@ -77,6 +81,14 @@ pub(crate) struct Server {
     places: Vec<SocketAddr>,
     idle: Deadlines<ClientId>,
     actions: VecDeque<ServerAction>,
+}
+
+/// What became of signals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SignalCounts {
+    /// Given to their recipients, or kept for them.
+    pub(crate) passed_on: u64,
+    pub(crate) refused: u64,
 }
 
 #[derive(Debug)]
@@ -102,8 +114,10 @@ struct Client {
 impl Server {
     /// A server whose clock's origin lies `wall_at_origin` after 1970; only meetings need to know.
     pub(crate) fn new(limits: Limits, random: Random, wall_at_origin: Duration) -> Self {
+        let own = OwnAddresses::new(limits.public_addresses.clone(), limits.learns_addresses);
         Self {
             limits,
+            own,
             random,
             wall_at_origin,
             clients: HashMap::new(),
@@ -113,6 +127,7 @@ impl Server {
             probes: Probes::new(),
             identities: Identities::new(),
             shares: Shares::new(),
+            signals: SignalCounts::default(),
             mailbox: Mailbox::new(),
             observations: Observations::new(),
             relays: Relays::new(),
@@ -129,7 +144,7 @@ impl Server {
 
     /// Clients may have dialled these addresses, other than those at which they arrive. See [`Limits::public_addresses`].
     pub(crate) fn set_public_addresses(&mut self, addresses: Vec<SocketAddr>) {
-        self.limits.public_addresses = addresses;
+        self.own.set_public(addresses);
     }
 
     /// A connection was accepted; `local` is the address at which the client reached this server.
@@ -183,6 +198,7 @@ impl Server {
             Request::Hello(features) => self.hello(client, features, now, reply),
             Request::Whoami => self.whoami(client, reply),
             Request::Ping(token) => self.ping(token, reply),
+            Request::Pong(token) => self.pong(client, token),
             Request::Observers => self.observers(client, reply),
             Request::Probe { port, nonce } => self.probe(client, port, nonce, now, reply),
             Request::Prove(proof) => self.prove(client, &proof, now, reply),
@@ -234,8 +250,10 @@ impl Server {
         if state.simultaneous {
             self.simultaneous_opens.closed(state.ip, client);
         }
-        if let Some(proven) = state.proven {
-            self.identities.release(proven.id, client);
+        if let Some(proven) = state.proven
+            && let Some(next) = self.identities.release(proven.id, client)
+        {
+            self.promote(proven.id, next, now);
         }
         self.relays.closed(client, &self.limits, now);
         let abandoned = self.probes.drop_of(client).into_iter();
@@ -251,6 +269,7 @@ impl Server {
         self.mailbox.expire(now, &self.limits);
         self.observations.expire(now, &self.limits);
         self.relays.expire(now, &self.limits);
+        self.replace_silent(now);
         while let Some(client) = self.relays.pop_absent(&self.limits, now) {
             self.tell(client, &Reply::Refused(RelayRefusal::Absent));
         }
@@ -265,6 +284,7 @@ impl Server {
     /// When `handle_timeout` is due. Earlier calls do nothing; later ones keep the dead listed meanwhile.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let tables = soonest(self.registry.next_deadline(), self.simultaneous_opens.next_deadline());
+        let tables = soonest(tables, self.identities.next_deadline());
         let tables = soonest(tables, self.shares.next_deadline());
         let tables = soonest(tables, self.mailbox.next_deadline(&self.limits));
         let tables = soonest(tables, self.observations.next_deadline(&self.limits));
@@ -285,6 +305,16 @@ impl Server {
     /// Nodes that it lists.
     pub(crate) fn nodes(&self) -> usize {
         self.registry.len()
+    }
+
+    /// Signals that wait for their recipient.
+    pub(crate) fn mail(&self) -> usize {
+        self.mailbox.len()
+    }
+
+    /// Signals since it was started.
+    pub(crate) fn signals(&self) -> SignalCounts {
+        self.signals
     }
 
     /// Ids that are proven for signals.
@@ -459,6 +489,12 @@ impl Server {
     fn close(&mut self, client: ClientId, why: CloseWhy, now: Instant) {
         self.handle_closed(client, now);
         self.actions.push_back(ServerAction::Close { client, why });
+    }
+
+    fn tell_host(&mut self, news: ServerNews) {
+        if self.actions.len() < self.limits.actions {
+            self.actions.push_back(ServerAction::Tell(news));
+        }
     }
 
     /// Lines do not move the deadline, which would cost each of them a search; it is looked at when it comes.

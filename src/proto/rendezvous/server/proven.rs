@@ -3,6 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::action::{CloseWhy, ServerNews};
+use super::addresses::Named;
+use super::identities::{Claim, Claimant, Verdict};
 use super::relays::{Joined, Session, Side};
 use super::sender::Sender;
 use super::{ClientId, Server, ServerAction};
@@ -12,7 +15,7 @@ use crate::random::Random;
 use crate::time::Instant;
 use crate::wire::proof::{Denial, Proof, ProofRole, SignedTicket};
 use crate::wire::relay::RelayRefusal;
-use crate::wire::rendezvous::{Delivery, Features, Incoming, Outgoing, Reply, Token};
+use crate::wire::rendezvous::{Delivery, Features, Incarnation, Incoming, Outgoing, Reply, Token};
 
 /// What a client's signals are counted over.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -32,6 +35,8 @@ pub(super) struct Proven {
     pub(super) role: ProofRole,
     key: PublicKey,
     pub(super) id: NodeId,
+    /// Its signals come here: there is no other process with the key that has them.
+    holds: bool,
     /// Signals since then.
     signals: u32,
     since: Instant,
@@ -71,13 +76,67 @@ impl Proven {
 impl Server {
     pub(super) fn prove(&mut self, client: ClientId, proof: &Proof, now: Instant, reply: &mut Vec<u8>) {
         match self.check_proof(client, proof, now) {
-            Ok(id) => {
+            Ok(Some(id)) => {
                 Reply::Proven(id).write(reply);
                 if proof.role == ProofRole::Signal {
                     self.mailbox.collect(id, &self.limits, now, reply);
                 }
             }
+            Ok(None) => Reply::Pending.write(reply),
             Err(why) => Reply::Denied(why).write(reply),
+        }
+    }
+
+    /// Who was asked whether it is still there is.
+    pub(super) fn pong(&mut self, client: ClientId, token: Token) {
+        let proven = self.clients.get(&client).and_then(|state| state.proven.as_ref());
+        let id = proven.filter(|proven| proven.role == ProofRole::Signal).map(|proven| proven.id);
+        if let Some(verdict) = id.and_then(|id| self.identities.handle_answer(id, client, token)) {
+            self.judge(verdict);
+        }
+    }
+
+    /// Those who were asked and are silent lose their ids.
+    pub(super) fn replace_silent(&mut self, now: Instant) {
+        while let Some(verdict) = self.identities.pop_silent(now) {
+            let (id, winner) = (verdict.id, verdict.winner);
+            self.judge(verdict);
+            if let Some(winner) = winner {
+                self.promote(id, winner, now);
+            }
+        }
+    }
+
+    /// A connection has the id from now on.
+    pub(super) fn promote(&mut self, id: NodeId, client: ClientId, now: Instant) {
+        self.set_holds(client, true);
+        let mut text = Vec::new();
+        Reply::Proven(id).write(&mut text);
+        self.mailbox.collect(id, &self.limits, now, &mut text);
+        self.send(client, text);
+    }
+
+    /// Tells who keeps the id, and those who have to wait.
+    fn judge(&mut self, verdict: Verdict) {
+        let Verdict { id, winner, refused } = verdict;
+        let seen = |server: &Self, client| {
+            server.clients.get(&client).map(|state| SocketAddr::new(state.ip, state.port))
+        };
+        let Some(owner) = winner.or_else(|| self.identities.connection(id)) else { return };
+        for client in refused {
+            self.set_holds(client, false);
+            self.tell(client, &Reply::Denied(Denial::InUse));
+            if let (Some(here), Some(there)) = (seen(self, owner), seen(self, client)) {
+                self.tell(owner, &Reply::InUse(there));
+                self.tell_host(ServerNews::KeyInUse { id, here, there });
+            }
+        }
+    }
+
+    fn set_holds(&mut self, client: ClientId, holds: bool) {
+        let state = self.clients.get_mut(&client);
+        if let Some(proven) = state.and_then(|state| state.proven.as_mut()) {
+            proven.holds = holds;
         }
     }
 
@@ -94,6 +153,10 @@ impl Server {
     pub(super) fn signal(&mut self, client: ClientId, signal: Outgoing, now: Instant, reply: &mut Vec<u8>) {
         let to = signal.to;
         let outcome = self.pass_on(client, signal, now).unwrap_or(Delivery::Busy);
+        match outcome {
+            Delivery::Delivered | Delivery::Stored => self.signals.passed_on += 1,
+            Delivery::Full | Delivery::Busy => self.signals.refused += 1,
+        }
         Reply::Signaled { to, outcome }.write(reply);
     }
 
@@ -111,24 +174,54 @@ impl Server {
         }
     }
 
-    /// The connection's nonce is used up, whatever comes of it.
-    fn check_proof(&mut self, client: ClientId, proof: &Proof, now: Instant) -> Result<NodeId, Denial> {
+    /// The connection's nonce is used up, whatever comes of it. `None`: another process has the key, and is asked.
+    fn check_proof(
+        &mut self,
+        client: ClientId,
+        proof: &Proof,
+        now: Instant,
+    ) -> Result<Option<NodeId>, Denial> {
         let state = self.clients.get_mut(&client).ok_or(Denial::Nonce)?;
         let nonce = state.nonce.spend().ok_or(Denial::Nonce)?;
-        if !self.is_here(client, proof.server) {
-            return Err(Denial::Address);
-        }
         if !proof.holds(&nonce) {
             return Err(Denial::Signature);
         }
+        if !self.is_here(client, proof.server) && !self.learns(client, proof.server, now) {
+            return Err(Denial::Address);
+        }
         let (role, key, id) = (proof.role, proof.key, proof.key.id());
-        if role == ProofRole::Signal && !self.identities.claim(id, client, self.limits.identities) {
-            return Err(Denial::Full);
-        }
+        let claim = match role {
+            ProofRole::Signal => self.claim(client, id, proof.incarnation, now)?,
+            ProofRole::Relay => Claim::Held,
+        };
+        let holds = claim == Claim::Held;
         if let Some(state) = self.clients.get_mut(&client) {
-            state.proven = Some(Box::new(Proven { role, key, id, signals: 0, since: now }));
+            state.proven = Some(Box::new(Proven { role, key, id, holds, signals: 0, since: now }));
         }
-        Ok(id)
+        Ok(holds.then_some(id))
+    }
+
+    /// An older client does not understand that it may have to wait: it is as if it had not said which process it is.
+    fn claim(
+        &mut self,
+        client: ClientId,
+        id: NodeId,
+        incarnation: Option<Incarnation>,
+        now: Instant,
+    ) -> Result<Claim, Denial> {
+        let knows = self.clients.get(&client).is_some_and(|state| state.knows(Features::INCARNATION));
+        let claimant = Claimant { client, incarnation: incarnation.filter(|_| knows) };
+        let token = Token::from_number(self.random.next_u64());
+        let claim = self.identities.claim(id, claimant, token, self.limits.identities, now);
+        match claim {
+            Claim::Full => return Err(Denial::Full),
+            Claim::InUse => return Err(Denial::InUse),
+            Claim::Held => {}
+            Claim::Contested { ask } => {
+                ask.into_iter().for_each(|owner| self.tell(owner, &Reply::Ping(token)));
+            }
+        }
+        Ok(claim)
     }
 
     /// Whether this server is at the address that a client says it has dialled. Another server, which is shown something
@@ -138,14 +231,37 @@ impl Server {
             let (here, dialled) = (canonical(here), canonical(dialled));
             here.ip() == dialled.ip() && here.port() == dialled.port()
         };
-        self.clients.get(&client).is_some_and(|state| same(state.local))
-            || self.limits.public_addresses.iter().any(|&public| same(public))
+        self.clients.get(&client).is_some_and(|state| same(state.local)) || self.own.knows(dialled)
+    }
+
+    /// A client has dialled, and proves so, what this server does not know as its own: whether it does now.
+    fn learns(&mut self, client: ClientId, dialled: SocketAddr, now: Instant) -> bool {
+        let Some(state) = self.clients.get(&client) else { return false };
+        let named = self.own.handle_named(dialled, (client, state.ip), state.local.ip(), now);
+        let learned = matches!(named, Named::Learned { .. });
+        self.tell_host(match &named {
+            Named::Foreign => ServerNews::Unbelieved { dialled },
+            Named::Candidate { networks, needed } => {
+                ServerNews::Unknown { dialled, networks: *networks, needed: *needed }
+            }
+            Named::Learned { .. } => ServerNews::Learned { dialled },
+        });
+        if let Named::Learned { denied } = named {
+            for client in denied {
+                let is_unproven = self.clients.get(&client).is_some_and(|state| state.proven.is_none());
+                if is_unproven {
+                    self.close(client, CloseWhy::Learned, now);
+                }
+            }
+        }
+        learned
     }
 
     /// `None` when the sender may not say anything now.
     fn pass_on(&mut self, client: ClientId, signal: Outgoing, now: Instant) -> Option<Delivery> {
         let state = self.clients.get_mut(&client)?;
-        let proven = state.proven.as_mut().filter(|proven| proven.role == ProofRole::Signal)?;
+        let proven =
+            state.proven.as_mut().filter(|proven| proven.role == ProofRole::Signal && proven.holds)?;
         if !proven.take_allowance(self.limits.signals_a_minute, now) {
             return None;
         }

@@ -8,7 +8,7 @@ use crate::proto::rendezvous::client::Outcome;
 use crate::proto::rendezvous::relay_dial::{RelayDial, RelayFault};
 use crate::wire::proof::{Denial, Ticket};
 use crate::wire::relay::{RelayLimits, RelayRefusal};
-use crate::wire::rendezvous::Delivery;
+use crate::wire::rendezvous::{Delivery, Incarnation};
 
 const SERVER: &str = "203.0.113.1:8000";
 
@@ -59,6 +59,29 @@ fn a_signal_reaches_a_node_that_is_there_and_one_that_comes_soon() {
 }
 
 #[test]
+fn of_two_nodes_with_one_key_the_first_is_called_until_it_leaves() {
+    let mut world = World::new();
+    let process = |number| ClientConfig { incarnation: Some(Incarnation::from_number(number)), ..keyed(1) };
+    let first = world.add_with("203.0.113.7:4001", process(1));
+    let second = world.add_with("203.0.113.8:4001", process(2));
+    for node in [first, second] {
+        world.nodes[node].client.set_curious(world.now);
+        world.wait(5000);
+    }
+    let proven = |world: &World| [first, second].map(|node| world.nodes[node].client.is_proven());
+    assert_eq!(proven(&world), [true, false]);
+    let told = ClientEvent::InUse("203.0.113.8:4001".parse().unwrap());
+    assert!(world.nodes[first].events.contains(&told));
+    assert!(world.nodes[second].events.iter().any(|event| matches!(event, ClientEvent::Denied { .. })));
+    let now = world.now;
+    world.nodes[first].client.leave(now);
+    world.wait(1000);
+    assert_eq!(proven(&world), [false, true]);
+    world.wait(100_000);
+    assert_eq!(proven(&world), [false, true]);
+}
+
+#[test]
 fn a_key_and_any_set_of_features_go_together() {
     let all = [Features::ID, Features::OBSERVE, Features::SIGNAL, Features::RELAY];
     for bits in 0..16 {
@@ -69,7 +92,7 @@ fn a_key_and_any_set_of_features_go_together() {
         world.nodes[node].client.set_curious(world.now);
         world.wait(600);
         let client = &mut world.nodes[node].client;
-        assert_eq!(client.agreed(), features);
+        assert_eq!(client.agreed(), features.without(Features::INCARNATION), "that process has no number");
         assert_eq!(client.is_proven(), features.has(Features::ID));
         let signals = client.signal(key(2).id(), None, [0; 64], "x", world.now);
         assert_eq!(signals, features.has(Features::ID.or(Features::SIGNAL)));

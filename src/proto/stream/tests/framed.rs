@@ -202,6 +202,29 @@ fn pieces_that_do_not_fit_together_or_never_end_end_the_link() {
 }
 
 #[test]
+fn a_relays_last_word_is_heard_behind_whatever_it_cut_and_told_when_all_before_it_was_read() {
+    for cut in ["", "~part yyyy", "yyyy", "~pin"] {
+        for is_relayed in [true, false] {
+            let mut end = End::new(1000, 1000);
+            if is_relayed {
+                end.stream.expect_relay_end();
+            }
+            end.receive(b"one\r\ntwo\r\n");
+            end.receive(cut.as_bytes());
+            end.receive(&crate::wire::relay::closing_line(RelayEnd::Time));
+            end.stream.handle_end(super::End::Finished, 0, at(0));
+            assert_eq!(end.stream.poll_step(&LIMITS, 0, at(0)), None, "lines wait to be read");
+            let lines = end.lines();
+            assert_eq!(lines[..2], ["one", "two"]);
+            end.stream.poll_step(&LIMITS, 0, at(0));
+            let why = if is_relayed { CloseReason::RelayTime } else { CloseReason::Peer };
+            assert!(matches!(end.stream.phase, Phase::Lingering { why: told, .. } if told == why), "{cut:?}");
+            assert_eq!(lines.len() > 2, !is_relayed && !cut.starts_with('~'), "{cut:?}");
+        }
+    }
+}
+
+#[test]
 fn a_link_that_goes_on_elsewhere_loses_and_reorders_nothing_even_if_nobody_reads() {
     // `near` changes from `old` to `new`, with a line that waits for credit; `far` reads nothing meanwhile.
     let (mut old, mut new) = (End::new(100, 20), End::new(100, 20));

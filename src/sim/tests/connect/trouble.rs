@@ -3,7 +3,6 @@
 use super::*;
 use crate::connect::{Progress, RelayLimits};
 use crate::error::ConnectError;
-use crate::node::peer::cons::Unread;
 use crate::reach::NodeType;
 use crate::sim::world::at;
 use crate::unl::{Forwarding, Place, UnlBuilder};
@@ -350,18 +349,6 @@ fn relayed(seed: u64, config: RendezvousConfig) -> (Town, [ProgramId; 2], [ConId
     town.world.run_for(secs(1));
     let cons = [(0, 2), (1, 1)].map(|(at, other)| town.con_of(nodes[at], id(other)).expect("a link"));
     (town, nodes, cons)
-}
-
-#[test]
-fn a_relayed_connection_is_read_one_by_one_and_makes_no_other_so() {
-    let (mut town, nodes, cons) = relayed(1, RendezvousConfig::new());
-    let third = town.node(3, Home::Public);
-    town.settle(&[third]);
-    let unl = town.unl(third);
-    let direct = town.link(nodes[0], &unl).con;
-    let node = town.world.node(nodes[0]);
-    assert!(matches!(node.unread_lines(cons[0]), Unread::OneByOne));
-    assert!(matches!(node.unread_lines(direct), Unread::Nothing | Unread::Together(_)));
 }
 
 #[test]

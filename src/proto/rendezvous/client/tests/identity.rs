@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::identity::Key;
-use crate::wire::proof::{Denial, ProofRole};
-use crate::wire::rendezvous::Delivery;
+use crate::wire::proof::ProofRole;
+use crate::wire::rendezvous::{Delivery, Incarnation};
 
 const GREETING: &str = "HELLO p2poll 1 peers seen ping listed observers probe id observe signal relay";
 const NONCE: &str = "0123456789abcdef0123456789abcdef";
@@ -89,7 +89,7 @@ fn a_denial_ends_signals_and_nothing_else() {
     let mut node = Node::with_key();
     node.greeted();
     node.hear("REMOTE TCP 4001").hear("DENIED full").hear("SEEN 203.0.113.7 9").hear("OBSERVERS NONE");
-    assert_eq!(node.events()[0], ClientEvent::Denied(Denial::Full));
+    assert_eq!(node.events()[0], ClientEvent::Denied { why: Denial::Full, server: SERVER.parse().unwrap() });
     assert!(!node.client.is_proven() && !node.signal(2, "x"));
     node.want(1).does("BOOTSTRAP 10|");
     node.hear(&format!("SIGNAL {} 192.0.2.9:1 - {} x", key(2).public(), signature()));
@@ -180,4 +180,43 @@ fn an_old_server_is_left_although_there_is_a_key() {
     node.does("Dial|").connected().actions();
     node.hear("REMOTE TCP 4001").does("QUIT|").disconnected().does("");
     assert!(!node.client.is_proven());
+}
+
+#[test]
+fn a_process_that_says_which_one_it_is_may_have_to_wait_and_is_called_when_the_other_leaves() {
+    let mut node = Node::with_key();
+    node.client.config.incarnation = Some(Incarnation::from_number(0xabc));
+    node.client.set_curious(node.now);
+    node.does("Dial|").connected();
+    assert!(node.actions().starts_with(&format!("{GREETING} incarnation|SOURCE")));
+    let said = node.hear(&format!("{GREETING} incarnation nonce={NONCE}")).actions();
+    let (proof, _) = said.split_once('|').unwrap();
+    let Some(Request::Prove(proof)) = Request::parse(proof.as_bytes()) else { panic!("{proof}") };
+    assert_eq!(proof.incarnation, Some(Incarnation::from_number(0xabc)));
+    assert!(proof.holds(&Token::new(NONCE.as_bytes()).unwrap()));
+    node.hear("REMOTE TCP 4001").hear("PENDING").hear("SEEN 203.0.113.7 9").hear("OBSERVERS NONE");
+    node.events();
+    assert!(!node.client.is_proven() && !node.signal(2, "x"));
+    let denied = ClientEvent::Denied { why: Denial::InUse, server: SERVER.parse().unwrap() };
+    node.hear("DENIED in-use");
+    assert_eq!(node.events(), std::slice::from_ref(&denied));
+    node.hear(&format!("PROVEN {}", key(1).id()));
+    assert_eq!((node.events(), node.client.is_proven()), (vec![ClientEvent::Proven], true));
+    // Now it is the one that is asked.
+    node.hear("PING abc").does("PONG abc|").hear("INUSE 203.0.113.9:77");
+    assert_eq!(node.events(), [ClientEvent::InUse("203.0.113.9:77".parse().unwrap())]);
+    node.hear("DENIED in-use");
+    assert_eq!((node.events(), node.client.is_proven()), (vec![denied], false));
+    assert_eq!(node.client.session().map(|session| session.strikes), Some(0));
+}
+
+#[test]
+fn who_does_not_say_which_process_it_is_believes_none_of_that() {
+    let mut node = Node::with_key();
+    node.greeted();
+    node.hear("REMOTE TCP 4001").hear("DENIED signature").hear("SEEN 203.0.113.7 9").hear("OBSERVERS NONE");
+    node.events();
+    node.hear("PING abc").hear(&format!("PROVEN {}", key(1).id())).hear("INUSE 203.0.113.9:77").does("");
+    assert_eq!((node.events(), node.client.is_proven()), (vec![], false));
+    assert_eq!(node.client.session().map(|session| session.strikes), Some(3));
 }

@@ -41,7 +41,7 @@ fn sig(byte: u8) -> String {
     .to_owned()
 }
 
-use crate::wire::rendezvous::{Outgoing, SignalText};
+use crate::wire::rendezvous::{Incarnation, Outgoing, SignalText};
 
 impl Desk {
     /// The nonce that a client is given.
@@ -424,4 +424,121 @@ fn a_server_for_relays_only_answers_nothing_else() {
     desk.silent(1, &ticket);
     assert!(desk.say(2, &ticket).starts_with("RELAYED "));
     assert_eq!(desk.server.relays(), 1);
+}
+
+#[test]
+fn a_server_behind_a_nat_learns_what_it_is_called_and_those_who_were_denied_may_come_again() {
+    let mut desk = Desk::with(Limits { learns_addresses: true, ..Limits::default() });
+    let mut come = |client: u64, peer: &str| {
+        desk.connect_at(client, peer, "10.0.0.5:8000");
+        (desk.prove_at(client, &key(client as u8), ProofRole::Signal, "11.0.0.1:8000"), desk.told())
+    };
+    let (answer, told) = come(1, "12.0.0.1:1");
+    assert_eq!(answer, "DENIED address|");
+    assert!(told[0].1.contains("Unknown") && told[0].1.contains("networks: 1, needed: 3"), "{told:?}");
+    assert_eq!(come(2, "13.0.0.1:1").0, "DENIED address|");
+    let (answer, told) = come(3, "14.0.0.1:1");
+    assert_eq!(answer, format!("PROVEN {}|", id(3)));
+    assert!(told[0].1.contains("Learned"), "{told:?}");
+    assert_eq!(told[1..], [(1, "Learned".into()), (2, "Learned".into())]);
+    assert_eq!(come(4, "12.0.0.1:2").0, format!("PROVEN {}|", id(4)));
+}
+
+#[test]
+fn a_signature_that_is_wrong_teaches_nothing() {
+    let mut desk = Desk::with(Limits { learns_addresses: true, ..Limits::default() });
+    for client in 1..10 {
+        desk.connect_at(client, &format!("{}.0.0.1:1", 11 + client), "10.0.0.5:8000");
+        let nonce = OWN;
+        desk.greet(client);
+        let server = "11.0.0.1:8000".parse().unwrap();
+        let request = prove(&key(1), ProofRole::Signal, server, &token(nonce), &token(OWN));
+        assert_eq!(desk.say(client, &line(&request)), "DENIED signature|");
+        assert_eq!(desk.told(), []);
+    }
+}
+
+/// A connection of the process with this number, and a key.
+fn process(desk: &mut Desk, client: u64, process: u64) -> String {
+    desk.connect(client, &format!("203.0.113.{client}:4000"));
+    let answer = desk.say(client, "HELLO p2poll 1 id signal incarnation");
+    let (_, nonce) = answer.trim_end_matches('|').split_once(" nonce=").unwrap();
+    let (incarnation, server) = (Some(Incarnation::from_number(process)), SERVER.parse().unwrap());
+    let (role, nonce, own) = (ProofRole::Signal, token(nonce), token(OWN));
+    let request = crate::wire::proof::prove_as(&key(1), role, incarnation, server, &nonce, &own);
+    desk.say(client, &line(&request))
+}
+
+/// What was asked of a client.
+fn asked(desk: &mut Desk, client: u64) -> String {
+    let told = desk.told();
+    assert_eq!((told.len(), told[0].0), (1, client), "{told:?}");
+    told[0].1.replace("PING", "PONG")
+}
+
+#[test]
+fn of_two_processes_with_one_key_the_one_that_is_there_stays_and_both_are_told() {
+    let mut desk = Desk::new();
+    let proven = format!("PROVEN {}|", id(1));
+    assert_eq!(process(&mut desk, 1, 100), proven);
+    assert_eq!(process(&mut desk, 2, 200), "PENDING|");
+    let pong = asked(&mut desk, 1);
+    assert_eq!(desk.say(2, &pong), "", "the other can not answer for it");
+    assert_eq!(desk.told(), []);
+    desk.say(1, &pong);
+    let told = desk.told();
+    assert_eq!(told[..2], [(2, "DENIED in-use".into()), (1, "INUSE 203.0.113.2:4000".into())]);
+    assert!(told[2].1.contains("KeyInUse"), "{told:?}");
+    desk.join(9, 9);
+    assert_eq!((desk.signal(9, 1, "x"), desk.told()[0].0), ("DELIVERED".into(), 1));
+    assert_eq!(desk.signal(2, 9, "x"), "BUSY");
+    // The one that stayed leaves: then the other is called.
+    desk.close(1);
+    assert_eq!(desk.told(), [(2, proven.trim_end_matches('|').into())]);
+    assert_eq!((desk.signal(9, 1, "x"), desk.told()[0].0), ("DELIVERED".into(), 2));
+    assert_eq!(desk.signal(2, 9, "x"), "DELIVERED");
+}
+
+#[test]
+fn a_process_that_is_silent_is_replaced_after_three_seconds() {
+    let mut desk = Desk::new();
+    process(&mut desk, 1, 100);
+    desk.at(10);
+    assert_eq!(process(&mut desk, 2, 200), "PENDING|");
+    asked(&mut desk, 1);
+    desk.at_millis(12_999);
+    assert_eq!(desk.told(), []);
+    desk.at(13);
+    let told = desk.told();
+    assert_eq!(told[..2], [(1, "DENIED in-use".into()), (2, "INUSE 203.0.113.1:4000".into())]);
+    assert_eq!(told[3], (2, format!("PROVEN {}", id(1))));
+    desk.close(2);
+    assert_eq!(desk.told(), [(1, format!("PROVEN {}", id(1)))]);
+}
+
+#[test]
+fn a_node_that_comes_back_is_the_same_process_and_an_older_one_says_nothing() {
+    let mut desk = Desk::new();
+    let proven = format!("PROVEN {}|", id(1));
+    assert_eq!([process(&mut desk, 1, 100), process(&mut desk, 2, 100)], [proven.clone(), proven.clone()]);
+    assert_eq!(desk.join(3, 1), "", "who does not know of it is taken at once, as before");
+    let heard = (desk.join(9, 9), desk.signal(9, 1, "x"), desk.told().remove(0).0);
+    assert_eq!(heard, ("".into(), "DELIVERED".into(), 3));
+    assert_eq!(process(&mut desk, 4, 200), proven);
+    assert_eq!(desk.told(), []);
+}
+
+#[test]
+fn mail_is_for_the_one_that_is_called() {
+    let mut desk = Desk::new();
+    desk.join(9, 9);
+    process(&mut desk, 1, 100);
+    process(&mut desk, 2, 200);
+    let pong = asked(&mut desk, 1);
+    desk.say(1, &pong);
+    desk.told();
+    desk.close(1).close(2);
+    desk.told();
+    assert_eq!(desk.signal(9, 1, "x"), "STORED");
+    assert_eq!(process(&mut desk, 3, 300).matches('|').count(), 2);
 }
