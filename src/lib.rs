@@ -122,18 +122,31 @@
 //!
 //! - *values* (`address`, `id`, `time`, `random`, `text`, `error`, `event`, `config`, `connect`, `note`, `reach`, `gateway`,
 //!   `job`, `socket`, `identity`, `unl`): ids, limits, typed errors, keys. Time and randomness are values too.
-//! - `wire`: bytes to values and back: lines, addresses, the rendezvous protocol, probes, hellos, signals between nodes.
-//! - `proto`: state machines, each with `handle_*(.., now)` in, `poll_*()` out and `poll_timeout()`: a link, a dial, the
-//!   address book of the p2p network, admission, the rendezvous client and server, the survey of the NAT, port
-//!   mappings, the finder, which puts together how the node can be reached, the calls of connecting by UNL with their ladder
-//!   and punches, the handshake of node links, and the budget of what may be dialled.
+//! - `wire`: bytes to values and back: lines, addresses, the rendezvous protocol, probes, hellos, what a node link puts between
+//!   the application's lines, signals between nodes, letters of a ring.
+//! - `proto`: state machines, each with `handle_*(.., now)` in, `poll_*()` out and `poll_timeout()`. `stream`: what arrived,
+//!   what is queued, how it ends, and the framing and credit of node links. `links`: who is at the other end of a stream, and
+//!   which of two connections to the same node stays. `connect`: the calls of connecting by UNL, with their ladder, punches and
+//!   relays. `rendezvous`: client and server. `attempts`, `dial`, `resolve`, `peers`, `inbound`, `admission`: the plain p2p
+//!   network. `nat`, `reach`, `mapping`: how the node can be reached. `budget`: what may be dialled because somebody said so.
+//!   `ring`: Chord, which no node is in yet (`docs/ring.md`).
 //! - `node`: the machines put together: the peer behind [`Net`], the server behind [`Rendezvous`]; and the engine, which
-//!   carries out what they ask for on a transport that it is given.
+//!   carries out what they ask for on a transport that it is given. The peer's rooms work on what they share (`peer/core`: streams,
+//!   connections, identity) and queue what they want of each other (`peer/effect`); one place hands that on (`peer/route`).
 //! - `io`: the only code that touches the operating system: sockets, clock, randomness, and threads for what blocks by
 //!   nature: one worker for host names, interfaces and a small file; and while a router is asked one for each
 //!   question, at most six, as routers may take long to answer. Nothing of the application runs there.
 //! - `sim` (tests only): a virtual transport, under the same engine and nodes, with a virtual clock.
 //! - `net`: the facade that joins `node` and `io`.
+//!
+//! Three ways through it, each step in the file that is named for it:
+//!
+//! - *A line in*: `io/sockets`, `node/engine`, `node/streams`, `proto/stream/inbox` (of a node link by way of `framing`); and out
+//!   by `net/walk` and `net/connection`, the batch of lines that is read, to `for line in con.replies()`.
+//! - *A `connect`*: `node/peer/requests`, `proto/connect` (`connector`, `ladder`, `rungs` or `punch`), `node/peer/connect`,
+//!   which dials; `proto/links/handshakes` proves who is there, and `node/peer/arrivals` shows it: [`Event::Connected`].
+//! - *A signal*: `proto/connect` says what, `node/peer/route` signs it, `node/peer/servers` hands it to `proto/rendezvous/client`;
+//!   the server's `mailbox` or its recipient's connection takes it; there it comes in by `node/peer/servers/events`.
 //!
 //! # What nobody can do to you
 //!
