@@ -146,5 +146,10 @@ fn tell(report: &mut Report, numbers: &Numbers, many: usize, wanted: usize) {
         table.note(format!("Fewer than {wanted}: the limit of open files (ulimit -Hn) has no room."));
     }
     report.table(table);
-    report.at_most("MiB of a server's process with 25,000 clients that do not read", Some(all), MOST, "at most 1024");
+    report.at_most(
+        "MiB of a server's process with 25,000 clients that do not read",
+        Some(all),
+        MOST,
+        "at most 1024",
+    );
 }
