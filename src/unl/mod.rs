@@ -301,7 +301,7 @@ mod letters {
 }
 
 /// What comes along when a word is pasted out of a text.
-fn is_wrapping(character: char) -> bool {
+pub(crate) fn is_wrapping(character: char) -> bool {
     character.is_whitespace()
         || matches!(character, '"' | '\'' | '`' | '“' | '”' | '„' | '‘' | '’' | '<' | '>')
 }
