@@ -210,6 +210,15 @@ impl fmt::Display for Tried {
     }
 }
 
+/// What an attempt to connect to one address came to. That this machine has no port left is said in so many words: the
+/// operating system's are about an address.
+pub(crate) fn dial_fault(kind: io::ErrorKind) -> String {
+    match kind {
+        io::ErrorKind::AddrNotAvailable => "this machine has no local port left to connect to it from".into(),
+        kind => kind.to_string(),
+    }
+}
+
 /// Why a rung gave no connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -267,7 +276,7 @@ impl fmt::Display for RungFault {
             Self::NotOpen => f.write_str("it says that it can not be connected to"),
             Self::Unreachable(tried) if tried.is_empty() => f.write_str("no answer"),
             Self::Unreachable(tried) => tried.iter().enumerate().try_for_each(|(n, (addr, kind))| {
-                write!(f, "{}{addr}: {kind}", if n == 0 { "" } else { ", " })
+                write!(f, "{}{addr}: {}", if n == 0 { "" } else { ", " }, dial_fault(*kind))
             }),
             Self::WrongNode(addr) => write!(f, "{addr} is another node"),
             Self::Silent(addr) => write!(f, "{addr} does not say who it is"),

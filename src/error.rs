@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-use crate::connect::{TargetError, Tried};
+use crate::connect::{TargetError, Tried, dial_fault};
 
 /// Why a line or bytes were not queued. Nothing of them was sent.
 ///
@@ -246,7 +246,7 @@ impl fmt::Display for FailReason {
             Self::Unreachable(tried) => {
                 f.write_str("unreachable")?;
                 for (n, (addr, kind)) in tried.iter().enumerate() {
-                    write!(f, "{} {addr}: {kind}", if n == 0 { ":" } else { "," })?;
+                    write!(f, "{} {addr}: {}", if n == 0 { ":" } else { "," }, dial_fault(*kind))?;
                 }
                 Ok(())
             }

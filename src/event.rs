@@ -163,6 +163,16 @@ pub enum RendezvousNews {
     Advertised,
     /// It has no room for us; asked again later.
     Refused,
+    /// It does not take the proof of our id: nobody can call us through it, nor be relayed by it. All else goes on.
+    Unproven {
+        /// Why, and what whoever runs it can do.
+        why: String,
+    },
+    /// Another process has the key of this node, and was refused there as long as this one is there.
+    KeyInUse {
+        /// Where the server sees it.
+        at: SocketAddr,
+    },
     /// It does not answer, or not in its protocol. It is asked again after the given time.
     Down {
         /// Why.
@@ -180,6 +190,11 @@ impl fmt::Display for RendezvousNews {
             Self::Nodes(count) => write!(f, "told of {count} nodes"),
             Self::Advertised => f.write_str("lists us"),
             Self::Refused => f.write_str("has no room for us; asked again later"),
+            Self::Unproven { why } => write!(f, "does not take our proof: {why}"),
+            Self::KeyInUse { at } => write!(
+                f,
+                "says that another process, at {at}, has the key of this node: calls come to this one as long as it is there"
+            ),
             Self::Down { why, retry_in } => {
                 write!(f, "is down: {why}; trying again in {:.0} s", retry_in.as_secs_f64().ceil())
             }
@@ -195,6 +210,8 @@ pub enum ServerFault {
     NoAddress,
     /// No connection came about.
     Unreachable,
+    /// This machine has no local port left to connect from.
+    NoLocalPort,
     /// The connection ended before the answers had come.
     HungUp,
     /// An answer did not come in time.
@@ -208,6 +225,7 @@ impl fmt::Display for ServerFault {
         f.write_str(match self {
             Self::NoAddress => "no address",
             Self::Unreachable => "unreachable",
+            Self::NoLocalPort => "unreachable: this machine has no local port left to connect from",
             Self::HungUp => "hung up",
             Self::Slow => "did not answer in time",
             Self::Nonsense => "talks nonsense",

@@ -124,8 +124,8 @@
 //! - `wire`: bytes to values and back: lines, addresses, the rendezvous protocol, probes, hellos, signals between nodes.
 //! - `proto`: state machines, each with `handle_*(.., now)` in, `poll_*()` out and `poll_timeout()`: a link, a dial, the
 //!   address book of the p2p network, admission, the rendezvous client and server, the survey of the NAT, port
-//!   mappings, the finder, which puts together how the node can be reached, the ladder, punching, the handshake of node
-//!   links, and the budget of what may be dialled.
+//!   mappings, the finder, which puts together how the node can be reached, the calls of connecting by UNL with their ladder
+//!   and punches, the handshake of node links, and the budget of what may be dialled.
 //! - `node`: the machines put together: the peer behind [`Net`], the server behind [`Rendezvous`]; and the engine, which
 //!   carries out what they ask for on a transport that it is given.
 //! - `io`: the only code that touches the operating system: sockets, clock, randomness, and threads for what blocks by

@@ -38,7 +38,7 @@ const LAYERS: [Layer; 8] = [
     // The facade that joins `node` and `io`.
     Layer { name: "net", modules: &["net"], uses: &["values", "wire", "proto", "node", "io"] },
     // Entrances for fuzzing.
-    Layer { name: "fuzz", modules: &["fuzz"], uses: &["values", "wire", "proto"] },
+    Layer { name: "fuzz", modules: &["fuzz"], uses: &["values", "wire", "proto", "node", "io"] },
 ];
 
 /// The tool is not in the table: it is a crate of its own, which the compiler keeps to the public API.

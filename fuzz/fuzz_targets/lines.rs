@@ -1,4 +1,3 @@
-//! `cargo +nightly fuzz run lines`
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| p2poll::fuzz::lines(data));

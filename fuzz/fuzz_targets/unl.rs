@@ -1,4 +1,3 @@
-//! `cargo +nightly fuzz run unl`
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| p2poll::fuzz::unl(data));

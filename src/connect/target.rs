@@ -43,7 +43,7 @@ impl fmt::Display for TargetError {
 
 impl std::error::Error for TargetError {}
 
-/// Reads `HOST:PORT`, `ID@HOST:PORT` or a UNL. White space and quotes around it do not matter.
+/// Reads `HOST:PORT`, `ID@HOST:PORT` or a UNL, which may have `unl:` before it. White space and quotes around it do not matter.
 ///
 /// ```
 /// use p2poll::{Connect, TargetError};
@@ -56,15 +56,21 @@ impl FromStr for Connect {
     type Err = TargetError;
 
     fn from_str(text: &str) -> Result<Self, TargetError> {
-        // No UNL has a colon or an @ in it, and every address has a port.
+        // No UNL has an @ or a colon in it, but for the word before it, and every address has a port.
         let text = text.trim_matches(is_wrapping);
         let (id, at) = match text.split_once('@') {
             Some((id, at)) => (Some(id.parse().map_err(TargetError::Id)?), at),
-            None if text.contains(':') => (None, text),
-            None => return text.parse::<Unl>().map(Self::from).map_err(TargetError::Unl),
+            None => (None, text),
         };
-        let at = HostPort::parse(at).map_err(TargetError::Address)?;
-        Ok(Target::Address { at, id }.into())
+        let is_unl =
+            || !text.contains(':') || text.get(..4).is_some_and(|begin| begin.eq_ignore_ascii_case("unl:"));
+        match HostPort::parse(at) {
+            Ok(at) => Ok(Target::Address { at, id }.into()),
+            Err(_) if id.is_none() && is_unl() => {
+                text.parse::<Unl>().map(Self::from).map_err(TargetError::Unl)
+            }
+            Err(why) => Err(TargetError::Address(why)),
+        }
     }
 }
 
@@ -152,6 +158,10 @@ mod tests {
             assert_eq!(format!(" \"{text}\"\n").parse::<Connect>().expect(text).target, connect.target);
             assert_eq!(matches!(connect.target, Target::Unl(_)), text == UNL);
         }
+        for text in [format!("unl: {UNL}"), format!("UNL:{UNL}")] {
+            assert_eq!(text.parse::<Connect>().expect("a UNL").to_string(), UNL);
+        }
+        assert!(matches!("unl:1".parse(), Ok(Connect { target: Target::Address { .. }, .. })));
         let named: Connect = format!("{id}@192.0.2.7:1").parse().expect("an id at an address");
         assert_eq!(named.target, Connect::from((id, "192.0.2.7:1".parse().expect("one"))).target);
     }

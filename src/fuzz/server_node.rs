@@ -138,7 +138,7 @@ impl Network {
 
     /// The network takes some of it at once.
     fn pass_through(&mut self, slot: usize, len: usize) {
-        let most = if self.came % 2 == 0 { len / 2 } else { 0 };
+        let most = if self.came.is_multiple_of(2) { len / 2 } else { 0 };
         let Some((other, bytes)) = self.node.streams().passing(slot, len) else { return };
         let sent = bytes_of(bytes, most);
         if let Some(peer) = self.peers.get_mut(&other) {
@@ -179,7 +179,7 @@ impl Network {
         let Some(nonce) = nonce else { return };
         let (key, own) = (&keys[usize::from(what / 12) % 2], Token::from_number(7));
         let own = Token::new([own.as_bytes(), own.as_bytes()].concat().as_slice()).unwrap_or(own);
-        let incarnation = (whom / 4 % 2 == 0).then(|| Incarnation::from_number(u64::from(whom)));
+        let incarnation = (whom / 4).is_multiple_of(2).then(|| Incarnation::from_number(u64::from(whom)));
         self.say_request(slot, &proof::prove_as(key, role, incarnation, address(99), &nonce, &own));
         if role == ProofRole::Relay {
             let (caller, callee) = (keys[0].public(), keys[1].public());
@@ -210,7 +210,7 @@ impl Network {
     fn conclude_dial(&mut self, slot: usize, whom: u8) {
         let Some(peer) = self.peers.get_mut(&slot).filter(|peer| peer.dialled) else { return };
         peer.dialled = false;
-        if whom % 2 == 0 {
+        if whom.is_multiple_of(2) {
             self.node.handle_connected(slot, address(99), self.now);
         } else {
             let kinds = [io::ErrorKind::ConnectionRefused, io::ErrorKind::QuotaExceeded];

@@ -6,7 +6,7 @@
 mod clock;
 mod draft;
 mod entropy;
-mod gateway;
+pub(crate) mod gateway;
 mod interfaces;
 mod key_file;
 mod listener;

@@ -226,7 +226,11 @@ impl Sockets {
                 share_port(&socket)?;
             }
             // Of the other family it is refused: a node that was bound to one address must not show another.
-            socket.bind(&from.into())?;
+            socket.bind(&from.into()).map_err(|error| match error.kind() {
+                // What is in use is none in particular: there is none left, as `connect` says it by itself.
+                io::ErrorKind::AddrInUse if from.port() == 0 => io::ErrorKind::AddrNotAvailable.into(),
+                _ => error,
+            })?;
         }
         match socket.connect(&to.into()) {
             Ok(()) => {}

@@ -4,77 +4,54 @@
 //! modelled is what programs do see: delay, bandwidth, a window that fills, routers that translate and filter, and the
 //! ways in which a connection ends. What keeps an idle connection alive is not seen: where a router forgets, it forgets
 //! before any keepalive.
+//!
+//! Each concern is a type that answers with values: [`topology`] where a packet goes and how long it takes, [`end`] what
+//! a packet and a call make of an end of a connection, [`programs`] when they run, and so on. [`Network`] joins them: its
+//! calls of a socket ([`sockets`]) send what an end answers, by [`dialling`] and [`packets`], which look at [`paths`].
 
+mod computers;
 mod dialling;
+mod end;
 mod ends;
 mod listeners;
 mod packets;
-mod places;
+mod paths;
 mod programs;
+mod queue;
 mod routers;
 mod sockets;
+mod syns;
+mod topology;
+mod trace;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher as _};
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::hash::Hash;
+use std::net::IpAddr;
 use std::time::Duration;
 
+pub(super) use self::computers::{Computer, ComputerId};
 use self::dialling::Syn;
-pub(super) use self::ends::EndId;
-use self::ends::{End, Ends, State};
+pub(super) use self::end::EndId;
+use self::end::{End, Packet, State};
+use self::ends::Ends;
 use self::listeners::Listeners;
-use self::places::{Place, Realm};
+use self::programs::Programs;
+pub(super) use self::programs::{Mailbox, ProgramId};
+use self::queue::EventQueue;
 pub(super) use self::routers::{Router, RouterId};
-use super::nat::Flow;
+use self::syns::SynLog;
+use self::topology::{Realm, Topology};
+use self::trace::Trace;
+use super::nat::{Filter, Flow, Nat, NatBox};
 use crate::job::Report;
 use crate::random::Random;
+use crate::reach::LanAddress;
 use crate::time::Instant;
 
-/// What a sender may have under way and unread, unless a test says otherwise.
-const WINDOW: usize = 64 << 10;
+/// From a computer to its router: between two of a house it is a millisecond.
+const HOME_DELAY: Duration = Duration::from_micros(500);
 
-/// Between two programs of one computer.
-const LOOPBACK_DELAY: Duration = Duration::from_micros(50);
-
-/// What was held up by a partition is sent again so long after it has healed (RFC 6298: the timer has backed off).
-const RETRANSMIT: Duration = Duration::from_millis(400);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct ComputerId(usize);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct ProgramId(pub(super) usize);
-
-#[derive(Debug)]
-pub(super) struct Computer {
-    realm: Realm,
-    ips: Vec<IpAddr>,
-    /// From here to the middle of the internet, or to its router.
-    pub(super) delay: Duration,
-    /// Bytes in a second, for each connection and direction.
-    pub(super) bandwidth: Option<u64>,
-    /// The window of connections that end here.
-    pub(super) window: usize,
-    is_up: bool,
-    /// A firewall drops whoever dials it from another computer, and is not being dialled from it.
-    pub(super) is_closed: bool,
-    /// Only computers of the same side of a partition reach each other.
-    side: u32,
-    next_port: u16,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Packet {
-    Accepted,
-    Refused,
-    Data(Vec<u8>),
-    /// So much was read: as much more may be sent.
-    Read(usize),
-    Finished,
-    Reset,
-}
+/// From a router to its provider's.
+const CARRIER_DELAY: Duration = Duration::from_millis(2);
 
 #[derive(Debug)]
 enum Happening {
@@ -111,123 +88,41 @@ enum Happening {
 }
 
 #[derive(Debug)]
-struct Due {
-    at: Instant,
-    /// Of what happens at the same instant, the first to be planned is first.
-    serial: u64,
-    what: Happening,
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        self.serial == other.serial
-    }
-}
-
-impl Eq for Due {}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.serial).cmp(&(other.at, other.serial))
-    }
-}
-
-/// What a poller would tell a program.
-#[derive(Debug, Default)]
-pub(super) struct Mailbox {
-    pub(super) backlog: VecDeque<EndId>,
-    pub(super) connected: VecDeque<(EndId, Result<SocketAddr, io::ErrorKind>)>,
-    pub(super) readable: VecDeque<EndId>,
-    /// Ends whose peer is done, as `io::Sockets` tells it: before what came last is read.
-    pub(super) hangups: VecDeque<EndId>,
-    pub(super) writable: VecDeque<EndId>,
-    pub(super) reports: VecDeque<Report>,
-}
-
-/// When a program runs: in its next frame after something happened.
-#[derive(Debug)]
-struct Schedule {
-    frame: Duration,
-    phase: Duration,
-    last: Option<Instant>,
-    next: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Program {
-    computer: ComputerId,
-    dead_after: Duration,
-    mailbox: Mailbox,
-    schedule: Schedule,
-}
-
-#[derive(Debug)]
 pub(super) struct Network {
-    now: Instant,
+    queue: EventQueue<Happening>,
     pub(super) random: Random,
-    queue: BinaryHeap<Reverse<Due>>,
-    serials: u64,
-    computers: Vec<Computer>,
-    routers: Vec<Router>,
-    places: BTreeMap<(Realm, IpAddr), Place>,
-    /// What packets from the one computer to the other take in addition.
-    detours: BTreeMap<(ComputerId, ComputerId), Duration>,
+    topology: Topology,
     listeners: Listeners,
     ends: Ends,
-    /// When SYNs were sent, by where to.
-    syns: BTreeMap<IpAddr, Vec<Instant>>,
-    programs: Vec<Program>,
+    programs: Programs,
+    syns: SynLog,
     /// A reset takes along what had arrived and was not read, as on some systems (RFC 2525 section 2.17), not on Linux.
     pub(super) resets_destroy: bool,
-    trace: DefaultHasher,
-    is_loud: bool,
+    trace: Trace,
 }
 
 impl Network {
     pub(super) fn new(random: Random) -> Self {
-        let is_loud = std::env::var_os("P2POLL_SIM_TRACE").is_some();
-        if is_loud {
-            log::set_max_level(log::LevelFilter::Debug);
-        }
         Self {
-            now: Instant::ZERO,
+            queue: EventQueue::new(),
             random,
-            queue: BinaryHeap::new(),
-            serials: 0,
-            computers: Vec::new(),
-            routers: Vec::new(),
-            places: BTreeMap::new(),
-            detours: BTreeMap::new(),
+            topology: Topology::default(),
             listeners: Listeners::default(),
             ends: Ends::default(),
-            syns: BTreeMap::new(),
-            programs: Vec::new(),
+            programs: Programs::default(),
+            syns: SynLog::default(),
             resets_destroy: false,
-            trace: DefaultHasher::new(),
-            is_loud,
+            trace: Trace::new(),
         }
     }
 
     pub(super) fn now(&self) -> Instant {
-        self.now
+        self.queue.now()
     }
 
     /// Goes on to the next happening until then; the program that is to run, if it is that.
     pub(super) fn advance(&mut self, until: Instant) -> Option<Option<ProgramId>> {
-        let due = self.queue.peek().is_some_and(|Reverse(due)| due.at <= until);
-        if !due {
-            self.now = self.now.max(until);
-            return None;
-        }
-        let Reverse(due) = self.queue.pop()?;
-        self.now = due.at;
-        match due.what {
+        match self.queue.advance(until)? {
             Happening::Syn(syn) => self.handle_syn(syn),
             Happening::Repeat { end, tries } => self.send_syn(end, tries),
             Happening::Packet { to, packet } => self.deliver(to, packet),
@@ -235,16 +130,11 @@ impl Network {
             Happening::Probe { end } => self.probe(end),
             Happening::Expiry { router, flow } => self.expire(router, flow),
             Happening::Report { program, report } => {
-                self.programs[program.0].mailbox.reports.push_back(report);
-                self.wake(program, self.now);
+                self.programs.mailbox(program).reports.push_back(report);
+                self.wake(program, self.queue.now());
             }
             Happening::Run { program } => {
-                let schedule = &mut self.programs[program.0].schedule;
-                if schedule.next == Some(self.now) {
-                    schedule.next = None;
-                    schedule.last = Some(self.now);
-                    return Some(Some(program));
-                }
+                return Some(self.programs.begin_run(program, self.queue.now()).then_some(program));
             }
         }
         Some(None)
@@ -252,25 +142,101 @@ impl Network {
 
     /// Adds to what makes one run the same as another.
     pub(super) fn trace(&mut self, who: usize, what: &str, detail: impl Hash + std::fmt::Debug) {
-        if self.is_loud {
-            eprintln!("{:>12.6} {who:>4} {what} {detail:?}", self.now.since_origin().as_secs_f64());
-        }
-        (self.now, who, what, detail).hash(&mut self.trace);
+        self.trace.add(self.queue.now(), who, what, detail);
     }
 
     /// What a program says to its log; it makes no run another.
     pub(super) fn note(&self, program: ProgramId, text: &str) {
-        if self.is_loud {
-            eprintln!("{:>12.6} program {} {text}", self.now.since_origin().as_secs_f64(), program.0);
-        }
+        self.trace.note(self.queue.now(), program, text);
     }
 
     pub(super) fn trace_hash(&self) -> u64 {
-        self.trace.finish()
+        self.trace.hash()
+    }
+}
+
+/// Computers and routers.
+impl Network {
+    pub(super) fn computer(&mut self, ips: &[IpAddr]) -> ComputerId {
+        let delay = self.far();
+        self.computer_in(None, ips, delay)
     }
 
-    fn plan(&mut self, at: Instant, what: Happening) {
-        self.serials += 1;
-        self.queue.push(Reverse(Due { at: at.max(self.now), serial: self.serials, what }));
+    pub(super) fn computer_behind(&mut self, router: RouterId, ips: &[IpAddr]) -> ComputerId {
+        self.computer_in(Some(router), ips, HOME_DELAY)
+    }
+
+    pub(super) fn computer_mut(&mut self, id: ComputerId) -> &mut Computer {
+        self.topology.computer_mut(id)
+    }
+
+    /// Its first address.
+    pub(super) fn address(&self, id: ComputerId) -> IpAddr {
+        self.topology.computer(id).ips[0]
+    }
+
+    /// A router at the internet, or behind another router.
+    pub(super) fn router(
+        &mut self,
+        carrier: Option<RouterId>,
+        ip: IpAddr,
+        nat: Nat,
+        filter: Filter,
+    ) -> RouterId {
+        let delay = if carrier.is_some() { CARRIER_DELAY } else { self.far() };
+        let nat = NatBox::new(nat, filter, self.random.fork());
+        self.topology.add_router(Router { ip, realm: carrier, delay, nat })
+    }
+
+    pub(super) fn router_mut(&mut self, id: RouterId) -> &mut Router {
+        self.topology.router_mut(id)
+    }
+
+    /// Packets from the one to the other take so much longer from now on.
+    pub(super) fn delay_between(&mut self, from: ComputerId, to: ComputerId, extra: Duration) {
+        self.topology.set_detour(from, to, extra);
+    }
+
+    fn computer_in(&mut self, realm: Realm, ips: &[IpAddr], delay: Duration) -> ComputerId {
+        let last_port = 32_768 + self.random.below(20_000) as u16;
+        self.topology.add_computer(Computer::new(realm, ips, delay, last_port))
+    }
+
+    /// From the edge of the internet to its middle.
+    fn far(&mut self) -> Duration {
+        Duration::from_micros(5_000 + self.random.below(55_000) as u64)
+    }
+}
+
+/// Programs.
+impl Network {
+    pub(super) fn program(
+        &mut self,
+        computer: ComputerId,
+        dead_after: Duration,
+        frame: Duration,
+    ) -> ProgramId {
+        let phase = Duration::from_nanos(self.random.below(frame.as_nanos() as usize) as u64);
+        let id = self.programs.add(computer, dead_after, frame, phase);
+        self.wake(id, self.queue.now());
+        id
+    }
+
+    pub(super) fn computer_of(&self, program: ProgramId) -> ComputerId {
+        self.programs.computer_of(program)
+    }
+
+    /// As the operating system of the program's computer lists them.
+    pub(super) fn interfaces(&self, program: ProgramId) -> Vec<LanAddress> {
+        let ips = &self.topology.computer(self.programs.computer_of(program)).ips;
+        ips.iter().map(|&address| LanAddress { interface: "sim0".into(), address }).collect()
+    }
+
+    pub(super) fn mailbox(&mut self, program: ProgramId) -> &mut Mailbox {
+        self.programs.mailbox(program)
+    }
+
+    pub(super) fn report_at(&mut self, at: Instant, program: ProgramId, report: Report) {
+        self.queue.plan(at, Happening::Report { program, report });
     }
 }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use crate::identity::{NodeId, PublicKey};
 use crate::reach::{NatKind, NodeType};
+use crate::text::is_harmless;
 
 pub use address::{Oddity, Place, UnlAddress};
 pub use build::UnlBuilder;
@@ -40,6 +41,8 @@ pub(crate) use self::{
 ///   can make one for somebody else's id. What a later version adds to it, older ones skip.
 /// - **Version 2** is pyp2p's, byte for byte: one address outside, one inside, one port. Anybody can make it up.
 ///
+/// It is read as it is pasted: quotes, blanks and line ends in and around it do not matter, nor the `unl:` before it.
+///
 /// What it says is what its node claims: [`UnlAddress::oddity`] shows claims that can not be true. Two are equal when
 /// their texts are.
 ///
@@ -55,7 +58,7 @@ pub(crate) use self::{
 ///     .server("rv.example.org:8000")
 ///     .sign(&key)?;
 ///
-/// let pasted = format!("  \"{unl}\"\n");
+/// let pasted = format!("unl: {}\n {}\n", &unl.as_str()[..70], &unl.as_str()[70..]);
 /// let read: Unl = pasted.parse()?;
 /// assert_eq!(read, unl);
 /// assert_eq!(read.node_id(), Some(key.id()));
@@ -169,13 +172,13 @@ impl FromStr for Unl {
     type Err = UnlError;
 
     fn from_str(text: &str) -> Result<Self, UnlError> {
-        let text = text.trim_matches(is_wrapping);
-        let fields = match version3::version_of(text) {
-            Some(3) => version3::parse(text)?,
+        let text = unwrapped(text);
+        let fields = match version3::version_of(&text) {
+            Some(3) => version3::parse(&text)?,
             Some(other) => return Err(UnlError::UnknownVersion(other)),
-            None => version2::parse(text)?,
+            None => version2::parse(&text)?,
         };
-        Ok(Self::new(text.to_owned(), fields))
+        Ok(Self::new(text, fields))
     }
 }
 
@@ -300,8 +303,17 @@ mod letters {
     }
 }
 
-/// What comes along when a word is pasted out of a text.
+/// The word alone. A UNL has none of the characters that come along when it is pasted out of a text, and a checksum that
+/// tells whether it is whole: they are left out wherever they stand, as terminals and mail programs break it.
+fn unwrapped(text: &str) -> String {
+    let text = text.trim_matches(is_wrapping);
+    let begin = text.get(..4).filter(|begin| begin.eq_ignore_ascii_case("unl:")).map_or(0, str::len);
+    text[begin..].chars().filter(|&character| !is_wrapping(character)).collect()
+}
+
+/// Quotes, the marks of quoted lines, blanks, line ends, and what can not be seen.
 pub(crate) fn is_wrapping(character: char) -> bool {
     character.is_whitespace()
+        || (!is_harmless(character) && !character.is_control())
         || matches!(character, '"' | '\'' | '`' | '“' | '”' | '„' | '‘' | '’' | '<' | '>')
 }

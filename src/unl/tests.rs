@@ -165,8 +165,13 @@ fn what_is_pasted_around_it_does_not_matter() {
             format!("`{text}`"),
             format!("„{text}“"),
             format!("<{text}>\u{a0}"),
+            format!("unl: {text}\n"),
+            format!(" UNL:\n\"{text}\""),
+            format!("> {}\r\n> {}\r\n", &text[..20], &text[20..]),
+            format!("{} {}\u{200b}{}", &text[..5], &text[5..40], &text[40..]),
         ] {
             assert_eq!(wrapped.parse::<Unl>().as_ref(), Ok(&unl), "{wrapped:?}");
+            assert_eq!(wrapped.parse::<Unl>().unwrap().as_str(), text);
         }
     }
 }
@@ -224,7 +229,8 @@ fn what_is_wrong_is_said() {
         // Lengths that none has.
         ("unl3_AAAA", UnlError::Altered),
         ("unl3_____", UnlError::Altered),
-        ("unl3_AG o", UnlError::BadCharacter(' ')),
+        ("unl3_AG o", UnlError::Truncated),
+        ("unl3_AG.o", UnlError::BadCharacter('.')),
         ("unl3_AGo\u{1b}", UnlError::BadCharacter('\u{1b}')),
         ("AgAB_", UnlError::BadCharacter('_')),
         (&THEIRS[0].0.replace("Tmo=", "Tmp="), UnlError::Altered),

@@ -349,3 +349,49 @@ fn ctrl_c_gives_up_the_search() {
     assert_eq!(bob.status(), Some(1));
     assert!(bob.complaint().contains("cancelled"), "{}", bob.complaint());
 }
+
+#[test]
+fn once_is_for_the_first_who_proves_who_it_is() {
+    let (mut alice, unl) = json_listener(&["--once"]);
+    let mut stranger = Typist::connect(listening(&mut alice));
+    stranger.say("is anybody there?");
+    let mut bob = connect(&unl, &["--json"]);
+    bob.say("Sup Alice.");
+    alice.hear("Sup Alice.");
+    assert_eq!(text(&alice.event("connected"), "via"), "accepted");
+    alice.say("Hi.");
+    bob.hear("Hi.");
+    stranger.hear_the_end();
+    // Nobody else is let in any more.
+    let mut carol = connect(&unl, &["--wait", "2"]);
+    carol.say("me too");
+    carol.status();
+    bob.end_input();
+    assert_eq!(bob.status(), Some(0));
+    assert_eq!(text(&alice.event("closed"), "why"), "closed by the peer");
+    assert_eq!(alice.status(), Some(0));
+    assert!(!alice.rest().iter().any(|line| line.contains("too") || line.contains("anybody")));
+}
+
+#[test]
+fn once_ends_when_what_a_pipe_said_is_delivered() {
+    let (mut alice, unl) = json_listener(&["--once"]);
+    alice.say("one");
+    alice.say("two");
+    alice.end_input();
+    let mut bob = connect(&unl, &["--stay"]);
+    bob.end_input();
+    assert_eq!(bob.rest(), ["one", "two"]);
+    assert_eq!((bob.status(), alice.status()), (Some(0), Some(0)));
+}
+
+#[test]
+fn a_unl_is_taken_as_it_is_pasted() {
+    let (mut alice, unl) = json_listener(&[]);
+    let pasted = format!("> unl: {}\n>  {}\n", &unl[..60], &unl[60..]);
+    let mut bob = connect(pasted.trim_start_matches("> "), &[]);
+    bob.say("Sup Alice.");
+    alice.hear("Sup Alice.");
+    bob.end_input();
+    assert_eq!(bob.status(), Some(0));
+}

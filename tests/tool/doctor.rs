@@ -69,6 +69,17 @@ fn one_object_in_one_line_says_it_all() {
 }
 
 #[test]
+fn without_a_server_and_without_time_this_machines_addresses_are_listed() {
+    let lan = |arguments: &[&str]| {
+        let mut doctor = Process::start(&[&["doctor", "--no-mapping", "--json"], arguments].concat());
+        let report = report(&mut doctor);
+        assert_eq!(doctor.status(), Some(0));
+        report["lan"].clone()
+    };
+    assert_eq!(lan(&["--wait", "0"]), lan(&["--wait", "15"]));
+}
+
+#[test]
 fn a_server_tells_that_others_can_connect() {
     let (_first, first) = server();
     let (_second, second) = server();

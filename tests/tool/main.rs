@@ -311,6 +311,9 @@ fn help_is_no_failure_and_shows_examples() {
         let mut process = Process::start(arguments);
         let help: Vec<String> = process.rest();
         assert!(help.iter().any(|line| line.starts_with("Examples")), "{help:?}");
+        let carries_lines = matches!(arguments[0], "--help" | "chat" | "listen" | "connect");
+        let warns = help.iter().any(|line| line.starts_with("Nothing is encrypted"));
+        assert_eq!(warns, carries_lines, "{help:?}");
         assert_eq!(process.status(), Some(0));
     }
 }

@@ -139,7 +139,8 @@ pub(crate) struct DoctorOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct UnlOptions {
-    /// The UNL, of version 3 (it begins with unl3_) or of pyp2p's version 2. White space and quotes around it do not matter
+    /// The UNL, of version 3 (it begins with unl3_) or of pyp2p's version 2. Blanks, line ends and quotes in
+    /// and around it do not matter, nor the "unl:" before it
     #[arg(value_name = "TEXT")]
     pub(crate) text: String,
 
@@ -175,6 +176,10 @@ Two that one knows, wherever they are; the first prints a UNL, which the second 
   p2poll listen --rendezvous rv.example.org:8000
   p2poll connect unl3_..
 
+Nothing is encrypted: whoever carries the bytes (a router, a provider, a relay) can read them, and change them on
+their way. What a UNL of version 3 proves is that the connection began with its node; who has to be sure of every
+line encrypts it before p2poll gets it (age, gpg, ssh), and decrypts it behind.
+
 When others can not connect to this machine, this says why:
   p2poll doctor --rendezvous HOST:PORT
 
@@ -202,6 +207,8 @@ Each line of standard input goes to every peer that is connected; nothing is for
 another. While nobody is there, input waits for the first who comes. No line that was read is dropped: the
 slowest peer sets the pace, and one that takes nothing for two minutes counts as gone.
 
+Nothing is encrypted, and nobody proves who he is: it is a talk among strangers that others can read.
+
 Received lines alone go to standard output, byte for byte; on a terminal, control characters are shown as
 \\u{1b} and the like, so that no peer takes the terminal over. While nobody reads standard output, the peers wait,
 too. Who comes and goes is told on standard error.
@@ -214,7 +221,8 @@ Events of --json, each with its name in \"event\":
   listening   addr
   rendezvous  server, news, and what belongs to the news:
               up (kind: pyp2p or p2poll; seen: our address as the server sees it, if it says so),
-              nodes (count), advertised, refused, down (why, retry_ms)
+              nodes (count), advertised, refused, down (why, retry_ms),
+              unproven (why), key_in_use (at)
   connected   con, via (accepted, direct), peer, ms (how long it took)
   line        con, line (what is not UTF-8 becomes U+FFFD)
   closed      con, why

@@ -87,14 +87,16 @@ impl Doctor<'_> {
             let unlisted = LISTING.saturating_sub(now() - begin);
             self.findings.is_listed |= unlisted.is_zero();
             let enough = waiting.wants_to_leave();
-            if self.is_time_to_report(left.is_zero() || enough) {
+            // This machine's own addresses are there in a moment, however little time there is for the rest.
+            let late = left.is_zero() && self.findings.has_listed();
+            if self.is_time_to_report(late || enough) {
                 self.report()?;
             }
             if enough || (self.reported.is_some() && !self.options.stay) {
                 return self.verdict();
             }
             let unlisted = (!self.findings.is_listed).then_some(unlisted);
-            let left = self.reported.is_none().then_some(left);
+            let left = self.reported.is_none().then_some(left).filter(|left| !left.is_zero());
             waiting.wait(self.net.next_wakeup().into_iter().chain(left).chain(unlisted).min())?;
         }
     }

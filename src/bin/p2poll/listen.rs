@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use p2poll::{Event, Unl};
+use p2poll::{CloseReason, Event, Unl};
 
 use crate::Failure;
 use crate::arguments::ListenOptions;
@@ -18,11 +18,17 @@ pub(crate) fn run(options: &ListenOptions) -> Result<(), Failure> {
     let mut net = options.config()?.start()?;
     waiting.add(&mut net)?;
     let input = Input::start(waiting.waker())?;
-    let pipe = Pipe::new(net, input, options.output(), Audience::Everybody);
-    let mut listen = Listen { pipe, options, printed: None, hint_at: Some(now() + PATIENCE), met: false };
+    let audience = if options.once { Audience::FirstProven } else { Audience::Everybody };
+    let pipe = Pipe::new(net, input, options.output(), audience);
+    let mut listen =
+        Listen { pipe, options, printed: None, hint_at: Some(now() + PATIENCE), met: false, ended: None };
     listen.introduce()?;
     loop {
         listen.turn()?;
+        if let Some(why) = listen.ended.filter(|why| *why != CloseReason::Peer) {
+            listen.pipe.leave(&mut waiting)?;
+            return Err(Failure::Run(format!("the connection is gone: {why}")));
+        }
         if waiting.wants_to_leave() || (!options.stay && listen.is_over()) {
             return listen.pipe.leave(&mut waiting);
         }
@@ -39,6 +45,8 @@ struct Listen<'a> {
     hint_at: Option<Instant>,
     /// Somebody was there.
     met: bool,
+    /// How the only connection has ended.
+    ended: Option<CloseReason>,
 }
 
 impl Listen<'_> {
@@ -50,7 +58,17 @@ impl Listen<'_> {
     }
 
     fn turn(&mut self) -> Result<(), Failure> {
-        let events = self.pipe.turn()?;
+        let mut events = self.pipe.turn()?;
+        if self.options.once {
+            if self.pipe.choose(&events)? {
+                events.extend(self.pipe.turn()?);
+            }
+            let only = self.pipe.audience;
+            self.ended = events.iter().find_map(|event| match event {
+                Event::Closed { con, why } if only == Audience::Only(*con) => Some(*why),
+                _ => None,
+            });
+        }
         self.met |= events.iter().any(|event| matches!(event, Event::Connected { .. }));
         // Among the missed may be the one that tells of it.
         if events.iter().any(|event| matches!(event, Event::Unl(_) | Event::Missed(_))) {
@@ -94,6 +112,10 @@ impl Listen<'_> {
     /// All that was to be said has been, and whom it was for has gone; or nobody is there whom a person would wait for.
     fn is_over(&self) -> bool {
         let Pipe { input, .. } = &self.pipe;
+        if self.options.once {
+            let has_said_all = input.had_lines() && input.is_over() && self.pipe.is_delivered();
+            return self.ended.is_some() || (self.pipe.peers() > 0 && has_said_all);
+        }
         let alone = input.has_ended() && self.pipe.peers() == 0;
         alone && (input.is_interactive() || (self.met && input.is_over() && input.had_lines()))
     }

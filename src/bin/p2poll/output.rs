@@ -238,6 +238,14 @@ fn to_json(event: &Event) -> Option<Value> {
                 }
                 RendezvousNews::Advertised => value["news"] = "advertised".into(),
                 RendezvousNews::Refused => value["news"] = "refused".into(),
+                RendezvousNews::Unproven { why } => {
+                    value["news"] = "unproven".into();
+                    value["why"] = why.as_str().into();
+                }
+                RendezvousNews::KeyInUse { at } => {
+                    value["news"] = "key_in_use".into();
+                    value["at"] = at.to_string().into();
+                }
                 RendezvousNews::Down { why, retry_in } => {
                     value["news"] = "down".into();
                     value["why"] = why.to_string().into();

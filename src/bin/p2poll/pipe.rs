@@ -41,6 +41,8 @@ pub(crate) struct Pipe {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Audience {
     Everybody,
+    /// The first that has proven who it is, once it is there, and no other.
+    FirstProven,
     /// The connection that this attempt leads to, once it is there, and no other.
     OutcomeOf(AttemptId),
     Only(ConId),
@@ -71,6 +73,26 @@ impl Pipe {
         self.tell_events(&mut events)?;
         self.output.flush()?;
         Ok(events)
+    }
+
+    /// Where the first who has proven who it is counts, and no other: takes the one that is there by now, and tells of it.
+    /// The others are hung up on once there is one. Returns whether it was chosen now: then there is something to hear
+    /// and to say at once.
+    pub(crate) fn choose(&mut self, events: &[Event]) -> Result<bool, Failure> {
+        let con = |&id: &ConId| self.net.con(id);
+        let is_choice = self.audience == Audience::FirstProven;
+        if is_choice {
+            let proven = self.others.iter().filter_map(con).find(|con| con.node_id().is_some());
+            let Some(chosen) = proven.map(Con::id) else { return Ok(false) };
+            self.audience = Audience::Only(chosen);
+            let is_its = |event: &&Event| matches!(event, Event::Connected { con, .. } if *con == chosen);
+            events.iter().filter(is_its).try_for_each(|event| self.output.event(event))?;
+        }
+        if let Audience::Only(chosen) = self.audience {
+            let others = self.others.iter().filter_map(con).filter(|con| con.id() != chosen);
+            others.for_each(|con| con.close());
+        }
+        Ok(is_choice)
     }
 
     /// Tells who types, once, that nobody is there to hear it.
@@ -197,7 +219,7 @@ impl Audience {
     pub(crate) fn has(self, con: ConId) -> bool {
         match self {
             Self::Everybody => true,
-            Self::OutcomeOf(_) => false,
+            Self::FirstProven | Self::OutcomeOf(_) => false,
             Self::Only(id) => id == con,
         }
     }

@@ -12,6 +12,8 @@ mod description;
 mod desk;
 #[cfg(feature = "gateway")]
 mod entry;
+#[cfg(all(feature = "gateway", any(test, fuzzing)))]
+pub(crate) mod hostile;
 #[cfg(feature = "gateway")]
 mod http;
 #[cfg(feature = "gateway")]

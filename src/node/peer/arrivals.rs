@@ -9,7 +9,7 @@ use super::connections::{Connection, Slot};
 use super::ends::Ends;
 use super::links::{Handshaking, Known, Link};
 use super::{Node, Role};
-use crate::connect::Rung;
+use crate::connect::{Rung, RungFault};
 use crate::error::CloseReason;
 use crate::event::{Event, Via};
 use crate::id::{AttemptId, ConId, StreamId};
@@ -186,7 +186,11 @@ impl Node {
                 self.links.migrate(&mut self.core, con, stream, (via, peer), now);
                 self.connecting.machine_mut().handle_relaying_over(con);
             }
-            None => drop(self.core.streams.close(stream, now)),
+            None => {
+                // The link is gone, or has moved already.
+                self.core.streams.close(stream, now);
+                self.handle_handshake_failed(stream, RungFault::Silent(handshake.ends.dialled), now);
+            }
         }
     }
 

@@ -13,12 +13,12 @@ use super::ends::Ends;
 use super::{Role, unl};
 use crate::config::Config;
 use crate::id::{CallId, StreamId};
-use crate::proto::connect::{Action, ConnectConfig, Connector, DialId, Local, Surroundings};
+use crate::proto::connect::{ConnectAction, ConnectConfig, Connector, DialId, Local, Surroundings};
 use crate::random::Random;
 use crate::time::Instant;
 use dials::Dials;
 pub(super) use views::View;
-use views::{LinksView, RelaysView};
+use views::{LinksSeen, RelaysSeen};
 
 /// The machine of calls, and the streams that it has dialled.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl Connecting {
         let lan = unl::own_lan(core.listening, &reach);
         let Core { config, identity, streams, connections, budget, notes, own, listening, .. } = core;
         let (bind, listens, own_unl) = (config.bind, listening.is_some(), identity.unl.as_ref());
-        let links = LinksView {
+        let links = LinksSeen {
             links: view.links,
             handshaking: view.handshaking,
             connections,
@@ -82,7 +82,7 @@ impl Connecting {
             admission: view.admission,
             now,
         };
-        let relays = RelaysView { relays: view.relays, own, bind };
+        let relays = RelaysSeen { relays: view.relays, own, bind };
         let local = Local { reach: &reach, unl: own_unl, own, lan, listens, bind };
         let mut around =
             Surroundings { servers: view.servers, links: &links, relays: &relays, local, budget, notes };
@@ -97,19 +97,19 @@ impl Connecting {
         }
         while let Some(action) = self.machine.poll_action() {
             match action {
-                Action::Dial { dial, to, from } => self.dial(core, dial, to, from, now),
-                Action::Send { dial, bytes } => {
+                ConnectAction::Dial { dial, to, from } => self.dial(core, dial, to, from, now),
+                ConnectAction::Send { dial, bytes } => {
                     if let Some(stream) = self.dials.stream(dial) {
                         // A fresh stream takes a few lines.
                         let _ = core.streams.queue_raw(stream, &bytes);
                     }
                 }
-                Action::Close { dial } => {
+                ConnectAction::Close { dial } => {
                     if let Some(stream) = self.dials.remove(dial) {
                         core.streams.close(stream, now);
                     }
                 }
-                Action::Abandon { dial } if self.is_fresh(core, dial) => {
+                ConnectAction::Abandon { dial } if self.is_fresh(core, dial) => {
                     // At once, as its ends may be wanted for the next dial.
                     if let Some(stream) = self.dials.remove(dial) {
                         core.streams.abandon(stream);

@@ -30,6 +30,13 @@ impl Node {
         Ok((stream, self.core.streams.queue_raw(stream, bytes)?))
     }
 
+    /// A line of the protocol, with its end, as a test would have the node say it.
+    #[cfg(test)]
+    pub(crate) fn send_protocol(&mut self, id: ConId, line: &[u8]) -> Result<(), SendError> {
+        let stream = self.core.connections.get(id).ok_or(SendError::Closed)?.writing;
+        self.core.streams.queue_protocol(stream, line)
+    }
+
     /// The next line of a connection; `clock` is read only where duplicates are dropped.
     #[inline(always)]
     pub(crate) fn next_line(&mut self, id: ConId, clock: impl Fn() -> Instant) -> Option<Line> {

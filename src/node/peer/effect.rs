@@ -14,7 +14,7 @@ use crate::event::Event;
 use crate::id::{AttemptId, ServerId, StreamId};
 use crate::identity::NodeId;
 use crate::node::streams::StreamFacts;
-use crate::proto::connect;
+use crate::proto::connect::{ConnectAction, ConnectEvent};
 use crate::proto::reach::{ProbeOutcome, ServerUp};
 use crate::wire::rendezvous::{Incoming, Listed, Ntp, Ports, Token};
 
@@ -24,8 +24,8 @@ pub(super) enum Effect {
     Tell(Event),
 
     // For the application, and other rooms, of calls.
-    OfCall(connect::Event),
-    ForCall(connect::Action),
+    OfCall(ConnectEvent),
+    ForCall(ConnectAction),
 
     // For the attempts.
     Attempt {

@@ -23,7 +23,9 @@ use crate::event::{Event, Via};
 use crate::id::{CallId, ConId, ServerId, StreamId};
 use crate::identity::NodeId;
 use crate::proto::budget::Class;
-use crate::proto::connect::{self, Action, Connector, DialId, OutgoingSignal, Surroundings, Waiter};
+use crate::proto::connect::{
+    ConnectAction, ConnectEvent, Connector, DialId, Handshake, OutgoingSignal, Surroundings, Waiter,
+};
 use crate::proto::dial::DialSlot;
 use crate::proto::links::{self, Origin};
 use crate::reach::{NatKind, NodeType};
@@ -293,57 +295,57 @@ impl Node {
         }
     }
 
-    fn act_for_call(&mut self, action: Action, now: Instant) {
+    fn act_for_call(&mut self, action: ConnectAction, now: Instant) {
         match action {
             // Done where the streams are.
-            Action::Dial { .. } | Action::Send { .. } | Action::Close { .. } => {}
-            Action::Abandon { dial } => self.abandon_dial(dial, now),
-            Action::SayHello { dial, handshake } => {
+            ConnectAction::Dial { .. } | ConnectAction::Send { .. } | ConnectAction::Close { .. } => {}
+            ConnectAction::Abandon { dial } => self.abandon_dial(dial, now),
+            ConnectAction::SayHello { dial, handshake } => {
                 let Some((stream, ends)) = self.connecting.ends(dial) else { return };
                 let what = (handshake.with, origin(dial, handshake), ends);
                 let known = Known { connector: self.connecting.machine(), links: &self.links };
                 self.handshaking.say_hello(&mut self.core, stream, what, known, now);
             }
-            Action::ExpectHello { dial, handshake } => {
+            ConnectAction::ExpectHello { dial, handshake } => {
                 let Some((stream, ends)) = self.connecting.ends(dial) else { return };
                 let what = (origin(dial, handshake), ends);
                 let known = Known { connector: self.connecting.machine(), links: &self.links };
                 self.handshaking.expect_hello(&mut self.core, stream, what, known, now);
             }
-            Action::Adopt { dial, via, waiters, took } => self.adopt(dial, via, &waiters, took, now),
-            Action::Admit { dial } => self.admit_candidate(dial, now),
-            Action::FindServers { call, unl } => {
+            ConnectAction::Adopt { dial, via, waiters, took } => self.adopt(dial, via, &waiters, took, now),
+            ConnectAction::Admit { dial } => self.admit_candidate(dial, now),
+            ConnectAction::FindServers { call, unl } => {
                 let servers = self.servers.servers_of(&mut self.core, &unl, now);
                 self.tell_calls(now, |calls, around| calls.handle_servers(call, servers, around, now));
             }
-            Action::Signal(signal) => self.send_signal(&signal, now),
-            Action::Announce { server, ip, ports } => {
+            ConnectAction::Signal(signal) => self.send_signal(&signal, now),
+            ConnectAction::Announce { server, ip, ports } => {
                 let sent = self.servers.send_candidate(&mut self.core, server, ip, ports, now);
                 self.core.notes.push(Level::Debug, || format!("candidate of {ip}: {sent}"));
             }
-            Action::Accept { call, server, ip, ports, ntp } => {
+            ConnectAction::Accept { call, server, ip, ports, ntp } => {
                 if !self.servers.send_accept(&mut self.core, server, (ip, ports, ntp), now) {
                     self.tell_calls(now, |calls, around| calls.handle_unaccepted(call, around, now));
                 }
             }
-            Action::Register { server } => self.servers.register_again(&mut self.core, server, now),
-            Action::RefreshRelays => self.own_relays.look_up(&mut self.core, now),
-            Action::EndHandshakes { node, calls, others } => {
+            ConnectAction::Register { server } => self.servers.register_again(&mut self.core, server, now),
+            ConnectAction::RefreshRelays => self.own_relays.look_up(&mut self.core, now),
+            ConnectAction::EndHandshakes { node, calls, others } => {
                 let known = Known { connector: self.connecting.machine(), links: &self.links };
                 self.handshaking.end_others(&mut self.core, node, [&calls, &others], known, now);
             }
-            Action::Over { call } => self.end_call(call, now),
+            ConnectAction::Over { call } => self.end_call(call, now),
         }
     }
 
-    fn tell_of_call(&mut self, event: connect::Event, now: Instant) {
+    fn tell_of_call(&mut self, event: ConnectEvent, now: Instant) {
         match event {
-            connect::Event::Connected { con, waiter, took } => self.tell_connected(con, waiter, took, now),
-            connect::Event::Failed { attempt, why } => {
+            ConnectEvent::Connected { con, waiter, took } => self.tell_connected(con, waiter, took, now),
+            ConnectEvent::Failed { attempt, why } => {
                 self.core.notes.push(Level::Info, || format!("attempt {attempt} failed: {why}"));
                 self.events.push(Event::Failed { attempt, why });
             }
-            connect::Event::Climbing { attempt, progress } => {
+            ConnectEvent::Climbing { attempt, progress } => {
                 self.events.push(Event::Climbing { attempt, progress });
             }
         }
@@ -498,7 +500,7 @@ impl Node {
     }
 
     /// A connection of a rung turned out not to be the node.
-    fn handle_handshake_failed(&mut self, stream: StreamId, why: RungFault, now: Instant) {
+    pub(super) fn handle_handshake_failed(&mut self, stream: StreamId, why: RungFault, now: Instant) {
         if let Some(dial) = self.connecting.release_stream(stream) {
             self.tell_calls(now, |calls, around| calls.handle_handshake_failed(dial, why, around, now));
         } else {
@@ -507,8 +509,8 @@ impl Node {
     }
 }
 
-fn origin(dial: DialId, handshake: connect::Handshake) -> Origin {
-    let connect::Handshake { rung, upgrade, .. } = handshake;
+fn origin(dial: DialId, handshake: Handshake) -> Origin {
+    let Handshake { rung, upgrade, .. } = handshake;
     Origin::Call { call: dial.call(), rung, upgrade }
 }
 

@@ -31,7 +31,7 @@ impl DialId {
 
 /// What whoever holds the streams, the servers and the links is to do, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
+pub(crate) enum ConnectAction {
     /// Dial, from this port if there is one; report `handle_connected` or `handle_failed`, then each line that it
     /// `wants_line` of, and when it ends by itself.
     Dial { dial: DialId, to: SocketAddr, from: Option<u16> },
@@ -104,7 +104,7 @@ pub(crate) enum Unsent {
 
 /// What the application is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
+pub(crate) enum ConnectEvent {
     /// An attempt has led to this connection.
     Connected {
         con: ConId,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use log::Level;
 
-use super::action::{Action, DialId};
+use super::action::{ConnectAction, DialId};
 use super::callee::{Callee, HeardCall, Ready};
 use super::caller::{Caller, HeardAnswer};
 use super::context::Context;
@@ -14,8 +14,8 @@ use super::ways::{News, Ways};
 use crate::connect::{Refusal, RelayLimits, Rung};
 use crate::event::Via;
 use crate::id::ServerId;
-use crate::proto::meeting::Window;
-use crate::proto::punch::Side;
+use crate::proto::connect::meeting::Window;
+use crate::proto::connect::punch::Side;
 use crate::time::{Instant, soonest};
 use crate::wire::signal::{Body, RefuseWhy};
 
@@ -23,11 +23,11 @@ use crate::wire::signal::{Body, RefuseWhy};
 pub(super) struct Call {
     pub(super) info: CallInfo,
     pub(super) ways: Ways,
-    pub(super) part: Part,
+    pub(super) part: OurPart,
 }
 
 #[derive(Debug)]
-pub(super) enum Part {
+pub(super) enum OurPart {
     Caller(Box<Caller>),
     Callee(Callee),
     /// A candidate of pyp2p's protocol wants to punch to us.
@@ -45,21 +45,21 @@ pub(super) struct Carried {
 }
 
 impl Call {
-    pub(super) fn new(info: CallInfo, part: Part) -> Self {
+    pub(super) fn new(info: CallInfo, part: OurPart) -> Self {
         Self { info, ways: Ways::default(), part }
     }
 
     pub(super) fn caller(&self) -> Option<&Caller> {
         match &self.part {
-            Part::Caller(caller) => Some(caller),
-            Part::Callee(_) | Part::Responder(_) => None,
+            OurPart::Caller(caller) => Some(caller),
+            OurPart::Callee(_) | OurPart::Responder(_) => None,
         }
     }
 
     pub(super) fn caller_mut(&mut self) -> Option<&mut Caller> {
         match &mut self.part {
-            Part::Caller(caller) => Some(caller),
-            Part::Callee(_) | Part::Responder(_) => None,
+            OurPart::Caller(caller) => Some(caller),
+            OurPart::Callee(_) | OurPart::Responder(_) => None,
         }
     }
 
@@ -74,9 +74,9 @@ impl Call {
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let part = match &self.part {
-            Part::Caller(caller) => caller.poll_timeout(),
-            Part::Callee(callee) => Some(callee.poll_timeout()),
-            Part::Responder(responder) => Some(responder.poll_timeout()),
+            OurPart::Caller(caller) => caller.poll_timeout(),
+            OurPart::Callee(callee) => Some(callee.poll_timeout()),
+            OurPart::Responder(responder) => Some(responder.poll_timeout()),
         };
         soonest(self.ways.poll_timeout(), part)
     }
@@ -86,9 +86,9 @@ impl Call {
         // First, what has come of them: that may be what time is up for.
         self.work(cx);
         match &mut self.part {
-            Part::Caller(caller) => caller.handle_timeout(cx.now),
-            Part::Callee(callee) => callee.handle_timeout(&mut self.info, cx.now),
-            Part::Responder(responder) => responder.handle_timeout(&mut self.info, cx.now),
+            OurPart::Caller(caller) => caller.handle_timeout(cx.now),
+            OurPart::Callee(callee) => callee.handle_timeout(&mut self.info, cx.now),
+            OurPart::Responder(responder) => responder.handle_timeout(&mut self.info, cx.now),
         }
     }
 
@@ -100,14 +100,14 @@ impl Call {
                 continue;
             }
             let goes_on = match &mut self.part {
-                Part::Caller(caller) => caller.climb(&self.info, &mut self.ways, cx),
-                Part::Callee(_) | Part::Responder(_) => false,
+                OurPart::Caller(caller) => caller.climb(&self.info, &mut self.ways, cx),
+                OurPart::Callee(_) | OurPart::Responder(_) => false,
             };
             if !goes_on {
                 break;
             }
         }
-        if let Part::Caller(caller) = &mut self.part {
+        if let OurPart::Caller(caller) = &mut self.part {
             caller.tell_progress(&self.info, cx);
             self.info.end = self.info.end.take().or_else(|| caller.outcome(&self.info, cx));
         }
@@ -115,12 +115,12 @@ impl Call {
 
     fn handle_news(&mut self, news: News, cx: &mut Context<'_, '_>) {
         match &mut self.part {
-            Part::Caller(caller) => match news {
+            OurPart::Caller(caller) => match news {
                 News::Met(dial, rung) => self.adopt(dial, rung, cx),
                 news => caller.handle_news(&self.info, &mut self.ways, news, cx),
             },
-            Part::Callee(callee) => callee.handle_news(&self.info, &mut self.ways, &news, cx),
-            Part::Responder(responder) => {
+            OurPart::Callee(callee) => callee.handle_news(&self.info, &mut self.ways, &news, cx),
+            OurPart::Responder(responder) => {
                 responder.handle_news(&mut self.info, &mut self.ways, &news, cx);
             }
         }
@@ -136,7 +136,7 @@ impl Call {
             _ => Via::Direct,
         };
         let waiters = self.caller().map(|caller| caller.waiters.clone()).unwrap_or_default();
-        cx.act(Action::Adopt { dial, via, waiters, took: cx.now - self.info.began });
+        cx.act(ConnectAction::Adopt { dial, via, waiters, took: cx.now - self.info.began });
         self.info.end = Some(CallEnd::Over);
     }
 }
@@ -145,14 +145,14 @@ impl Call {
 impl Call {
     /// A call that was taken.
     pub(super) fn begin_answered(&mut self, call: &HeardCall, cx: &mut Context<'_, '_>) {
-        if let Part::Callee(callee) = &mut self.part {
+        if let OurPart::Callee(callee) = &mut self.part {
             callee.begin(&mut self.info, &mut self.ways, call, cx);
         }
     }
 
     /// A call that was taken comes again.
     pub(super) fn answer_again(&mut self, call: &HeardCall, cx: &mut Context<'_, '_>) {
-        if let Part::Callee(callee) = &mut self.part {
+        if let OurPart::Callee(callee) = &mut self.part {
             callee.answer_again(&mut self.info, &mut self.ways, call, cx);
         }
     }
@@ -161,28 +161,28 @@ impl Call {
     pub(super) fn handle_body(&mut self, body: Body, carried: Carried, cx: &mut Context<'_, '_>) {
         let Self { info, ways, part } = self;
         match (part, body) {
-            (Part::Caller(caller), Body::Answer { unl, punch, relay, second }) => {
+            (OurPart::Caller(caller), Body::Answer { unl, punch, relay, second }) => {
                 let Carried { server, seen, .. } = carried;
                 let answer = HeardAnswer { server, seen, unl, punch, halves: [relay, second] };
                 caller.handle_answer(info, ways, answer, cx);
             }
-            (Part::Caller(caller), Body::Refuse { why }) => caller.handle_refused(refusal(why), cx.now),
-            (Part::Caller(caller), Body::Meet { round, port, kind, dial_in_us: _ }) => {
+            (OurPart::Caller(caller), Body::Refuse { why }) => caller.handle_refused(refusal(why), cx.now),
+            (OurPart::Caller(caller), Body::Meet { round, port, kind, dial_in_us: _ }) => {
                 // What one server has seen is believed as far as that one is: see `is_trusted`.
                 let is_the_calls = info.server == Some(carried.server);
                 let Some(seen) = carried.observed.filter(|_| is_the_calls) else { return };
                 caller.handle_meet(round, Side { seen, local_port: port, kind }, None, cx.now);
             }
-            (Part::Callee(callee), Body::Ready { round, port, kind, rtt_us }) => {
+            (OurPart::Callee(callee), Body::Ready { round, port, kind, rtt_us }) => {
                 let Some(seen) = carried.observed else { return };
                 let theirs = Side { seen, local_port: port, kind };
                 let rtt = std::time::Duration::from_micros(rtt_us.into());
                 callee.handle_ready(info, ways, carried.server, Ready { round, theirs, rtt }, cx);
             }
-            (Part::Callee(callee), Body::Relay { half }) => {
+            (OurPart::Callee(callee), Body::Relay { half }) => {
                 callee.handle_called_to_relay(info, ways, carried.server, &half, cx);
             }
-            (Part::Callee(_), Body::Done) => info.end = Some(CallEnd::Over),
+            (OurPart::Callee(_), Body::Done) => info.end = Some(CallEnd::Over),
             _ => {}
         }
     }
@@ -196,7 +196,7 @@ impl Call {
         window: Window,
         cx: &mut Context<'_, '_>,
     ) {
-        let Part::Caller(caller) = &mut self.part else { return };
+        let OurPart::Caller(caller) = &mut self.part else { return };
         let (id, dials_in) = (self.info.id, window.start.saturating_since(cx.now));
         cx.note(Level::Debug, || format!("call {id}: {} dials in {dials_in:?}", theirs.seen));
         self.info.server = Some(server);
@@ -212,7 +212,7 @@ impl Call {
         cx.shared.announced.forget(self.info.id);
         let id = self.info.id;
         cx.note(Level::Debug, || format!("call {id} is over"));
-        cx.act(Action::Over { call: id });
+        cx.act(ConnectAction::Over { call: id });
     }
 
     /// Says that nothing will come of it: through the server that both talk through; while that is not known, through all

@@ -18,7 +18,7 @@ use super::ways::{News, Ways};
 use crate::connect::{RelayRefusal, Rung};
 use crate::id::ServerId;
 use crate::identity::PublicKey;
-use crate::proto::punch::{Part, Side, is_hopeless};
+use crate::proto::connect::punch::{Part, Side, is_hopeless};
 use crate::reach::NodeType;
 use crate::time::Instant;
 use crate::unl::Unl;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use log::Level;
 
-use super::action::{Event, Unsent, Waiter};
+use super::action::{ConnectEvent, Unsent, Waiter};
 use super::announced::Announced;
 use super::context::Context;
 use super::facts::facts_of;
@@ -14,9 +14,9 @@ use super::relaying::{Next, release_claim};
 use super::ways::{News, Ways};
 use crate::connect::{Progress, Refusal, RelayRefusal, Rung, RungFault, Rungs};
 use crate::id::{AttemptId, ServerId};
-use crate::proto::ladder::{Answered, Ladder, LadderConfig, Want};
-use crate::proto::meeting::{Window, foretold};
-use crate::proto::punch::{Part, Side};
+use crate::proto::connect::ladder::{Answered, Ladder, LadderConfig, Want};
+use crate::proto::connect::meeting::{Window, foretold};
+use crate::proto::connect::punch::{Part, Side};
 use crate::time::Instant;
 use crate::unl::{Oddity, Place, Unl};
 use crate::wire::rendezvous::Ports;
@@ -207,7 +207,7 @@ impl Caller {
         let id = info.id;
         cx.note(Level::Debug, || format!("call {id}: {progress}"));
         for waiter in &self.waiters {
-            cx.tell(Event::Climbing { attempt: waiter.attempt, progress: progress.clone() });
+            cx.tell(ConnectEvent::Climbing { attempt: waiter.attempt, progress: progress.clone() });
         }
     }
 
@@ -472,7 +472,7 @@ fn announce(info: &CallInfo, round: u8, ours: &Side, cx: &mut Context<'_, '_>) {
     cx.shared.announced.insert(to, Announced { call: id, round });
     for server in cx.around.servers.own() {
         cx.note(Level::Debug, || format!("call {id}: candidate of {to} by {server}"));
-        cx.act(super::action::Action::Announce { server, ip: to, ports: ports.clone() });
+        cx.act(super::action::ConnectAction::Announce { server, ip: to, ports: ports.clone() });
     }
 }
 

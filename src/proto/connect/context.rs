@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use log::Level;
 
-use super::action::{Action, DialId, Event, OutgoingSignal, Unsent};
+use super::action::{ConnectAction, ConnectEvent, DialId, OutgoingSignal, Unsent};
 use super::announced::Announcements;
 use super::config::ConnectConfig;
 use super::surroundings::Surroundings;
@@ -29,8 +29,8 @@ pub(super) struct Shared {
     /// The last number given to a dial.
     serial: u64,
     /// At most what one input leads to: whoever drives the machine takes all of them after each.
-    pub(super) actions: VecDeque<Action>,
-    pub(super) events: VecDeque<Event>,
+    pub(super) actions: VecDeque<ConnectAction>,
+    pub(super) events: VecDeque<ConnectEvent>,
 }
 
 /// The same for the time of one input.
@@ -68,11 +68,11 @@ impl Context<'_, '_> {
         &self.shared.config
     }
 
-    pub(super) fn act(&mut self, action: Action) {
+    pub(super) fn act(&mut self, action: ConnectAction) {
         self.shared.actions.push_back(action);
     }
 
-    pub(super) fn tell(&mut self, event: Event) {
+    pub(super) fn tell(&mut self, event: ConnectEvent) {
         self.shared.events.push_back(event);
     }
 
@@ -83,12 +83,12 @@ impl Context<'_, '_> {
     pub(super) fn dial(&mut self, call: CallId, to: SocketAddr, from: Option<u16>) -> DialId {
         self.shared.serial += 1;
         let dial = DialId { call, serial: self.shared.serial };
-        self.act(Action::Dial { dial, to, from });
+        self.act(ConnectAction::Dial { dial, to, from });
         dial
     }
 
     pub(super) fn abandon(&mut self, dial: DialId) {
-        self.act(Action::Abandon { dial });
+        self.act(ConnectAction::Abandon { dial });
     }
 
     /// Says something to a node; whether the server takes it.
@@ -105,7 +105,7 @@ impl Context<'_, '_> {
             return false;
         }
         let text = signal::print(&Signal { call, body });
-        self.act(Action::Signal(OutgoingSignal { call, server, to, observed, text, unsent }));
+        self.act(ConnectAction::Signal(OutgoingSignal { call, server, to, observed, text, unsent }));
         true
     }
 
@@ -125,7 +125,7 @@ impl Context<'_, '_> {
 
     /// A relay of ours: the one at this address, if there is one, or else the first.
     pub(super) fn own_relay(&mut self, wished: Option<SocketAddr>) -> Option<SocketAddr> {
-        self.act(Action::RefreshRelays);
+        self.act(ConnectAction::RefreshRelays);
         self.around.relays.choose(wished)
     }
 

@@ -3,8 +3,8 @@
 use super::caller::outside;
 use super::surroundings::Surroundings;
 use crate::connect::{Rung, Rungs};
+use crate::proto::connect::ladder::Facts;
 use crate::proto::household::household;
-use crate::proto::ladder::Facts;
 use crate::reach::{NodeType, Reach, Reachability};
 use crate::unl::{Forwarding, Place, Unl};
 

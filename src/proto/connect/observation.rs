@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use super::action::{Action, DialId};
+use super::action::{ConnectAction, DialId};
 use super::context::Context;
 use super::info::CallInfo;
 use crate::id::ServerId;
-use crate::proto::punch::Side;
+use crate::proto::connect::punch::Side;
 use crate::proto::rendezvous::observe::Observe;
 use crate::time::Instant;
 use crate::wire::rendezvous::Token;
@@ -100,7 +100,7 @@ impl Observation {
         if let Some(observing) = self.observing.as_ref().filter(|observing| observing.dial == dial) {
             let bytes = observing.machine.request();
             cx.around.handle_visited(observing.server);
-            cx.act(Action::Send { dial, bytes });
+            cx.act(ConnectAction::Send { dial, bytes });
         }
     }
 

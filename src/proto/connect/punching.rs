@@ -7,8 +7,8 @@ use super::action::DialId;
 use super::context::Context;
 use crate::id::CallId;
 use crate::proto::budget::Class;
-use crate::proto::meeting::Window;
-use crate::proto::punch::{Part, Punch, PunchAction, PunchConfig, PunchFailure, PunchSlot, Side};
+use crate::proto::connect::meeting::Window;
+use crate::proto::connect::punch::{Part, Punch, PunchAction, PunchConfig, PunchFailure, PunchSlot, Side};
 use crate::time::Instant;
 
 /// What two sides have agreed on.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use log::Level;
 
-use super::action::{Action, DialId};
+use super::action::{ConnectAction, DialId};
 use super::context::Context;
 use super::info::CallInfo;
 use super::rungs::{DIAL_TIME, SYNS, time_of};
@@ -201,7 +201,7 @@ impl Relaying {
             // One was enough; should it turn out to be somebody else's, that one still counts.
             None => release_claim(info, run.server, 1, cx),
         }
-        cx.act(Action::Send { dial, bytes: run.machine.handle_connected() });
+        cx.act(ConnectAction::Send { dial, bytes: run.machine.handle_connected() });
     }
 
     /// Whether its lines are this one's to read: what follows the last line of the server is the other side's.
@@ -223,7 +223,7 @@ impl Relaying {
         let run = self.run.as_mut().filter(|run| run.dial == dial && run.machine.outcome().is_none())?;
         run.machine.handle_line(line, cx.now);
         if let Some(bytes) = run.machine.poll_send() {
-            cx.act(Action::Send { dial, bytes });
+            cx.act(ConnectAction::Send { dial, bytes });
             // Who knows how to relay is no third party.
             release_claim(info, run.server, 0, cx);
         }
@@ -276,7 +276,7 @@ impl Relaying {
                 Some(RelayNews::Passes(dial))
             }
             Err(why) => {
-                cx.act(Action::Close { dial });
+                cx.act(ConnectAction::Close { dial });
                 Some(RelayNews::Failed(refusal(why)))
             }
         }

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use log::Level;
 
-use super::action::Action;
+use super::action::ConnectAction;
 use super::context::Context;
 use super::info::{CallEnd, CallInfo};
 use super::punching::Agreed;
 use super::ways::{News, Ways};
 use crate::id::ServerId;
-use crate::proto::meeting::{foretold, propose};
-use crate::proto::punch::{Part, Side};
+use crate::proto::connect::meeting::{foretold, propose};
+use crate::proto::connect::punch::{Part, Side};
 use crate::time::Instant;
 use crate::wire::rendezvous::Ports;
 
@@ -69,7 +69,7 @@ impl Responder {
             // whom it could have met.
             News::Met(dial, _) => {
                 ways.release(*dial, cx);
-                cx.act(Action::Admit { dial: *dial });
+                cx.act(ConnectAction::Admit { dial: *dial });
                 info.end = Some(CallEnd::Over);
             }
             News::RungOver(..) | News::RelayFailed(_) => {}
@@ -96,7 +96,7 @@ impl Responder {
             info.end = Some(CallEnd::Over);
             return;
         };
-        cx.act(Action::Accept { call: info.id, server, ip: candidate.ip(), ports, ntp });
+        cx.act(ConnectAction::Accept { call: info.id, server, ip: candidate.ip(), ports, ntp });
         cx.note(Level::Debug, || format!("candidate {candidate} is met at {ours:?}"));
         let theirs = Side { seen: candidate, local_port: candidate.port(), kind: None };
         let agreed = Agreed {

@@ -13,7 +13,7 @@ use crate::reach::Reach;
 use crate::unl::{Place, Unl};
 
 /// The rendezvous servers, as calls see them.
-pub(crate) trait Servers {
+pub(crate) trait ServerView {
     /// Those of our own choice.
     fn own(&self) -> Vec<ServerId>;
     fn is_own(&self, server: ServerId) -> bool;
@@ -35,7 +35,7 @@ pub(crate) trait Servers {
 }
 
 /// The node links, as calls see them.
-pub(crate) trait Links {
+pub(crate) trait LinkView {
     /// The link to this node that the application sees.
     fn link_to(&self, node: NodeId) -> Option<ConId>;
     fn is_relayed(&self, link: ConId) -> bool;
@@ -49,7 +49,7 @@ pub(crate) trait Links {
 }
 
 /// The relays of the configuration.
-pub(crate) trait Relays {
+pub(crate) trait RelayView {
     fn has(&self, addr: SocketAddr) -> bool;
     /// The one at this address, if there is one, or else the first.
     fn choose(&self, wished: Option<SocketAddr>) -> Option<SocketAddr>;
@@ -71,9 +71,9 @@ pub(crate) struct Local<'a> {
 
 /// All that, and what is shared with others.
 pub(crate) struct Surroundings<'a> {
-    pub(crate) servers: &'a dyn Servers,
-    pub(crate) links: &'a dyn Links,
-    pub(crate) relays: &'a dyn Relays,
+    pub(crate) servers: &'a dyn ServerView,
+    pub(crate) links: &'a dyn LinkView,
+    pub(crate) relays: &'a dyn RelayView,
     pub(crate) local: Local<'a>,
     pub(crate) budget: &'a mut Budget,
     pub(crate) notes: &'a mut Notes,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::call::{Call, Part};
+use super::call::{Call, OurPart};
 use crate::id::{CallId, ServerId};
 use crate::identity::NodeId;
 use crate::time::Instant;
@@ -85,8 +85,8 @@ impl Table {
     /// Where those who meet us come from.
     pub(super) fn candidates(&self) -> impl Iterator<Item = std::net::IpAddr> + '_ {
         self.calls.values().filter_map(|call| match &call.part {
-            Part::Responder(responder) => Some(responder.candidate.ip()),
-            Part::Caller(_) | Part::Callee(_) => None,
+            OurPart::Responder(responder) => Some(responder.candidate.ip()),
+            OurPart::Caller(_) | OurPart::Callee(_) => None,
         })
     }
 

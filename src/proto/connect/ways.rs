@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::io;
 
-use super::action::{Action, DialId, Handshake};
+use super::action::{ConnectAction, DialId, Handshake};
 use super::context::Context;
 use super::info::CallInfo;
 use super::observation::{Observation, Seen, Unseen};
@@ -15,7 +15,7 @@ use super::relaying::{RelayNews, Relaying};
 use super::rungs::RungDials;
 use crate::connect::{RelayRefusal, Rung, RungFault};
 use crate::id::ServerId;
-use crate::proto::punch::PunchFailure;
+use crate::proto::connect::punch::PunchFailure;
 use crate::time::{Instant, soonest};
 use crate::unl::Place;
 
@@ -250,8 +250,8 @@ impl Ways {
             Some(RelayNews::Passes(dial)) => {
                 let handshake = Handshake { rung: Rung::Relay, with: info.node(), upgrade: false };
                 cx.act(match info.ours {
-                    true => Action::SayHello { dial, handshake },
-                    false => Action::ExpectHello { dial, handshake },
+                    true => ConnectAction::SayHello { dial, handshake },
+                    false => ConnectAction::ExpectHello { dial, handshake },
                 });
             }
             Some(RelayNews::Failed(why)) => self.news.push_back(News::RelayFailed(why)),
@@ -262,10 +262,10 @@ impl Ways {
 
 fn say_hello(info: &CallInfo, dial: DialId, rung: Rung, cx: &mut Context<'_, '_>) {
     let handshake = Handshake { rung, with: info.node(), upgrade: info.upgrade.is_some() };
-    cx.act(Action::SayHello { dial, handshake });
+    cx.act(ConnectAction::SayHello { dial, handshake });
 }
 
 fn expect_hello(info: &CallInfo, dial: DialId, rung: Rung, cx: &mut Context<'_, '_>) {
     let handshake = Handshake { rung, with: info.node(), upgrade: info.upgrade.is_some() };
-    cx.act(Action::ExpectHello { dial, handshake });
+    cx.act(ConnectAction::ExpectHello { dial, handshake });
 }

@@ -5,9 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::time::Duration;
 
-use super::places::Place;
+use super::end::Packet;
 use super::routers::Passage;
-use super::{ComputerId, EndId, Happening, LOOPBACK_DELAY, Network, Packet, State};
+use super::topology::{Departure, Entry, Place};
+use super::{ComputerId, End, EndId, Happening, Network, RouterId, State};
 use crate::time::Instant;
 
 /// A dial that is not answered is given up after so many repetitions, as by Linux' `tcp_syn_retries`.
@@ -29,7 +30,7 @@ pub(super) struct Syn {
 impl Network {
     /// SYNs that were sent to an address within a time, repetitions included, whether or not they arrived.
     pub(in crate::sim) fn syns(&self, to: IpAddr, within: Range<Instant>) -> usize {
-        self.syns.get(&to).into_iter().flatten().filter(|&at| within.contains(at)).count()
+        self.syns.count(to, within)
     }
 
     /// Sends a SYN, for the first time or again: after 1, 3, 7 s and so on (RFC 6298 section 2).
@@ -39,21 +40,20 @@ impl Network {
         if tries > SYN_RETRIES {
             return self.fail_dial(id, io::ErrorKind::TimedOut);
         }
-        let again = self.now + Duration::from_secs(1 << tries);
-        self.plan(again, Happening::Repeat { end: id, tries: tries + 1 });
-        self.trace(id.0, "syn", (source, to));
-        self.syns.entry(to.ip()).or_default().push(self.now);
-        let mut passages = Vec::new();
-        let here = Place::Computer(computer);
-        let way = if to.ip().is_loopback() {
-            Some((here, source))
-        } else {
-            self.leave(computer, source, to, &mut passages)
-        };
+        let now = self.queue.now();
+        let again = now + Duration::from_secs(1 << tries);
+        self.queue.plan(again, Happening::Repeat { end: id, tries: tries + 1 });
+        self.trace.add(now, id.0, "syn", (source, to));
+        self.syns.add(to.ip(), now);
+        let Departure { arrival, passages, sessions } = self.topology.leave(computer, source, to, now);
+        for (router, flow) in sessions {
+            self.plan_expiry(router, flow);
+            self.review_session(router, flow);
+        }
         // Nobody has this address: nobody answers.
-        let Some((at, source)) = way else { return };
-        let delay = if at == here { self.delay(computer, computer) } else { self.way(here, at) };
-        self.plan(self.now + delay, Happening::Syn(Syn { end: id, at, source, to, passages }));
+        let Some((at, source)) = arrival else { return };
+        let delay = self.topology.way(Place::Computer(computer), at);
+        self.queue.plan(now + delay, Happening::Syn(Syn { end: id, at, source, to, passages }));
     }
 
     pub(super) fn handle_syn(&mut self, syn: Syn) {
@@ -63,42 +63,46 @@ impl Network {
             return;
         }
         match syn.at {
-            Place::Router(_) => self.enter_house(syn),
+            Place::Router(router) => self.enter_house(router, syn),
             Place::Computer(computer) => self.knock(computer, syn),
         }
     }
 
-    fn enter_house(&mut self, mut syn: Syn) {
-        let Place::Router(router) = syn.at else { return };
-        let Some(inner) = self.enter(router, syn.source, syn.to.port(), &mut syn.passages) else {
-            if !self.router_mut(router).nat.filter.is_silent() {
+    fn enter_house(&mut self, router: RouterId, mut syn: Syn) {
+        let now = self.queue.now();
+        let Some(entry) = self.topology.enter(router, syn.source, syn.to.port(), now) else {
+            if !self.topology.router(router).nat.filter.is_silent() {
                 self.refuse(&syn);
             }
             return;
         };
-        let Some(at) = self.inside(router, inner.ip()) else { return };
-        let delay = self.way(syn.at, at);
-        self.plan(self.now + delay, Happening::Syn(Syn { at, to: inner, ..syn }));
+        let Entry { at: Some(at), to, passage } = entry else { return };
+        syn.passages.extend(passage);
+        let delay = self.topology.way(syn.at, at);
+        self.queue.plan(now + delay, Happening::Syn(Syn { at, to, ..syn }));
     }
 
     /// It has arrived at a computer: for a dial in the other direction, for a listener, or for nobody.
     fn knock(&mut self, to: ComputerId, syn: Syn) {
         let from = self.ends[syn.end].computer;
-        if !self.is_reachable(from, to) {
+        if !self.topology.is_reachable(from, to) {
             return;
         }
         if let Some(here) = self.ends.at((to, syn.to, syn.source)) {
             return self.meet(here, &syn);
         }
-        if self.computers[to.0].is_closed && from != to {
+        if self.topology.computer(to).is_closed && from != to {
             return;
         }
         let Some(program) = self.listeners.at(to, syn.to) else { return self.refuse(&syn) };
-        let answering = self.end(program, syn.to, syn.source, State::Open);
-        self.join(answering, syn.end, syn.passages);
+        let window = self.topology.computer(to).window;
+        let answering = End::new(program, (to, syn.to, syn.source), State::Open, window);
+        let answering = self.ends.insert(answering);
+        self.ends.join(answering, syn.end, &syn.passages);
+        self.review(answering);
         self.send(answering, Packet::Accepted);
-        self.mailbox(program).backlog.push_back(answering);
-        self.wake(program, self.now);
+        self.programs.mailbox(program).backlog.push_back(answering);
+        self.wake(program, self.queue.now());
     }
 
     /// The computer has a socket of these two addresses already.
@@ -108,14 +112,14 @@ impl Network {
             // Simultaneous open (RFC 9293 section 3.5): two that dial each other from where they are dialled are
             // connected. Each of the two SYNs is answered; the first answer opens.
             (State::Connecting, None) if self.ends[syn.end].other.is_none() => {
-                self.join(here, syn.end, syn.passages.clone());
+                self.ends.join(here, syn.end, &syn.passages);
                 self.send(here, Packet::Accepted);
             }
             (State::Connecting, Some(other)) if other == syn.end => self.send(here, Packet::Accepted),
             // The answer was held up, and is given again.
             (State::Open, Some(other)) if other == syn.end => {
-                let at = self.now + self.delay(end.computer, self.ends[other].computer);
-                self.plan(at, Happening::Release { to: syn.end });
+                let delay = self.topology.delay(end.computer, self.ends[other].computer);
+                self.queue.plan(self.queue.now() + delay, Happening::Release { to: syn.end });
             }
             // A remainder of a connection that the other side knows nothing of any more: it is asked, and resets it
             // (RFC 5961 section 4). The repeated SYN finds the place free.
@@ -124,24 +128,10 @@ impl Network {
         }
     }
 
-    /// The two are a connection from now on.
-    fn join(&mut self, here: EndId, there: EndId, passages: Vec<Passage>) {
-        self.ends.join(here, there);
-        self.ends[here].passages = passages.clone();
-        self.ends[there].passages = passages;
-    }
-
     /// A RST comes back.
     fn refuse(&mut self, syn: &Syn) {
         let back = Place::Computer(self.ends[syn.end].computer);
-        let delay = if syn.at == back { LOOPBACK_DELAY } else { self.way(syn.at, back) };
-        self.plan(self.now + delay, Happening::Packet { to: syn.end, packet: Packet::Refused });
-    }
-
-    pub(super) fn fail_dial(&mut self, id: EndId, kind: io::ErrorKind) {
-        let program = self.ends[id].program;
-        self.ends.retire(id);
-        self.mailbox(program).connected.push_back((id, Err(kind)));
-        self.wake(program, self.now);
+        let at = self.queue.now() + self.topology.way(syn.at, back);
+        self.queue.plan(at, Happening::Packet { to: syn.end, packet: Packet::Refused });
     }
 }

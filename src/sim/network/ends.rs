@@ -4,66 +4,13 @@
 //! either. Names are not given twice, so what is under way to an end that is no more finds nothing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io;
-use std::net::SocketAddr;
 use std::ops::{Index, IndexMut};
 
-use super::routers::Passage;
-use super::{ComputerId, Packet, ProgramId};
-use crate::time::Instant;
-
-/// One end of a connection: what a program has as a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(in crate::sim) struct EndId(pub(super) usize);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    Connecting,
-    Open,
-    /// The program has closed it, or is no more.
-    Gone,
-}
-
-#[derive(Debug)]
-pub(super) struct End {
-    pub(super) program: ProgramId,
-    pub(super) computer: ComputerId,
-    pub(super) local: SocketAddr,
-    pub(super) peer: SocketAddr,
-    /// It is there as long as this one is.
-    pub(super) other: Option<EndId>,
-    /// The routers that translate between the two.
-    pub(super) passages: Vec<Passage>,
-    /// By its program, and not accepted.
-    pub(super) is_dialled: bool,
-    pub(super) state: State,
-    /// What arrived and was not read.
-    pub(super) inbox: VecDeque<u8>,
-    /// The other side finished sending.
-    pub(super) finished: bool,
-    pub(super) broken: Option<io::ErrorKind>,
-    /// The end was read.
-    pub(super) told: bool,
-    /// Read, and not yet announced to the sender.
-    pub(super) unannounced: usize,
-    pub(super) window: usize,
-    /// What may still be sent.
-    pub(super) credit: usize,
-    /// Tried to send without credit.
-    pub(super) blocked: bool,
-    /// The other side was told that nothing more comes.
-    pub(super) goodbye: bool,
-    /// The line is busy until then, and what is sent next arrives no earlier than this.
-    pub(super) line_free: Instant,
-    pub(super) last_arrival: Instant,
-    /// On their way here, held up by a partition.
-    pub(super) held: Vec<Packet>,
-    /// The other side is out of reach.
-    pub(super) silent_since: Option<Instant>,
-}
-
-/// Where an end is: its computer, its local and its remote address. No two that an operating system has are at one place.
-pub(super) type Tuple = (ComputerId, SocketAddr, SocketAddr);
+use super::computers::ComputerId;
+use super::end::{End, EndId, State, Tuple};
+use super::programs::ProgramId;
+use super::routers::{Passage, RouterId};
+use crate::sim::nat::Flow;
 
 #[derive(Debug, Default)]
 pub(super) struct Ends {
@@ -73,39 +20,10 @@ pub(super) struct Ends {
     tuples: BTreeMap<Tuple, EndId>,
     /// Those that a program has.
     of: BTreeMap<ProgramId, BTreeSet<EndId>>,
-}
-
-impl End {
-    pub(super) fn new(program: ProgramId, at: Tuple, state: State, window: usize) -> Self {
-        let (computer, local, peer) = at;
-        Self {
-            program,
-            computer,
-            local,
-            peer,
-            other: None,
-            passages: Vec::new(),
-            is_dialled: state == State::Connecting,
-            state,
-            inbox: VecDeque::new(),
-            finished: false,
-            broken: None,
-            told: false,
-            unannounced: 0,
-            window,
-            credit: 0,
-            blocked: false,
-            goodbye: false,
-            line_free: Instant::ZERO,
-            last_arrival: Instant::ZERO,
-            held: Vec::new(),
-            silent_since: None,
-        }
-    }
-
-    fn tuple(&self) -> Tuple {
-        (self.computer, self.local, self.peer)
-    }
+    /// All of them, by computer.
+    on: BTreeMap<ComputerId, BTreeSet<EndId>>,
+    /// Those whose packets go through a router, by its session.
+    through: BTreeMap<(RouterId, Flow), BTreeSet<EndId>>,
 }
 
 impl Ends {
@@ -114,6 +32,7 @@ impl Ends {
         self.named += 1;
         self.tuples.insert(end.tuple(), id);
         self.of.entry(end.program).or_default().insert(id);
+        self.on.entry(end.computer).or_default().insert(id);
         self.ends.insert(id, end);
         id
     }
@@ -131,10 +50,6 @@ impl Ends {
         self.ends.iter().map(|(&id, end)| (id, end))
     }
 
-    pub(super) fn ids(&self) -> Vec<EndId> {
-        self.ends.keys().copied().collect()
-    }
-
     /// The one that an operating system has there.
     pub(super) fn at(&self, tuple: Tuple) -> Option<EndId> {
         self.tuples.get(&tuple).copied()
@@ -145,8 +60,27 @@ impl Ends {
         self.of.get(&program).into_iter().flatten().copied().collect()
     }
 
-    /// The two are a connection from now on. A remainder of an earlier one is nobody's other end any more.
-    pub(super) fn join(&mut self, one: EndId, other: EndId) {
+    /// Those on a computer, and whatever is connected to them.
+    pub(super) fn around(&self, computer: ComputerId) -> BTreeSet<EndId> {
+        let here = self.on.get(&computer).into_iter().flatten().copied();
+        here.flat_map(|id| [Some(id), self[id].other]).flatten().collect()
+    }
+
+    /// Those whose packets go through a router by one of its sessions.
+    pub(super) fn through(&self, router: RouterId, flow: Flow) -> BTreeSet<EndId> {
+        self.through.get(&(router, flow)).cloned().unwrap_or_default()
+    }
+
+    /// The two are a connection through these routers from now on. A remainder of an earlier one is nobody's other end
+    /// any more.
+    pub(super) fn join(&mut self, one: EndId, other: EndId, passages: &[Passage]) {
+        for end in [one, other] {
+            self.leave_routers(end);
+            for passage in passages {
+                self.through.entry((passage.router, passage.flow)).or_default().insert(end);
+            }
+            self[end].passages = passages.to_vec();
+        }
         for (end, to) in [(one, other), (other, one)] {
             let credit = self[to].window;
             let before = self[end].other.replace(to).filter(|&before| before != to);
@@ -165,12 +99,7 @@ impl Ends {
         end.state = State::Gone;
         end.inbox = VecDeque::new();
         let program = end.program;
-        if let Some(of) = self.of.get_mut(&program) {
-            of.remove(&id);
-            if of.is_empty() {
-                self.of.remove(&program);
-            }
-        }
+        unlist(&mut self.of, program, id);
         self.forget_if_over(id);
     }
 
@@ -182,9 +111,12 @@ impl Ends {
         }
     }
 
-    /// How many there are by each of the three ways to them.
-    pub(super) fn counts(&self) -> [usize; 3] {
-        [self.ends.len(), self.tuples.len(), self.of.values().map(BTreeSet::len).sum()]
+    /// How many there are by each of the ways to them.
+    pub(super) fn counts(&self) -> [usize; 5] {
+        let (of, on) = (self.of.values(), self.on.values());
+        let through = self.through.values().map(BTreeSet::len).sum();
+        let listed = [of.map(BTreeSet::len).sum(), on.map(BTreeSet::len).sum(), through];
+        [self.ends.len(), self.tuples.len(), listed[0], listed[1], listed[2]]
     }
 
     /// An end that is gone still answers the other one, as long as that is there.
@@ -193,8 +125,27 @@ impl Ends {
         let other = self.get(id).and_then(|end| end.other);
         if is_gone(&id) && other.as_ref().is_none_or(is_gone) {
             for id in [Some(id), other].into_iter().flatten() {
-                self.ends.remove(&id);
+                self.leave_routers(id);
+                if let Some(end) = self.ends.remove(&id) {
+                    unlist(&mut self.on, end.computer, id);
+                }
             }
+        }
+    }
+
+    fn leave_routers(&mut self, id: EndId) {
+        let passages = self.ends.get_mut(&id).map(|end| std::mem::take(&mut end.passages));
+        for passage in passages.into_iter().flatten() {
+            unlist(&mut self.through, (passage.router, passage.flow), id);
+        }
+    }
+}
+
+fn unlist<K: Ord>(lists: &mut BTreeMap<K, BTreeSet<EndId>>, key: K, id: EndId) {
+    if let Some(list) = lists.get_mut(&key) {
+        list.remove(&id);
+        if list.is_empty() {
+            lists.remove(&key);
         }
     }
 }
@@ -216,6 +167,8 @@ impl IndexMut<EndId> for Ends {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     #[test]
@@ -227,21 +180,49 @@ mod tests {
         let answer = |ends: &mut Ends| {
             let end = End::new(ProgramId(1), (ComputerId(1), addrs[1], addrs[0]), State::Open, 20);
             let id = ends.insert(end);
-            ends.join(id, dialler);
+            ends.join(id, dialler, &[]);
             id
         };
         let first = answer(&mut ends);
         assert_eq!((ends[first].credit, ends[dialler].credit), (10, 20));
         ends.retire(first);
         assert_eq!(ends[first].state, State::Gone);
-        assert_eq!((ends.counts(), ends.of(ProgramId(1))), ([2, 1, 1], vec![]));
+        assert_eq!((ends.counts(), ends.of(ProgramId(1))), ([2, 1, 1, 2, 0], vec![]));
         let second = answer(&mut ends);
         assert!(ends.get(first).is_none() && ends[dialler].other == Some(second));
         ends.retire(dialler);
-        assert_eq!((ends.counts(), ends.at((ComputerId(1), addrs[1], addrs[0]))), ([2, 1, 1], Some(second)));
+        assert_eq!(
+            (ends.counts(), ends.at((ComputerId(1), addrs[1], addrs[0]))),
+            ([2, 1, 1, 2, 0], Some(second))
+        );
         ends.retire(second);
-        assert_eq!(ends.counts(), [0, 0, 0]);
+        assert_eq!(ends.counts(), [0; 5]);
         assert!(ends.get(second).is_none());
         ends.retire(second);
+    }
+    #[test]
+    fn ends_are_found_by_computer_and_by_router_session_until_they_are_over() {
+        let mut ends = Ends::default();
+        let addrs = [1, 2, 3].map(|n| SocketAddr::from(([192, 0, 2, n], 7)));
+        let mut add = |program, computer, local: usize, peer: usize| {
+            let at = (ComputerId(computer), addrs[local], addrs[peer]);
+            ends.insert(End::new(ProgramId(program), at, State::Open, 10))
+        };
+        let (one, other, alone) = (add(0, 0, 0, 1), add(1, 1, 1, 0), add(2, 2, 2, 0));
+        let flow = Flow { inner: addrs[0], remote: addrs[1] };
+        let passage = |n| Passage { router: RouterId(n), flow, port: 4000 };
+        ends.join(one, other, &[passage(0), passage(1)]);
+        let both = BTreeSet::from([one, other]);
+        assert_eq!((ends.around(ComputerId(0)), ends.around(ComputerId(1))), (both.clone(), both.clone()));
+        assert_eq!(ends.around(ComputerId(2)), BTreeSet::from([alone]));
+        assert_eq!((ends.through(RouterId(0), flow), ends.through(RouterId(1), flow)), (both.clone(), both));
+        assert_eq!(ends.through(RouterId(2), flow), BTreeSet::new());
+        ends.join(one, other, &[passage(2)]);
+        assert_eq!((ends.through(RouterId(0), flow).len(), ends.through(RouterId(2), flow).len()), (0, 2));
+        ends.retire(one);
+        assert_eq!(ends.around(ComputerId(0)).len(), 2, "it still answers");
+        ends.retire(other);
+        ends.retire(alone);
+        assert_eq!(ends.counts(), [0; 5]);
     }
 }

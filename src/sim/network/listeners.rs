@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use super::{ComputerId, ProgramId};
+use super::computers::ComputerId;
+use super::programs::ProgramId;
 
 #[derive(Debug)]
 struct Listener {

@@ -1,14 +1,11 @@
 //! The calls of a socket.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use super::{ComputerId, End, EndId, Network, Packet, ProgramId, State};
+use super::end::Packet;
+use super::{End, EndId, Network, ProgramId, State};
 use crate::socket::{Read, Write};
-
-/// The ports of those who ask for none, as Linux gives them out.
-const EPHEMERAL: RangeInclusive<u16> = 32_768..=60_999;
 
 impl Network {
     /// Listens at an address of the program's computer, `None` for all; port 0 for any.
@@ -18,21 +15,22 @@ impl Network {
         ip: Option<IpAddr>,
         port: u16,
     ) -> Result<SocketAddr, io::ErrorKind> {
-        let computer = self.computer_of(program);
-        if ip.is_some_and(|ip| !ip.is_loopback() && !self.computers[computer.0].ips.contains(&ip)) {
+        let id = self.programs.computer_of(program);
+        let computer = self.topology.computer_mut(id);
+        if ip.is_some_and(|ip| !computer.is_at(ip)) {
             return Err(io::ErrorKind::AddrNotAvailable);
         }
-        let port = if port == 0 { self.next_port(computer) } else { port };
-        if !self.listeners.insert(computer, ip, port, program) {
+        let is_taken = |port| self.listeners.is_taken(id, port);
+        let port = if port == 0 { computer.next_port(is_taken) } else { port };
+        if !self.listeners.insert(id, ip, port, program) {
             return Err(io::ErrorKind::AddrInUse);
         }
-        let any = IpAddr::from(std::net::Ipv6Addr::UNSPECIFIED);
-        Ok(SocketAddr::new(ip.unwrap_or(any), port))
+        Ok(SocketAddr::new(ip.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), port))
     }
 
     pub(in crate::sim) fn stop_listening(&mut self, program: ProgramId) {
         self.listeners.remove(program);
-        while let Some(end) = self.programs[program.0].mailbox.backlog.pop_front() {
+        for end in std::mem::take(&mut self.programs.mailbox(program).backlog) {
             self.send(end, Packet::Reset);
             self.ends.retire(end);
         }
@@ -45,29 +43,19 @@ impl Network {
         to: SocketAddr,
         from: Option<SocketAddr>,
     ) -> Result<EndId, io::ErrorKind> {
-        let computer = self.computer_of(program);
-        let ip = if to.ip().is_loopback() {
-            to.ip()
-        } else {
-            let bound = from.map(|from| from.ip());
-            let bound = bound.filter(|ip| ip.is_ipv4() == to.is_ipv4() && !ip.is_unspecified());
-            let ips = &self.computers[computer.0].ips;
-            if bound.is_some_and(|ip| !ips.contains(&ip)) {
-                return Err(io::ErrorKind::AddrNotAvailable);
-            }
-            bound
-                .or_else(|| ips.iter().copied().find(|ip| ip.is_ipv4() == to.is_ipv4()))
-                .ok_or(io::ErrorKind::NetworkUnreachable)?
-        };
+        let id = self.programs.computer_of(program);
+        let computer = self.topology.computer_mut(id);
+        let ip = computer.source(to, from.map(|from| from.ip()))?;
         let port = match from.map(|from| from.port()).filter(|&port| port != 0) {
             Some(port) => port,
-            None => self.next_port(computer),
+            None => computer.next_port(|port| self.listeners.is_taken(id, port)),
         };
         let local = SocketAddr::new(ip, port);
-        if self.ends.at((computer, local, to)).is_some() {
+        if self.ends.at((id, local, to)).is_some() {
             return Err(io::ErrorKind::AddrNotAvailable);
         }
-        let end = self.end(program, local, to, State::Connecting);
+        let end = End::new(program, (id, local, to), State::Connecting, computer.window);
+        let end = self.ends.insert(end);
         self.send_syn(end, 0);
         Ok(end)
     }
@@ -81,104 +69,58 @@ impl Network {
     }
 
     pub(in crate::sim) fn read(&mut self, id: EndId, space: &mut [u8]) -> Read {
-        let Some(end) = self.ends.get_mut(id).filter(|end| end.state == State::Open && !end.told) else {
-            return Read::Blocked;
-        };
-        let len = space.len().min(end.inbox.len());
-        if len > 0 {
-            let (first, second) = end.inbox.as_slices();
-            let split = len.min(first.len());
-            space[..split].copy_from_slice(&first[..split]);
-            space[split..len].copy_from_slice(&second[..len - split]);
-            end.inbox.drain(..len);
-            end.unannounced += len;
-            if end.unannounced >= end.window / 4 {
-                let read = std::mem::take(&mut end.unannounced);
-                self.send(id, Packet::Read(read));
-            }
-            return Read::Data(len);
-        }
-        end.told = end.finished || end.broken.is_some();
-        match end.broken {
-            Some(kind) => Read::Broken(kind),
-            None if end.finished => Read::Finished,
-            None => Read::Blocked,
-        }
+        let Some(end) = self.ends.get_mut(id) else { return Read::Blocked };
+        let (read, packet) = end.read(space);
+        self.send_some(id, packet);
+        read
     }
 
     pub(in crate::sim) fn write(&mut self, id: EndId, bytes: &[u8]) -> Write {
-        let Some(end) = self.ends.get_mut(id).filter(|end| end.state == State::Open) else {
-            return Write::Blocked;
-        };
-        if end.broken.is_some() || end.goodbye {
-            return Write::Broken;
-        }
-        let len = bytes.len().min(end.credit);
-        if len == 0 {
-            end.blocked = true;
-            return Write::Blocked;
-        }
-        end.credit -= len;
-        self.send(id, Packet::Data(bytes[..len].to_vec()));
-        Write::Sent(len)
+        let Some(end) = self.ends.get_mut(id) else { return Write::Blocked };
+        let (written, packet) = end.write(bytes);
+        self.send_some(id, packet);
+        written
     }
 
     pub(in crate::sim) fn shutdown_write(&mut self, id: EndId) {
-        let is_alive = |end: &End| end.state == State::Open && !end.goodbye && end.broken.is_none();
-        if self.ends.get(id).is_some_and(is_alive) {
-            self.send(id, Packet::Finished);
-            self.ends[id].goodbye = true;
-        }
+        let packet = self.ends.get_mut(id).and_then(End::finish);
+        self.send_some(id, packet);
     }
 
-    /// Closes in order, or resets what is closed unread (RFC 2525 section 2.17).
     pub(in crate::sim) fn close(&mut self, id: EndId) {
-        let is_unread = |end: &End| end.state == State::Open && end.broken.is_none() && !end.inbox.is_empty();
-        if self.ends.get(id).is_some_and(is_unread) {
-            self.send(id, Packet::Reset);
-            self.ends[id].goodbye = true;
-        }
-        self.shutdown_write(id);
+        let packet = self.ends.get_mut(id).and_then(End::close);
+        self.send_some(id, packet);
         self.ends.retire(id);
+    }
+
+    /// The program crashed: its operating system resets what it had open.
+    pub(in crate::sim) fn crash(&mut self, program: ProgramId) {
+        self.stop_listening(program);
+        for id in self.ends.of(program) {
+            let packet = self.ends[id].abort();
+            self.send_some(id, packet);
+            self.ends.retire(id);
+        }
     }
 
     /// The programs at both ends of each open connection, the one that dialled first.
     pub(in crate::sim) fn connections(&self) -> impl Iterator<Item = (ProgramId, ProgramId)> {
-        let open = |end: &End| end.state == State::Open && end.broken.is_none();
-        self.ends.iter().filter_map(move |(id, end)| {
+        self.ends.iter().filter_map(|(id, end)| {
             let other = end.other?;
             let is_first = end.is_dialled && (!self.ends[other].is_dialled || id < other);
             let other = &self.ends[other];
-            (open(end) && open(other) && is_first).then_some((end.program, other.program))
+            (end.is_open() && other.is_open() && is_first).then_some((end.program, other.program))
         })
     }
 
-    /// Ends, their addresses and what programs have of them: how many of each there are.
-    pub(in crate::sim) fn counts(&self) -> [usize; 3] {
+    /// Ends, their addresses and where else they are listed: how many of each there are.
+    pub(in crate::sim) fn counts(&self) -> [usize; 5] {
         self.ends.counts()
     }
 
-    pub(super) fn end(
-        &mut self,
-        program: ProgramId,
-        local: SocketAddr,
-        peer: SocketAddr,
-        state: State,
-    ) -> EndId {
-        let computer = self.computer_of(program);
-        let window = self.computers[computer.0].window;
-        self.ends.insert(End::new(program, (computer, local, peer), state, window))
-    }
-
-    /// As operating systems do, it gives out no port at which somebody listens.
-    fn next_port(&mut self, computer: ComputerId) -> u16 {
-        loop {
-            let next = &mut self.computers[computer.0].next_port;
-            *next = if EPHEMERAL.contains(&(*next + 1)) { *next + 1 } else { *EPHEMERAL.start() };
-            let port = *next;
-            if !self.listeners.is_taken(computer, port) {
-                return port;
-            }
+    fn send_some(&mut self, id: EndId, packet: Option<Packet>) {
+        if let Some(packet) = packet {
+            self.send(id, packet);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The simulator itself: the same seed gives the same run, and its TCP is TCP.
 
 use super::*;
+use crate::sim::nat::{Filter, Nat};
 use crate::sim::script::{Input, Wire};
 use crate::sim::world::{at, forwarder};
 
@@ -131,6 +132,86 @@ fn connections_that_are_over_leave_nothing_in_the_network() {
             world.run_for(secs(100));
             assert_eq!(world.network.counts(), empty, "after round {round}");
         }
-        assert_eq!(empty, [0, 0, 0]);
+        assert_eq!(empty, [0; 5]);
+    });
+}
+
+/// A change looks only at the ends around it: these are all that it concerns.
+#[test]
+fn every_end_knows_whether_its_other_side_reaches_it() {
+    with_seeds(10, |seed| {
+        let mut world = World::new(seed);
+        let homes = [0, 1].map(|n| {
+            let router = world.router(&ip(10 + n), Nat::Preserving, Filter::Drop);
+            world.expire_after(router, secs(1));
+            let computer = world.computer_behind(router, "192.168.1.2");
+            world.forward(router, 7000, computer, 7000);
+            computer
+        });
+        let computers = [homes[0], homes[1], world.computer(&ip(2)), world.computer(&ip(3))];
+        let inside = || ["192.168.1.2", "192.168.1.3"].map(String::from);
+        let ips = [inside(), inside(), [ip(2), ip(22)], [ip(3), ip(23)]];
+        let begin = |world: &mut World, on| world.script(on, Some(7000), Box::new(|_, _, _| {}));
+        let mut scripts = computers.map(|on| begin(&mut world, on));
+        let random = |world: &mut World, bound| world.network.random.below(bound);
+        let (mut heard, mut silent) = (0, 0);
+        let mut run = |world: &mut World| {
+            let pause = 1 + random(world, 40) as u64;
+            world.run_for(millis(pause));
+            for (is_heard, was_heard) in world.network.hearing() {
+                assert_eq!(is_heard, was_heard);
+                *(if is_heard { &mut heard } else { &mut silent }) += 1;
+            }
+        };
+        for _ in 0..200 {
+            let n = random(&mut world, 4);
+            match random(&mut world, 12) {
+                0 => {
+                    let side = random(&mut world, 2) as u32;
+                    world.network.set_side(computers[n], side);
+                }
+                1 => {
+                    world.power_off(computers[n]);
+                    run(&mut world);
+                    world.power_on(computers[n]);
+                    scripts[n] = begin(&mut world, computers[n]);
+                }
+                2 => {
+                    let which = random(&mut world, 2);
+                    world.set_ip(computers[n], &ips[n][which]);
+                }
+                _ => {
+                    // From few ports, so that some are used again; the system refuses those that are in use.
+                    let (to, port) = (random(&mut world, 4), 8000 + random(&mut world, 8) as u16);
+                    let to = at(&[ip(10), ip(11), ip(2), ip(3)][to], 7000);
+                    let _ = world.wire(scripts[n], |wire| wire.dial_from(port, to));
+                }
+            }
+            for _ in 0..4 {
+                run(&mut world);
+            }
+        }
+        assert!(heard > 1000 && silent > 1000, "{heard} {silent}");
+    });
+}
+
+#[test]
+fn whoever_is_connected_by_the_last_word_of_the_other_gives_up_in_the_end() {
+    with_seeds(3, |seed| {
+        let mut world = World::new(seed);
+        let computers = [0, 1].map(|n| world.computer(&ip(n)));
+        for computer in computers {
+            world.computer_mut(computer).delay = millis(50);
+        }
+        let [_, netcat] =
+            computers.map(|computer| world.script(computer, Some(7000), Box::new(|_, _, _| {})));
+        let end = world.wire(netcat, |wire| wire.dial(at(&ip(0), 7000)));
+        // Its answer is under way.
+        world.run_for(millis(150));
+        world.power_off(computers[0]);
+        world.run_for(secs(1));
+        assert_eq!(world.heard(netcat), [(end, Input::Opened)]);
+        world.run_for(secs(121));
+        assert_eq!(world.heard(netcat), [(end, Input::Opened), (end, Input::Ended)]);
     });
 }

@@ -26,6 +26,10 @@ pub(crate) struct ListenOptions {
     #[arg(long)]
     pub(crate) stay: bool,
 
+    /// Talks with the first who proves who it is, and with nobody else, and ends with that connection
+    #[arg(long, conflicts_with = "stay")]
+    pub(crate) once: bool,
+
     /// Begins each received line with the number of its connection, as in "#1 hello"
     #[arg(long, conflicts_with = "json")]
     pub(crate) names: bool,
@@ -34,7 +38,8 @@ pub(crate) struct ListenOptions {
 #[derive(Debug, Args)]
 pub(crate) struct ConnectOptions {
     /// The node to connect to: its UNL, as its p2poll listen prints it; its address, as HOST:PORT; or ID@HOST:PORT, where
-    /// the node has to be the one with this id. White space and quotes around it do not matter
+    /// the node has to be the one with this id. Blanks, line ends and quotes in and around a UNL do not matter, nor the
+    /// "unl:" before it
     #[arg(value_name = "TO")]
     pub(crate) to: String,
 
@@ -159,8 +164,12 @@ nobody is there, input waits for the first who comes. Received lines alone go to
 terminal, control characters are shown as \\u{1b} and the like. Others than p2poll are welcome, too: nc, 2 seconds after it
 has connected, or as soon as it has said something.
 
+Nothing is encrypted: whoever carries the bytes can read them, and change them on their way.
+
 It ends when standard input had lines and has ended, all of them are delivered, and whoever was there has gone again.
-Without a single line (< /dev/null) it goes on listening, and so it does with --stay. At a terminal Ctrl-D
+Without a single line (< /dev/null) it goes on listening, and so it does with --stay. With --once it takes the first who
+proves who it is, hangs up on whoever else is there or comes, and ends when that one has gone, or when standard
+input had lines and has ended and all of them are delivered. At a terminal Ctrl-D
 leaves as soon as nobody is there. Ctrl-C leaves without waiting for more than what is on its way; a second one ends at
 once, with status 1.
 
@@ -173,12 +182,12 @@ Events of --json, each with its name in \"event\":
   line        con, line (what is not UTF-8 becomes U+FFFD)
   closed      con, why
 
-Exit status: 0 done, 1 failed at run time, or lines could not be sent; 2 wrong usage.
+Exit status: 0 done, 1 failed at run time, lines could not be sent, or the connection of --once broke; 2 wrong usage.
 
 Examples:
   p2poll listen --rendezvous rv.example.org:8000
   p2poll listen --rendezvous rv.example.org:8000 --key ~/.p2poll.key < /dev/null >> received.txt
-  tar c photos | base64 | p2poll listen --port 44444";
+  tar c photos | base64 | p2poll listen --port 44444 --once";
 
 pub(super) const CONNECT_HELP: &str = "\
 The ways are tried from the cheapest to the costliest: an address in the same network (lan), the node's own port (direct),
@@ -192,6 +201,8 @@ this one; what does not say within 5 seconds who it is (nc, say) is left again.
 
 Lines of standard input, also those typed before, go to the peer, and its lines go to standard output, byte for byte; on a
 terminal, control characters are shown as \\u{1b} and the like. How far it is is told on standard error.
+
+Nothing is encrypted: whoever carries the bytes can read them, and change them on their way.
 
 It ends when standard input has ended and all of it is delivered (with --stay it goes on until the peer closes), or
 when the peer has closed the connection in order. When no way was found, standard error says why, one line for each way.

@@ -17,6 +17,7 @@ pub(super) fn advice(findings: &Findings, options: &DoctorOptions) -> Vec<String
     advice.extend(case.meanwhile());
     advice.extend(case.observers());
     advice.extend(case.single_servers());
+    advice.extend(case.unproven());
     advice.extend(case.contradictions());
     if !findings.is_certain() {
         advice.push("Give it more time with --wait: not everything is certain yet.".into());
@@ -305,8 +306,25 @@ impl Case<'_> {
                     "Check the port of {}: what answers there is no rendezvous server.",
                     server.name
                 )),
+                ServerFault::NoLocalPort => Some(format!(
+                    "Close connections, or wait a minute: this machine has no local port left to connect to {} from.",
+                    server.name
+                )),
                 _ if all_down => None,
                 fault => Some(format!("Give another rendezvous server instead of {}: {fault}.", server.name)),
+            })
+            .collect()
+    }
+
+    /// Servers that do not know who this is.
+    fn unproven(&self) -> Vec<String> {
+        let unproven = self.findings.unproven.iter();
+        unproven
+            .map(|(name, why)| {
+                format!(
+                    "Tell whoever runs {name} that nobody can call this node through it, nor be relayed: it does not take the \
+                     proof of who this is, as {why}."
+                )
             })
             .collect()
     }
@@ -531,6 +549,22 @@ mod tests {
         let advice = super::advice(&findings, &options(|_| {}));
         let instead = "Give another rendezvous server instead of b.example:2: did not answer in time.";
         assert_eq!(advice[1..], [instead]);
+    }
+
+    #[test]
+    fn a_server_that_does_not_know_its_address_is_named() {
+        let mut findings = Findings::default();
+        findings.handle_reach(Arc::new(picture(|_| {})));
+        let why = "it does not know that it is 192.0.2.1:8000; whoever runs it should start it with \
+                   --public-address 192.0.2.1:8000";
+        let news = RendezvousNews::Unproven { why: why.into() };
+        assert_eq!(
+            findings.handle_event(&Event::Rendezvous { server: "rv.example:8000".into(), news }),
+            None
+        );
+        let advice = advice(&findings, &options(|_| {}));
+        let told = advice.iter().find(|advice| advice.contains("rv.example:8000")).expect("it is named");
+        assert!(told.contains("--public-address 192.0.2.1:8000"), "{told}");
     }
 
     #[test]

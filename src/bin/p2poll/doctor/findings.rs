@@ -12,6 +12,8 @@ use p2poll::{
 pub(super) struct Findings {
     pub(super) reach: Arc<Reach>,
     pub(super) faults: BTreeMap<Arc<str>, ServerFault>,
+    /// Why servers do not take this node's proof.
+    pub(super) unproven: BTreeMap<Arc<str>, String>,
     /// The picture is more than the very first one, which knows of no interfaces and so of nothing to be found out.
     pub(super) is_listed: bool,
 }
@@ -19,17 +21,21 @@ pub(super) struct Findings {
 impl Findings {
     /// Nothing is being found out any more.
     pub(super) fn is_certain(&self) -> bool {
-        let Reach { nat, reachable, mapping, servers, lan, .. } = &*self.reach;
-        let is_listed = self.is_listed || !lan.is_empty();
+        let Reach { nat, reachable, mapping, servers, .. } = &*self.reach;
         // With no server nothing more comes for a long time.
         let is_open = *nat == Nat::Unknown(Doubt::Pending)
             || *reachable == Reachability::Unknown(Doubt::Pending)
             || (*mapping == Mapping::Waiting && !is_put_off(*reachable));
-        is_listed
+        self.has_listed()
             && *mapping != Mapping::Searching
             && (!is_open || self.are_servers_down())
             // What one server says may be enough; but then the others would be said not to answer before they could.
             && servers.iter().all(|server| server.kind.is_some() || self.fault(server).is_some())
+    }
+
+    /// The addresses of this machine are known, or will not be.
+    pub(super) fn has_listed(&self) -> bool {
+        self.is_listed || !self.reach.lan.is_empty()
     }
 
     /// There are servers, and each has failed.
@@ -55,6 +61,11 @@ impl Findings {
                 // It is tried again and again, and mostly with the same outcome.
                 let known = self.faults.insert(Arc::clone(server), *why);
                 (known != Some(*why)).then(|| format!("rendezvous server {server}: {why}"))
+            }
+            RendezvousNews::Unproven { why } => {
+                // The log tells of it already.
+                self.unproven.insert(Arc::clone(server), why.clone());
+                None
             }
             _ => None,
         }

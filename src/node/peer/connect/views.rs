@@ -13,7 +13,7 @@ use crate::node::peer::reach::Reaching;
 use crate::node::peer::servers::Servers;
 use crate::node::streams::Streams;
 use crate::proto::admission::Admission;
-use crate::proto::connect;
+use crate::proto::connect::{LinkView, RelayView, ServerView};
 use crate::proto::dial::is_own;
 use crate::time::Instant;
 use crate::unl::Unl;
@@ -30,7 +30,7 @@ pub(in super::super) struct View<'a> {
 }
 
 /// The links, and who would be let in.
-pub(super) struct LinksView<'a> {
+pub(super) struct LinksSeen<'a> {
     pub(super) links: &'a Links,
     pub(super) handshaking: &'a Handshaking,
     pub(super) connections: &'a Connections,
@@ -39,7 +39,7 @@ pub(super) struct LinksView<'a> {
     pub(super) now: Instant,
 }
 
-impl connect::Links for LinksView<'_> {
+impl LinkView for LinksSeen<'_> {
     fn link_to(&self, node: NodeId) -> Option<ConId> {
         let is_open = |con: &ConId| {
             let connection = self.connections.get(*con);
@@ -70,13 +70,13 @@ impl connect::Links for LinksView<'_> {
 }
 
 /// The relays of the configuration, as far as we can come to them.
-pub(super) struct RelaysView<'a> {
+pub(super) struct RelaysSeen<'a> {
     pub(super) relays: &'a OwnRelays,
     pub(super) own: &'a [SocketAddr],
     pub(super) bind: Option<IpAddr>,
 }
 
-impl connect::Relays for RelaysView<'_> {
+impl RelayView for RelaysSeen<'_> {
     fn has(&self, addr: SocketAddr) -> bool {
         self.relays.has(addr)
     }
@@ -89,7 +89,7 @@ impl connect::Relays for RelaysView<'_> {
     }
 }
 
-impl connect::Servers for Servers {
+impl ServerView for Servers {
     fn own(&self) -> Vec<ServerId> {
         self.own_places().collect()
     }

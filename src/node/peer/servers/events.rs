@@ -44,20 +44,9 @@ pub(super) fn handle(all: &mut All, core: &mut Core, id: ServerId, event: Client
             signals(core, id, Signalling::Ready);
             core.effects.push(Effect::OwnUnl);
         }
-        ClientEvent::InUse(there) => {
-            let name = all.name_of(id);
-            core.notes.push(Level::Warn, || {
-                format!(
-                    "rendezvous server {name} says that another process, at {there}, has the key of this node: calls \
-                     come to this one as long as it is there"
-                )
-            });
-        }
+        ClientEvent::InUse(there) => warn(all, core, id, RendezvousNews::KeyInUse { at: there }),
         ClientEvent::Denied { why, server } => {
-            let name = all.name_of(id);
-            core.notes.push(Level::Warn, || {
-                format!("rendezvous server {name} does not take our proof: {}", why.advice(server))
-            });
+            warn(all, core, id, RendezvousNews::Unproven { why: why.advice(server) });
             signals(core, id, Signalling::Useless);
         }
         ClientEvent::Signaled { to, outcome } => {
@@ -127,6 +116,15 @@ fn signals(core: &mut Core, server: ServerId, what: Signalling) {
 }
 
 /// For the application, unless it never chose that server.
+/// Something that a person should know, of a foreign server, too.
+fn warn(all: &All, core: &mut Core, id: ServerId, news: RendezvousNews) {
+    let server = all.name_of(id);
+    core.notes.push(Level::Warn, || format!("rendezvous server {server} {news}"));
+    if all.is_own(id) {
+        core.effects.push(Effect::Tell(Event::Rendezvous { server, news }));
+    }
+}
+
 fn tell(all: &All, core: &mut Core, id: ServerId, news: RendezvousNews) {
     let server = all.name_of(id);
     if all.is_own(id) {
@@ -139,8 +137,7 @@ fn tell(all: &All, core: &mut Core, id: ServerId, news: RendezvousNews) {
 
 fn fault(server: &Server, why: DownWhy) -> ServerFault {
     match why {
-        DownWhy::Unreachable if server.nameless => ServerFault::NoAddress,
-        DownWhy::Unreachable => ServerFault::Unreachable,
+        DownWhy::Unreachable => server.unreached,
         DownWhy::Closed if server.endless => ServerFault::Nonsense,
         DownWhy::Closed => ServerFault::HungUp,
         DownWhy::Slow => ServerFault::Slow,

@@ -4,6 +4,7 @@
 mod events;
 mod signalling;
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use super::network::parse;
 use crate::address::HostPort;
 use crate::config::Config;
 use crate::error::{CloseReason, FailReason, StartError};
+use crate::event::ServerFault;
 use crate::id::{ServerId, StreamId};
 use crate::identity::Key;
 use crate::node::streams::StreamFacts;
@@ -44,8 +46,8 @@ struct Server {
     seen: Option<SocketAddr>,
     /// It sent a line without end.
     endless: bool,
-    /// Its name could not be looked up the last time.
-    nameless: bool,
+    /// Why it could not be connected to the last time.
+    unreached: ServerFault,
     /// Its end and ours of the connection, while or since there was one.
     ends: Option<(SocketAddr, SocketAddr)>,
 }
@@ -183,7 +185,11 @@ impl Servers {
     pub(super) fn handle_unreached(&mut self, core: &mut Core, id: ServerId, why: &FailReason, now: Instant) {
         let name = self.all.name_of(id);
         let Some(server) = self.all.get_mut(id) else { return };
-        server.nameless = matches!(why, FailReason::NoAddress(_));
+        server.unreached = match why {
+            FailReason::NoAddress(_) => ServerFault::NoAddress,
+            FailReason::Unreachable(tried) if is_want_of_ports(tried) => ServerFault::NoLocalPort,
+            _ => ServerFault::Unreachable,
+        };
         core.notes.push(Level::Debug, || format!("rendezvous server {name}: {why}"));
         server.client.handle_disconnected(now);
         self.advance(core, id, now);
@@ -321,8 +327,13 @@ impl Server {
             ip: None,
             seen: None,
             endless: false,
-            nameless: false,
+            unreached: ServerFault::Unreachable,
             ends: None,
         }
     }
+}
+
+/// Whether that was nobody's fault but this machine's.
+fn is_want_of_ports(tried: &[(SocketAddr, io::ErrorKind)]) -> bool {
+    !tried.is_empty() && tried.iter().all(|(_, kind)| *kind == io::ErrorKind::AddrNotAvailable)
 }

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use log::Level;
 
-use super::action::{Action, DialId, Event, Waiter};
-use super::call::{Call, Part};
+use super::action::{ConnectAction, ConnectEvent, DialId, Waiter};
+use super::call::{Call, OurPart};
 use super::caller::Caller;
 use super::config::ConnectConfig;
 use super::context::{Context, Shared};
@@ -29,7 +29,7 @@ use crate::connect::{RelayLimits, Rung, RungFault, Rungs};
 use crate::error::{ConnectError, FailReason};
 use crate::id::{AttemptId, CallId, ConId, ServerId};
 use crate::identity::{Key, NodeId};
-use crate::proto::meeting::{Challenge, Hosting};
+use crate::proto::connect::meeting::{Candidates, Challenge};
 use crate::random::Random;
 use crate::time::{Instant, soonest};
 use crate::unl::Unl;
@@ -45,7 +45,7 @@ pub(crate) struct Connector {
     remembered: Remembered,
     rate: CallRate,
     upgrades: Upgrades,
-    candidates: Hosting,
+    candidates: Candidates,
     /// Where the origin of the clock lies after 1970.
     wall_at_origin: Duration,
     is_leaving: bool,
@@ -75,17 +75,17 @@ impl Connector {
             shared: Shared::new(config, key, random),
             calls: Table::default(),
             remembered: Remembered::default(),
-            candidates: Hosting::default(),
+            candidates: Candidates::default(),
             wall_at_origin,
             is_leaving: false,
         }
     }
 
-    pub(crate) fn poll_action(&mut self) -> Option<Action> {
+    pub(crate) fn poll_action(&mut self) -> Option<ConnectAction> {
         self.shared.actions.pop_front()
     }
 
-    pub(crate) fn poll_event(&mut self) -> Option<Event> {
+    pub(crate) fn poll_event(&mut self) -> Option<ConnectEvent> {
         self.shared.events.pop_front()
     }
 
@@ -183,7 +183,7 @@ impl Connector {
         self.check(&unl, &around.local)?;
         let existing = unl.node_id().and_then(|node| around.links.link_to(node));
         if let Some(con) = existing.filter(|_| rungs.has(Rung::Existing)) {
-            self.shared.events.push_back(Event::Connected { con, waiter, took: Duration::ZERO });
+            self.shared.events.push_back(ConnectEvent::Connected { con, waiter, took: Duration::ZERO });
             return Ok(());
         }
         // Two attempts at one node are one call, unless they ask for different ways.
@@ -218,7 +218,7 @@ impl Connector {
             let Some(caller) = self.calls.get_mut(id).and_then(Call::caller_mut) else { continue };
             if caller.cancel(attempt) {
                 let alone = caller.waiters.is_empty();
-                self.shared.events.push_back(Event::Failed { attempt, why: FailReason::Cancelled });
+                self.shared.events.push_back(ConnectEvent::Failed { attempt, why: FailReason::Cancelled });
                 if alone {
                     self.give_up(id, around, now);
                 }
@@ -236,7 +236,7 @@ impl Connector {
             let caller = self.calls.get_mut(id).and_then(Call::caller_mut);
             let waiters = caller.map(|caller| std::mem::take(&mut caller.waiters)).unwrap_or_default();
             for Waiter { attempt, .. } in waiters {
-                self.shared.events.push_back(Event::Failed { attempt, why: FailReason::Cancelled });
+                self.shared.events.push_back(ConnectEvent::Failed { attempt, why: FailReason::Cancelled });
             }
             self.give_up(id, around, now);
         }
@@ -251,7 +251,7 @@ impl Connector {
         now: Instant,
     ) {
         self.with(call, around, now, |Call { info, part, .. }, cx| {
-            if let Part::Caller(caller) = part {
+            if let OurPart::Caller(caller) = part {
                 caller.begin(info, servers, cx);
             }
         });
@@ -326,12 +326,12 @@ impl Connector {
         let mut told = false;
         let (ended, others): (Vec<CallId>, Vec<CallId>) =
             self.calls.with(node).into_iter().partition(|&id| self.ends_with(id, by));
-        self.shared.actions.push_back(Action::EndHandshakes { node, calls: ended.clone(), others });
+        self.shared.actions.push_back(ConnectAction::EndHandshakes { node, calls: ended.clone(), others });
         for id in ended {
             let Some(call) = self.calls.get(id) else { continue };
             let took = now - call.info.began;
             for &waiter in call.caller().map_or(&[][..], |caller| &caller.waiters) {
-                self.shared.events.push_back(Event::Connected { con, waiter, took });
+                self.shared.events.push_back(ConnectEvent::Connected { con, waiter, took });
                 told = true;
             }
             if Some(id) == by {
@@ -363,7 +363,7 @@ impl Connector {
     ) {
         let calls = self.calls.with(node);
         let others = Vec::new();
-        self.shared.actions.push_back(Action::EndHandshakes { node, calls: calls.clone(), others });
+        self.shared.actions.push_back(ConnectAction::EndHandshakes { node, calls: calls.clone(), others });
         for id in calls.into_iter().chain(by) {
             if self.calls.get(id).is_some_and(|call| call.info.upgrade.is_some()) {
                 self.forget(id, around, now);
@@ -408,7 +408,7 @@ impl Connector {
     }
 
     fn begin_again(&mut self, id: CallId, around: &mut Surroundings<'_>, now: Instant) {
-        let Some(Call { info, part: Part::Caller(caller), .. }) = self.calls.get_mut(id) else { return };
+        let Some(Call { info, part: OurPart::Caller(caller), .. }) = self.calls.get_mut(id) else { return };
         let (began, unl) = (info.began, info.unl.clone());
         let (rungs, waiters) = (caller.rungs, std::mem::take(&mut caller.waiters));
         self.give_up(id, around, now);
@@ -435,11 +435,11 @@ impl Connector {
         let id = CallId::fresh(&mut self.shared.random);
         let info = CallInfo::new(id, true, unl.public_key(), Some(unl.clone()), began);
         let caller = Caller::new(rungs, waiters);
-        self.calls.insert(Call::new(CallInfo { upgrade, ..info }, Part::Caller(Box::new(caller))));
+        self.calls.insert(Call::new(CallInfo { upgrade, ..info }, OurPart::Caller(Box::new(caller))));
         if unl.version() == 2 {
             self.handle_servers(id, Vec::new(), around, now);
         } else {
-            self.shared.actions.push_back(Action::FindServers { call: id, unl });
+            self.shared.actions.push_back(ConnectAction::FindServers { call: id, unl });
         }
     }
 
@@ -459,7 +459,7 @@ impl Connector {
     }
 
     fn meet(&mut self, challenge: Challenge, around: &mut Surroundings<'_>, now: Instant) {
-        let Challenge { place: server, ip, port } = challenge;
+        let Challenge { server, ip, port } = challenge;
         let meetings = self.calls.candidates().count();
         let busy = meetings >= MEETINGS || self.calls.count(false) >= self.shared.config.max_calls;
         if busy || self.calls.candidates().any(|other| other == ip) || !around.links.has_room(ip) {
@@ -470,9 +470,9 @@ impl Connector {
         let mut info = CallInfo::new(id, false, None, None, now);
         info.server = Some(server);
         let responder = Responder::new(server, SocketAddr::new(ip, port), self.wall_at_origin, now);
-        self.calls.insert(Call::new(info, Part::Responder(responder)));
+        self.calls.insert(Call::new(info, OurPart::Responder(responder)));
         self.with(id, around, now, |Call { info, ways, part }, cx| {
-            if let Part::Responder(responder) = part {
+            if let OurPart::Responder(responder) = part {
                 responder.begin(info, ways, cx);
             }
         });
@@ -497,7 +497,7 @@ impl Connector {
                 let waiters = call.caller_mut().map(|caller| std::mem::take(&mut caller.waiters));
                 for Waiter { attempt, .. } in waiters.unwrap_or_default() {
                     let why = FailReason::NoWay(tried.clone());
-                    self.shared.events.push_back(Event::Failed { attempt, why });
+                    self.shared.events.push_back(ConnectEvent::Failed { attempt, why });
                 }
                 if let Some(link) = call.info.upgrade {
                     self.upgrades.postpone(link, now);

@@ -11,16 +11,16 @@ use log::Level;
 use super::Connector;
 use crate::id::{CallId, ServerId};
 use crate::identity::NodeId;
-use crate::proto::connect::action::{Action, OutgoingSignal, Unsent};
-use crate::proto::connect::call::{Call, Carried, Part};
+use crate::proto::connect::action::{ConnectAction, OutgoingSignal, Unsent};
+use crate::proto::connect::call::{Call, Carried, OurPart};
 use crate::proto::connect::callee::{Callee, HeardCall};
 use crate::proto::connect::caller::{Caller, HOPELESS};
 use crate::proto::connect::context::Context;
 use crate::proto::connect::info::{CallEnd, CallInfo};
+use crate::proto::connect::meeting::{Challenge, attend};
+use crate::proto::connect::punch::Side;
 use crate::proto::connect::surroundings::Surroundings;
 use crate::proto::dial::is_dialable;
-use crate::proto::meeting::{Challenge, attend};
-use crate::proto::punch::Side;
 use crate::time::Instant;
 use crate::unl::Unl;
 use crate::wire::rendezvous::{Incoming, Ntp, Ports};
@@ -139,7 +139,7 @@ impl Connector {
         let mut info = CallInfo::new(id, false, Some(call.from), Some(unl), now);
         info.server = Some(call.server);
         info.upgrade = call.upgrade.then(|| around.links.link_to(call.from.id())).flatten();
-        self.calls.insert(Call::new(info, Part::Callee(Callee::new(now))));
+        self.calls.insert(Call::new(info, OurPart::Callee(Callee::new(now))));
         self.with(id, around, now, |open, cx| open.begin_answered(call, cx));
     }
 
@@ -160,7 +160,7 @@ impl Connector {
                 self.with(id, around, now, |call, _| call.info.end = Some(CallEnd::Over));
             }
             Unsent::NoRelay(relay) => self.with(id, around, now, |Call { info, ways, part }, cx| {
-                if let Part::Caller(caller) = part {
+                if let OurPart::Caller(caller) = part {
                     caller.handle_no_relay(info, ways, relay, cx);
                 }
             }),
@@ -175,7 +175,7 @@ impl Connector {
         act: impl FnOnce(&CallInfo, &mut Caller, &mut Context<'_, '_>),
     ) {
         self.with(id, around, now, |Call { info, part, .. }, cx| {
-            if let Part::Caller(caller) = part {
+            if let OurPart::Caller(caller) = part {
                 act(info, caller, cx);
             }
         });
@@ -262,7 +262,7 @@ impl Connector {
 
     fn observe_awaited(&mut self, id: CallId, around: &mut Surroundings<'_>, now: Instant) {
         self.with(id, around, now, |Call { info, ways, part }, cx| {
-            if let Part::Caller(caller) = part {
+            if let OurPart::Caller(caller) = part {
                 caller.observe_awaited(info, ways, cx);
             }
         });
@@ -316,7 +316,7 @@ impl Connector {
         // Who is at our own address is in our network: hardly any router leads from there to there.
         let near = around.is_same_network(server, SocketAddr::new(ip, 0));
         if around.servers.is_own(server) && dialable && !near && !self.is_leaving {
-            self.candidates.handle_challenge(Challenge { place: server, ip, port }, now);
+            self.candidates.handle_challenge(Challenge { server, ip, port }, now);
             self.meet_candidates(around, now);
         }
     }
@@ -329,7 +329,7 @@ impl Connector {
     /// A server finds our registration too old to announce a candidate to us.
     pub(crate) fn handle_reconnect(&mut self, server: ServerId, around: &Surroundings<'_>, now: Instant) {
         if around.servers.is_own(server) && self.candidates.handle_reconnect(now) {
-            self.shared.actions.push_back(Action::Register { server });
+            self.shared.actions.push_back(ConnectAction::Register { server });
         }
     }
 }

@@ -250,10 +250,10 @@ impl Server {
         if state.simultaneous {
             self.simultaneous_opens.closed(state.ip, client);
         }
-        if let Some(proven) = state.proven {
-            if let Some(next) = self.identities.release(proven.id, client) {
-                self.promote(proven.id, next, now);
-            }
+        if let Some(proven) = state.proven
+            && let Some(next) = self.identities.release(proven.id, client)
+        {
+            self.promote(proven.id, next, now);
         }
         self.relays.closed(client, &self.limits, now);
         let abandoned = self.probes.drop_of(client).into_iter();

@@ -5,6 +5,7 @@ mod hostile;
 mod moving;
 mod together;
 mod trouble;
+mod unread;
 mod ways;
 
 use super::*;

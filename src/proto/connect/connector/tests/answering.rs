@@ -35,7 +35,7 @@ fn a_caller_that_does_nothing_is_waited_for_no_longer_than_20_seconds() {
     assert_eq!(peer.calls(), 1);
     peer.pass(Duration::from_millis(1));
     assert_eq!((peer.calls(), peer.machine.poll_timeout()), (0, None));
-    assert!(peer.take_actions().ends_with(&[Action::Over { call: call(1) }]));
+    assert!(peer.take_actions().ends_with(&[ConnectAction::Over { call: call(1) }]));
 }
 
 #[test]
@@ -136,7 +136,9 @@ fn a_hello_of_the_call_is_as_good_as_a_dial_of_ours() {
     let dials = peer.take_dials();
     peer.take_actions();
     let stranger = Key::from_seed(&[5; 32]).id();
-    for (node, given_up) in [(stranger, vec![]), (other().id(), vec![Action::Abandon { dial: dials[0].0 }])] {
+    for (node, given_up) in
+        [(stranger, vec![]), (other().id(), vec![ConnectAction::Abandon { dial: dials[0].0 }])]
+    {
         peer.tell(|machine, around, now| machine.handle_hello(call(1), node, around, now));
         assert_eq!(peer.take_actions(), given_up);
     }

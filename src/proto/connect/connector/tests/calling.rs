@@ -51,7 +51,7 @@ fn a_link_that_is_there_is_told_at_once_unless_that_is_left_out() {
     peer.links.links.insert(other.id(), con);
     let attempt = peer.connect(unl(&other, 9)).unwrap();
     let waiter = Waiter { attempt, temporary: None };
-    assert_eq!(peer.events, [Event::Connected { con, waiter, took: Duration::ZERO }]);
+    assert_eq!(peer.events, [ConnectEvent::Connected { con, waiter, took: Duration::ZERO }]);
     assert_eq!(peer.calls(), 0);
     peer.connect(Connect::to(&unl(&other, 9)).only(Rungs::ALL.without(Rung::Existing))).unwrap();
     assert_eq!(peer.calls(), 1);
@@ -99,7 +99,7 @@ fn no_server_is_left_when_each_was_lost_three_times_or_denies_us() {
     let mut peer = Peer::new(1);
     peer.connect(other.clone()).unwrap();
     for _ in 0..3 {
-        assert!(peer.events.iter().all(|event| !matches!(event, Event::Failed { .. })));
+        assert!(peer.events.iter().all(|event| !matches!(event, ConnectEvent::Failed { .. })));
         peer.tell(|machine, around, now| machine.handle_server_lost(FIRST, around, now));
         peer.tell(|machine, around, now| machine.handle_server_lost(SECOND, around, now));
     }
@@ -112,7 +112,8 @@ fn no_server_is_left_when_each_was_lost_three_times_or_denies_us() {
     peer.tell(|machine, around, now| machine.handle_server_useless(FIRST, around, now));
     peer.tell(|machine, around, now| machine.handle_server_useless(SECOND, around, now));
     peer.pass(secs(3));
-    let failed = |event: &Event| matches!(event, Event::Failed { attempt: of, .. } if *of == attempt);
+    let failed =
+        |event: &ConnectEvent| matches!(event, ConnectEvent::Failed { attempt: of, .. } if *of == attempt);
     assert!(peer.events.iter().any(failed), "{:?}", peer.events);
 }
 
@@ -128,7 +129,7 @@ fn a_server_that_does_not_know_the_node_is_told_of_and_time_is_up_at_last() {
         });
     }
     let waiting = crate::connect::Progress::Waiting(addr("198.51.100.1:8000"));
-    let waiting = Event::Climbing { attempt, progress: waiting };
+    let waiting = ConnectEvent::Climbing { attempt, progress: waiting };
     assert_eq!(peer.events.iter().filter(|event| **event == waiting).count(), 1);
     peer.pass(secs(14));
     assert_eq!(peer.calls(), 1);
@@ -139,7 +140,7 @@ fn a_server_that_does_not_know_the_node_is_told_of_and_time_is_up_at_last() {
     // Whoever comes late is not to take it up.
     let done = peer.take_bodies();
     assert_eq!(done, [(FIRST, Body::Done), (SECOND, Body::Done)]);
-    assert!(matches!(peer.take_actions().as_slice(), [.., Action::Over { .. }]));
+    assert!(matches!(peer.take_actions().as_slice(), [.., ConnectAction::Over { .. }]));
     assert_eq!(peer.machine.poll_timeout(), None);
 }
 
@@ -155,9 +156,9 @@ fn a_call_ends_with_its_last_attempt_and_all_end_when_the_node_leaves() {
     }
     let attempt = peer.connect(other).unwrap();
     peer.tell(|machine, around, now| machine.leave(around, now));
-    let cancelled = |attempt| Event::Failed { attempt, why: FailReason::Cancelled };
-    let failed: Vec<Event> =
-        peer.events.iter().filter(|event| matches!(event, Event::Failed { .. })).cloned().collect();
+    let cancelled = |attempt| ConnectEvent::Failed { attempt, why: FailReason::Cancelled };
+    let failed: Vec<ConnectEvent> =
+        peer.events.iter().filter(|event| matches!(event, ConnectEvent::Failed { .. })).cloned().collect();
     assert_eq!(failed, [cancelled(attempts[0]), cancelled(attempts[1]), cancelled(attempt)]);
     assert_eq!((peer.calls(), peer.machine.poll_timeout()), (0, None));
 }
@@ -217,7 +218,7 @@ fn a_call_that_stood_back_begins_again_when_the_other_one_came_to_nothing() {
         smaller.pass(secs(12));
         assert_eq!(smaller.calls(), 1);
         smaller.pass(secs(1));
-        let failed = |event: &Event| matches!(event, Event::Failed { attempt: of, .. } if *of == attempt);
+        let failed = |event: &ConnectEvent| matches!(event, ConnectEvent::Failed { attempt: of, .. } if *of == attempt);
         assert!(smaller.events.iter().any(failed));
         assert_eq!(smaller.calls(), 0);
     }

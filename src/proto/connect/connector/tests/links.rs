@@ -44,7 +44,7 @@ fn a_link_ends_our_calls_and_the_one_that_led_to_it() {
             .events
             .iter()
             .filter_map(|event| match event {
-                Event::Connected { con: of, waiter, .. } if *of == con(2) => Some(waiter.attempt),
+                ConnectEvent::Connected { con: of, waiter, .. } if *of == con(2) => Some(waiter.attempt),
                 _ => None,
             })
             .collect();
@@ -58,7 +58,10 @@ fn a_link_ends_our_calls_and_the_one_that_led_to_it() {
             "{by}: who called knows, the servers' word is for the others"
         );
         let first = peer.take_actions().into_iter().next();
-        assert!(matches!(first, Some(Action::EndHandshakes { node, .. }) if node == other().id()), "{by}");
+        assert!(
+            matches!(first, Some(ConnectAction::EndHandshakes { node, .. }) if node == other().id()),
+            "{by}"
+        );
     }
 }
 
@@ -73,7 +76,7 @@ fn what_was_dialled_is_given_up_when_the_call_is_over() {
     peer.connected(dials[0]);
     peer.tell(|machine, around, now| machine.handle_link(other().id(), con(1), None, around, now));
     let mut abandoned = peer.take(|action| match action {
-        Action::Abandon { dial } => Some(*dial),
+        ConnectAction::Abandon { dial } => Some(*dial),
         _ => None,
     });
     abandoned.sort_unstable();
@@ -152,8 +155,8 @@ fn an_address_of_a_version_2_that_answers_is_all_that_can_be_known() {
     peer.connected(dial);
     let waiters = attempts.map(|attempt| Waiter { attempt, temporary: None }).to_vec();
     let (via, took) = (crate::event::Via::Direct, Duration::from_millis(50));
-    let adopt = Action::Adopt { dial, via, waiters, took };
-    assert_eq!(peer.take_actions(), [adopt, Action::Over { call: dial.call() }]);
+    let adopt = ConnectAction::Adopt { dial, via, waiters, took };
+    assert_eq!(peer.take_actions(), [adopt, ConnectAction::Over { call: dial.call() }]);
     assert_eq!(peer.calls(), 0);
 }
 
@@ -173,7 +176,9 @@ fn a_candidate_is_accepted_and_dialled_and_let_in() {
         peer.connected(shown);
         peer.line(shown, "REMOTE TCP 6000");
         let accept = peer.take(|action| match action {
-            Action::Accept { call, server, ip, ports, .. } => Some((*call, *server, *ip, ports.first())),
+            ConnectAction::Accept { call, server, ip, ports, .. } => {
+                Some((*call, *server, *ip, ports.first()))
+            }
             _ => None,
         });
         assert_eq!(accept, [(shown.call(), FIRST, addr("203.0.113.50:1").ip(), 6000)]);
@@ -189,8 +194,11 @@ fn a_candidate_is_accepted_and_dialled_and_let_in() {
         peer.take_actions();
         peer.connected(dial);
         let actions = peer.take_actions();
-        assert!(actions.contains(&Action::Admit { dial }) && !actions.contains(&Action::Abandon { dial }));
-        assert!(actions.contains(&Action::Abandon { dial: shown }), "{actions:?}");
+        assert!(
+            actions.contains(&ConnectAction::Admit { dial })
+                && !actions.contains(&ConnectAction::Abandon { dial })
+        );
+        assert!(actions.contains(&ConnectAction::Abandon { dial: shown }), "{actions:?}");
         assert_eq!(peer.calls(), 0);
     }
 }
@@ -223,7 +231,7 @@ fn a_node_of_pyp2ps_that_can_be_punched_to_names_the_moment() {
     peer.connected(shown);
     peer.line(shown, "REMOTE TCP 6000");
     let announced = peer.take(|action| match action {
-        Action::Announce { server, ip, ports } => Some((*server, ip.to_string(), ports.first())),
+        ConnectAction::Announce { server, ip, ports } => Some((*server, ip.to_string(), ports.first())),
         _ => None,
     });
     assert_eq!(announced, [FIRST, SECOND].map(|server| (server, "203.0.113.9".to_owned(), 6000)));

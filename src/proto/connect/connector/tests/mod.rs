@@ -15,7 +15,7 @@ use crate::connect::{Connect, Target};
 use crate::note::Notes;
 use crate::proto::budget::{Budget, BudgetLimits};
 use crate::proto::connect::action::{Handshake, OutgoingSignal};
-use crate::proto::connect::surroundings::{Links, Relays, Servers};
+use crate::proto::connect::surroundings::{LinkView, RelayView, ServerView};
 use crate::reach::{NatKind, NodeType, Reach};
 use crate::wire::rendezvous::{Incoming, SignalText};
 use crate::wire::signal::{self, Body, Half, RefuseWhy};
@@ -52,7 +52,7 @@ struct FakeServers {
     own: Vec<ServerId>,
 }
 
-impl Servers for FakeServers {
+impl ServerView for FakeServers {
     fn own(&self) -> Vec<ServerId> {
         self.own.clone()
     }
@@ -103,7 +103,7 @@ struct FakeLinks {
     is_full: bool,
 }
 
-impl Links for FakeLinks {
+impl LinkView for FakeLinks {
     fn link_to(&self, node: NodeId) -> Option<ConId> {
         self.links.get(&node).copied()
     }
@@ -132,7 +132,7 @@ impl Links for FakeLinks {
 #[derive(Clone, Debug, Default)]
 struct FakeRelays(Vec<SocketAddr>);
 
-impl Relays for FakeRelays {
+impl RelayView for FakeRelays {
     fn has(&self, addr: SocketAddr) -> bool {
         self.0.contains(&addr)
     }
@@ -157,10 +157,10 @@ struct Peer {
     /// Where servers see it.
     seen: SocketAddr,
     attempts: u64,
-    /// The answer to [`Action::FindServers`].
+    /// The answer to [`ConnectAction::FindServers`].
     found: Vec<ServerId>,
-    actions: Vec<Action>,
-    events: Vec<Event>,
+    actions: Vec<ConnectAction>,
+    events: Vec<ConnectEvent>,
 }
 
 fn config() -> ConnectConfig {
@@ -224,7 +224,7 @@ impl Peer {
     fn tell<R>(&mut self, tell: impl FnOnce(&mut Connector, &mut Surroundings<'_>, Instant) -> R) -> R {
         let told = self.tell_alone(tell);
         while let Some(action) = self.machine.poll_action() {
-            if let Action::FindServers { call, .. } = action {
+            if let ConnectAction::FindServers { call, .. } = action {
                 let found = self.found.clone();
                 self.tell_alone(|machine, around, now| machine.handle_servers(call, found, around, now));
             } else {
@@ -277,26 +277,26 @@ impl Peer {
         self.now = end;
     }
 
-    fn take_actions(&mut self) -> Vec<Action> {
+    fn take_actions(&mut self) -> Vec<ConnectAction> {
         std::mem::take(&mut self.actions)
     }
 
     /// What it dials, and has not been asked for yet.
     fn take_dials(&mut self) -> Vec<(DialId, SocketAddr)> {
         self.take(|action| match action {
-            Action::Dial { dial, to, .. } => Some((*dial, *to)),
+            ConnectAction::Dial { dial, to, .. } => Some((*dial, *to)),
             _ => None,
         })
     }
 
     fn take_signals(&mut self) -> Vec<OutgoingSignal> {
         self.take(|action| match action {
-            Action::Signal(signal) => Some(signal.clone()),
+            ConnectAction::Signal(signal) => Some(signal.clone()),
             _ => None,
         })
     }
 
-    fn take<T>(&mut self, pick: impl Fn(&Action) -> Option<T>) -> Vec<T> {
+    fn take<T>(&mut self, pick: impl Fn(&ConnectAction) -> Option<T>) -> Vec<T> {
         let picked = self.actions.iter().filter_map(&pick).collect();
         self.actions.retain(|action| pick(action).is_none());
         picked
@@ -345,7 +345,7 @@ impl Peer {
     /// Why a rung failed, where the attempt has.
     fn fault(&self, rung: Rung) -> Option<RungFault> {
         let tried = self.events.iter().rev().find_map(|event| match event {
-            Event::Failed { why: FailReason::NoWay(tried), .. } => Some(tried),
+            ConnectEvent::Failed { why: FailReason::NoWay(tried), .. } => Some(tried),
             _ => None,
         })?;
         tried.iter().find(|tried| tried.rung == rung).map(|tried| tried.why.clone())

@@ -54,7 +54,7 @@ fn who_answers_is_asked_who_it_is_and_the_rung_waits_for_that() {
     let dial = peer.take_dials()[0].0;
     peer.connected(dial);
     let handshake = Handshake { rung: Rung::Direct, with: Some(key.id()), upgrade: false };
-    assert_eq!(peer.take_actions(), [Action::SayHello { dial, handshake }]);
+    assert_eq!(peer.take_actions(), [ConnectAction::SayHello { dial, handshake }]);
     peer.pass(secs(5));
     assert_eq!(peer.calls(), 1);
     let why = RungFault::WrongNode(addr("203.0.113.9:5000"));
@@ -72,7 +72,7 @@ fn a_port_that_can_not_be_shown_is_another_one_and_then_another_server() {
     for server in [first, second] {
         for _ in 0..4 {
             let ports: Vec<u16> = peer.take(|action| match action {
-                Action::Dial { dial, to, from: Some(from) } if *to == server => {
+                ConnectAction::Dial { dial, to, from: Some(from) } if *to == server => {
                     assert!((61_000..65_500).contains(from), "{dial:?}");
                     Some(*from)
                 }
@@ -94,13 +94,15 @@ fn a_server_that_says_nothing_of_our_port_is_waited_for_three_seconds() {
         .unwrap();
     let dial = peer.take_dials()[0].0;
     peer.connected(dial);
-    assert!(matches!(peer.take_actions().as_slice(), [.., Action::Send { dial: to, .. }] if *to == dial));
+    assert!(
+        matches!(peer.take_actions().as_slice(), [.., ConnectAction::Send { dial: to, .. }] if *to == dial)
+    );
     peer.line(dial, "what?");
     peer.pass(Duration::from_millis(2999));
     assert_eq!(peer.fault(Rung::Punch), None);
     peer.pass(Duration::from_millis(1));
     assert_eq!(peer.fault(Rung::Punch), Some(RungFault::NotObserved));
-    assert!(peer.take_actions().contains(&Action::Abandon { dial }));
+    assert!(peer.take_actions().contains(&ConnectAction::Abandon { dial }));
 }
 
 /// Both show a port; the caller's `Ready` and the other's `Meet` have been said, and both dial.
@@ -137,10 +139,10 @@ fn two_punch_and_the_larger_id_says_hello() {
         let handshake = |with: &Peer| Handshake { rung: Rung::Punch, with: Some(with.id()), upgrade: false };
         let (said, expected) = (handshake(&smaller), handshake(&larger));
         assert!(
-            matches!(larger.take_actions()[..], [Action::SayHello { handshake, .. }] if handshake == said)
+            matches!(larger.take_actions()[..], [ConnectAction::SayHello { handshake, .. }] if handshake == said)
         );
         assert!(
-            matches!(smaller.take_actions()[..], [Action::ExpectHello { handshake, .. }] if handshake == expected)
+            matches!(smaller.take_actions()[..], [ConnectAction::ExpectHello { handshake, .. }] if handshake == expected)
         );
         for peer in [&mut larger, &mut smaller] {
             peer.pass(secs(30));
@@ -197,7 +199,7 @@ fn a_relay_that_refuses_is_not_asked_again_and_the_next_one_is_at_once() {
     caller.connected(dial);
     // It does not know how to relay after all.
     caller.line(dial, &text(&Reply::Hello { features: Features::ID, nonce: None }));
-    assert_eq!(caller.take(|action| (*action == Action::Close { dial }).then_some(())).len(), 1);
+    assert_eq!(caller.take(|action| (*action == ConnectAction::Close { dial }).then_some(())).len(), 1);
     let [(mut dial, to)] = caller.take_dials()[..] else { panic!("one relay is tried") };
     assert_eq!(to, addr("198.51.100.50:9"));
     // That one can not be reached, which may pass: it alone is tried again, each second.
@@ -249,8 +251,8 @@ fn a_relay_that_passes_on_leads_to_a_hello_and_its_limits_are_the_links() {
         assert!(!peer.machine.wants_line(dial), "what follows is the other node's");
     }
     let handshake = |with: &Peer| Handshake { rung: Rung::Relay, with: Some(with.id()), upgrade: false };
-    assert_eq!(caller.take_actions(), [Action::SayHello { dial, handshake: handshake(&callee) }]);
-    let expected = Action::ExpectHello { dial: theirs, handshake: handshake(&caller) };
+    assert_eq!(caller.take_actions(), [ConnectAction::SayHello { dial, handshake: handshake(&callee) }]);
+    let expected = ConnectAction::ExpectHello { dial: theirs, handshake: handshake(&caller) };
     assert_eq!(callee.take_actions(), [expected]);
     let limits = RelayLimits { bytes: Some(1000), time: None, rate: Some(10) };
     let by = Some(dial.call());
@@ -288,7 +290,7 @@ fn who_is_not_told_of_a_relay_does_not_come_there() {
     for sent in caller.take_signals() {
         caller.tell(|machine, around, now| machine.handle_unsent(&sent, around, now));
     }
-    assert!(caller.take_actions().contains(&Action::Abandon { dial }));
+    assert!(caller.take_actions().contains(&ConnectAction::Abandon { dial }));
     caller.pass(secs(1));
     let [(_, next)] = caller.take_dials()[..] else { panic!("one relay is tried") };
     assert_ne!(next, server, "the other one has its turn");

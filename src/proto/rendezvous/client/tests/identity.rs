@@ -199,7 +199,7 @@ fn a_process_that_says_which_one_it_is_may_have_to_wait_and_is_called_when_the_o
     assert!(!node.client.is_proven() && !node.signal(2, "x"));
     let denied = ClientEvent::Denied { why: Denial::InUse, server: SERVER.parse().unwrap() };
     node.hear("DENIED in-use");
-    assert_eq!(node.events(), [denied.clone()]);
+    assert_eq!(node.events(), std::slice::from_ref(&denied));
     node.hear(&format!("PROVEN {}", key(1).id()));
     assert_eq!((node.events(), node.client.is_proven()), (vec![ClientEvent::Proven], true));
     // Now it is the one that is asked.
