@@ -31,6 +31,7 @@ pub enum LineEnd {
 }
 
 impl LineEnd {
+    #[inline]
     pub(crate) const fn as_bytes(self) -> &'static [u8] {
         match self {
             Self::CrLf => b"\r\n",
@@ -431,8 +432,8 @@ impl Config {
     }
 
     /// How many received bytes wait for the application before a connection is no longer read, so that its peer has
-    /// to wait too. At least 1. Defaults to 256 KiB: a few thousand short lines. The last read may exceed it by one
-    /// buffer, and a single unfinished line may always grow to [`Config::max_line`].
+    /// to wait too. At least 1. Defaults to 256 KiB: a few thousand short lines. The last read may exceed it by
+    /// 64 KiB, and a single unfinished line may always grow to [`Config::max_line`].
     pub fn max_unread(mut self, bytes: usize) -> Self {
         self.streams.max_unread = bytes;
         self

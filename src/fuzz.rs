@@ -375,6 +375,19 @@ pub fn upnp_answer(data: &[u8]) {
     crate::io::gateway::hostile::upnp_answer(data);
 }
 
+/// What somebody in the ring says, whatever it is, breaks neither a machine nor the ring of the others.
+pub fn ring(data: &[u8]) {
+    crate::proto::ring::hostile::run(data);
+}
+
+/// What is understood of a ring's letters is written as it is read.
+pub fn ring_codec(data: &[u8]) {
+    if let Some(letter) = crate::wire::ring::parse(data) {
+        let text = crate::wire::ring::print(&letter);
+        assert_eq!(crate::wire::ring::parse(text.as_bytes()), Some(letter));
+    }
+}
+
 fn address(place: usize) -> SocketAddr {
     SocketAddr::from(([192, 0, 2, place as u8], 5000))
 }

@@ -39,14 +39,17 @@ impl ConId {
     }
 
     /// The number that it prints as: 1 for the first connection of its `Net`, and ascending.
+    #[inline]
     pub const fn number(self) -> u64 {
         self.serial
     }
 
+    #[inline]
     pub(crate) const fn slot(self) -> usize {
         self.slot as usize
     }
 
+    #[inline]
     pub(crate) const fn net(self) -> u32 {
         self.net
     }
@@ -129,6 +132,7 @@ impl AttemptId {
     }
 
     /// The number that it prints as.
+    #[inline]
     pub const fn number(self) -> u64 {
         self.serial
     }

@@ -29,6 +29,7 @@
 //!
 //! - [`Config`]: every setting and limit, with its default and the reason for it; [`Config::start`] makes a [`Net`].
 //! - [`Net`]: the node. [`Net::connections`] and [`Net::ready`] walk over [`Con`]s, [`Con::replies`] over [`Line`]s.
+//!   [`Con::for_each_line`] is for who only looks at lines, [`Con::send_lines`] for who sends many.
 //! - [`ConId`]: how to remember a connection between walks.
 //! - [`Event`]: what happened, for programs that want to know; the others may ignore it.
 //! - [`Net::reach`]: whether and how others can reach the node, a [`Reach`]; [`Event::Reach`] tells of changes.
@@ -200,4 +201,4 @@ pub use reach::{
 };
 pub use text::harmless;
 pub use unl::{Forwarding, Oddity, Place, Unl, UnlAddress, UnlBuilder, UnlError};
-pub use wire::line::Line;
+pub use wire::line::{Line, LineRef};

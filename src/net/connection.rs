@@ -10,8 +10,10 @@ use crate::event::Via;
 use crate::id::{ConId, Except};
 use crate::identity::NodeId;
 use crate::net::Net;
+use crate::net::reading::Batch;
+use crate::node::peer::cons::Unread;
 use crate::unl::Unl;
-use crate::wire::line::Line;
+use crate::wire::line::{Line, LineRef};
 
 /// A connection: a view that is as cheap to copy as an id, and can not outlive the walk that showed it.
 ///
@@ -70,7 +72,40 @@ impl<'net> Con<'net> {
 
     /// The lines that have arrived whole and were not read yet. Never waits; what arrives later is for the next walk.
     pub fn replies(self) -> Replies<'net> {
-        Replies { con: self }
+        Replies { con: self, batch: None }
+    }
+
+    /// Looks at the lines that have arrived whole and were not read yet, all of them, where they stand: they are read, as by
+    /// [`replies`](Con::replies), but not copied, which is faster for who does not keep them.
+    ///
+    /// `look` may use the connection and the `Net`; after a [`close`](Con::close) in it there are no further lines. A
+    /// line counts as read when `look` is called with it, even should that panic.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let net = p2poll::Config::new().bind([127, 0, 0, 1].into()).start()?;
+    /// let mut moves = 0;
+    /// for con in net.ready() {
+    ///     con.for_each_line(|line| {
+    ///         if line.as_bytes().starts_with(b"MOVE ") {
+    ///             moves += 1;
+    ///             con.send_line("OK").ok();
+    ///         }
+    ///     });
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn for_each_line(self, mut look: impl FnMut(LineRef<'_>)) {
+        let mut replies = self.replies();
+        loop {
+            while let Some(found) = replies.batch.as_ref().and_then(|batch| batch.next(&self.net.reading)) {
+                look(found.lend());
+            }
+            if !replies.ask() {
+                return;
+            }
+        }
     }
 
     /// Queues one line; its end is added ([`Config::line_end`](crate::Config::line_end)). It is sent at the end of the
@@ -85,6 +120,47 @@ impl<'net> Con<'net> {
         let line = line.as_ref();
         self.net.with(|core| {
             let (stream, queued) = core.host.send_line(self.id, line)?;
+            core.write_early(stream, queued);
+            Ok(())
+        })
+    }
+
+    /// Queues several lines, all or none of them; otherwise like [`send_line`](Con::send_line), and faster than one by one.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_line`](Con::send_line), for the first line that is at fault, or when there is no room for all of them:
+    /// [`SendError::TooLong`] says that there never is ([`Config::max_queued`](crate::Config::max_queued)). Then nothing
+    /// of them is sent.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let net = p2poll::Config::new().bind([127, 0, 0, 1].into()).start()?;
+    /// let names = vec!["ada".to_string(), "grace".to_string()];
+    /// for con in net.connections() {
+    ///     con.send_lines(&names)?;
+    ///     con.send_lines(&["that is", "all"])?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn send_lines(self, lines: &[impl AsRef<[u8]>]) -> Result<(), SendError> {
+        // `as_ref` may be the application's code, and runs without the borrow.
+        const FEW: usize = 32;
+        let mut few: [&[u8]; FEW] = [&[]; FEW];
+        let many: Vec<&[u8]>;
+        let all = match few.get_mut(..lines.len()) {
+            Some(few) => {
+                few.iter_mut().zip(lines).for_each(|(slot, line)| *slot = line.as_ref());
+                &*few
+            }
+            None => {
+                many = lines.iter().map(AsRef::as_ref).collect();
+                &many
+            }
+        };
+        self.net.with(|core| {
+            let (stream, queued) = core.host.send_lines(self.id, all)?;
             core.write_early(stream, queued);
             Ok(())
         })
@@ -207,22 +283,64 @@ impl From<Option<Con<'_>>> for Except {
 }
 
 /// The unread lines of a connection; see [`Con::replies`].
+///
+/// It can be left early, kept, or used beside another one of the same connection: whoever asks gets the next line. One that
+/// is kept or leaked keeps the chunk that it read from last (see [`Line`]).
 #[derive(Debug)]
 pub struct Replies<'net> {
     con: Con<'net>,
+    batch: Option<Batch>,
+}
+
+impl Replies<'_> {
+    /// Asks the node for a batch, when the last one has come to an end, or somebody else has used the node meanwhile.
+    #[inline(never)]
+    fn ask(&mut self) -> bool {
+        let Con { net, id } = self.con;
+        if self.batch.as_ref().is_some_and(|batch| batch.is_stuck(&net.reading)) {
+            return self.ask_for_one();
+        }
+        let is_one_by_one = net.with(|core| match core.host.unread_lines(id) {
+            Unread::Together(rest) => {
+                Batch::take_over(&mut self.batch, &rest, &net.reading);
+                false
+            }
+            unread => {
+                self.batch = None;
+                matches!(unread, Unread::OneByOne)
+            }
+        });
+        if is_one_by_one { self.ask_for_one() } else { self.batch.is_some() }
+    }
+
+    /// A batch of a line that the node looks at first, or that may be too long.
+    #[cold]
+    fn ask_for_one(&mut self) -> bool {
+        let Con { net, id } = self.con;
+        let line = net.with(|core| {
+            let (host, clock) = core.parts();
+            host.next_line(id, || clock.now())
+        });
+        self.batch = line.map(|line| Batch::of_one(&line, &net.reading));
+        self.batch.is_some()
+    }
 }
 
 impl Iterator for Replies<'_> {
     type Item = Line;
 
-    // With all that it calls, down to the chunk (where `inline(always)` says so): a line that is handed up through these
-    // layers by value would be copied from stack to stack, each time right after it was written, which costs more than
-    // finding it.
-    #[inline]
+    // With all that it calls to make a line: what is handed up by value through functions is copied from stack to stack, each
+    // time right after it was written, in moves of another shape, which costs more than finding it.
+    #[inline(always)]
     fn next(&mut self) -> Option<Line> {
-        self.con.net.with(|core| {
-            let (host, clock) = core.parts();
-            host.next_line(self.con.id, || clock.now())
-        })
+        let reading = &self.con.net.reading;
+        loop {
+            if let Some(found) = self.batch.as_ref().and_then(|batch| batch.next(reading)) {
+                return Some(found.to_line_by(|chunk| reading.share(chunk)));
+            }
+            if !self.ask() {
+                return None;
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod driver;
 mod embed;
 #[cfg(doctest)]
 mod promises;
+mod reading;
 mod server;
 mod transport;
 mod walk;
@@ -33,6 +34,7 @@ use crate::reach::Reach;
 use crate::unl::Unl;
 pub use connection::{Con, Replies, Stats};
 use driver::Driver;
+use reading::Reading;
 pub use server::{Rendezvous, ServerStats};
 pub use walk::{Connections, Events};
 
@@ -67,6 +69,8 @@ pub use walk::{Connections, Events};
 #[derive(Debug)]
 pub struct Net {
     core: RefCell<Driver<Node>>,
+    /// What was read since the node was borrowed last.
+    reading: Reading,
     /// How many walks are under way: only the outermost one drives the sockets.
     walks: Cell<u32>,
     /// `poll` has just returned because there are lines to read: the walk that follows hands them out without asking
@@ -121,6 +125,7 @@ impl Net {
             #[cfg(unix)]
             registry: core.registry().map_err(StartError::System)?,
             core: RefCell::new(core),
+            reading: Reading::default(),
             walks: Cell::new(0),
             fresh: Cell::new(false),
             filter: RefCell::default(),
@@ -498,14 +503,20 @@ impl Net {
         }
     }
 
-    /// Borrows, acts, releases; only then is the application's logger called.
+    /// Borrows, acts, releases; only then is the application's logger called. The node learns first what was read
+    /// meanwhile.
     #[inline]
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Driver<Node>) -> R) -> R {
-        act(&mut self.core.borrow_mut())
+        let mut core = self.core.borrow_mut();
+        if let Some(read) = self.reading.end_round() {
+            core.host.handle_read(read);
+        }
+        act(&mut core)
     }
 
     /// Waits for the operating system and moves what can be moved. `false` when a signal interrupted it.
     fn pump(&self, timeout: Option<Duration>) -> io::Result<bool> {
+        self.reading.settle();
         let collected = self.with(|core| core.collect(timeout));
         let streams = match collected {
             Ok(streams) => streams,

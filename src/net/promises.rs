@@ -88,6 +88,36 @@
 //! }
 //! ```
 //!
+//! One that is kept, but not used any more, is in nobody's way:
+//!
+//! ```
+//! # use p2poll::Net;
+//! fn turn(net: &mut Net) {
+//!     let mut replies = net.connections().next().unwrap().replies();
+//!     replies.next();
+//!     net.poll(None).unwrap();
+//! }
+//! ```
+//!
+//! # Keeping a line that was only lent
+//!
+//! ```compile_fail,E0521
+//! # use p2poll::{ConId, LineRef, Net};
+//! fn turn(net: &Net, id: ConId) {
+//!     let mut kept = Vec::new();
+//!     net.con(id).unwrap().for_each_line(|line| kept.push(line));
+//! }
+//! ```
+//! ```
+//! # use p2poll::{ConId, LineRef, Net};
+//! fn turn(net: &Net, id: ConId) {
+//!     let mut kept = Vec::new();
+//!     net.con(id).unwrap().for_each_line(|line| kept.push(line.to_line()));
+//! }
+//! ```
+//!
+//! # Keeping lines that were read
+//!
 //! A line that was read is the application's, for as long as it likes:
 //!
 //! ```

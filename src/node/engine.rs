@@ -7,6 +7,7 @@ use super::transport::{Transport, TransportEvent};
 use super::{Action, Host};
 use crate::job::Report;
 use crate::proto::stream::End;
+use crate::proto::stream::chunks::ONE_READ;
 use crate::socket::{Accepted, Read, Write};
 use crate::time::Instant;
 
@@ -112,7 +113,8 @@ impl<H: Host, T: Transport> Engine<'_, H, T> {
         loop {
             // No room: the node resumes the stream when there is some.
             let Some(space) = self.host.space(slot) else { return };
-            match self.transport.read(slot, space) {
+            let most = space.len().min(left.max(ONE_READ));
+            match self.transport.read(slot, &mut space[..most]) {
                 Read::Data(len) => {
                     self.pass_through(slot, len);
                     self.host.handle_received(slot, len, now);

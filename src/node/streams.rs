@@ -4,6 +4,8 @@
 //! for another stream only after the driver was told to close the old one, in one queue of actions, so the two never
 //! disagree about whose slot it is.
 
+#[cfg(test)]
+mod batches;
 mod splice;
 mod table;
 
@@ -58,6 +60,29 @@ pub(crate) struct StreamFacts {
     pub(crate) opened: Instant,
     pub(crate) peer: SocketAddr,
     pub(crate) local: Option<SocketAddr>,
+}
+
+/// Lines that have arrived together and were not read.
+#[derive(Debug)]
+pub(crate) struct Rest<'a> {
+    pub(crate) stream: StreamId,
+    /// It ends with a line end.
+    pub(crate) piece: &'a Bytes,
+    /// Where the next line begins in it.
+    pub(crate) at: usize,
+    /// The lines are a node link's.
+    pub(crate) is_escaped: bool,
+    /// A longer line has to be asked for by itself.
+    pub(crate) max_line: usize,
+}
+
+/// What was read of a [`Rest`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadLines {
+    pub(crate) stream: StreamId,
+    /// Bytes, line ends included.
+    pub(crate) len: usize,
+    pub(crate) lines: u64,
 }
 
 #[derive(Debug)]
@@ -338,6 +363,8 @@ impl<T> Streams<T> {
                 true
             }
             Some(entry) => {
+                // An idle stream holds no chunk.
+                entry.stream.settle();
                 entry.ready = false;
                 false
             }
@@ -366,6 +393,17 @@ impl<T> Streams<T> {
     pub(crate) fn queue_line(&mut self, id: StreamId, line: &[u8]) -> Result<usize, SendError> {
         let entry = self.table.get_mut(id).ok_or(SendError::Closed)?;
         if let Err(why) = entry.stream.queue_line(line, &self.limits, &mut self.spare) {
+            entry.refused |= why == SendError::Full;
+            return Err(why);
+        }
+        mark_unsent(entry, id.slot(), &mut self.unsent);
+        Ok(entry.stream.queued())
+    }
+
+    /// All or none. Returns how much is queued now.
+    pub(crate) fn queue_lines(&mut self, id: StreamId, lines: &[&[u8]]) -> Result<usize, SendError> {
+        let entry = self.table.get_mut(id).ok_or(SendError::Closed)?;
+        if let Err(why) = entry.stream.queue_lines(lines, &self.limits, &mut self.spare) {
             entry.refused |= why == SendError::Full;
             return Err(why);
         }
@@ -482,15 +520,25 @@ impl<T> Streams<T> {
     pub(crate) fn next_line(&mut self, id: StreamId) -> Option<Found<'_>> {
         let entry = self.table.get_mut(id)?;
         let span = entry.stream.next_line(&self.limits);
-        if entry.parked && entry.stream.unread() < self.limits.max_unread {
-            entry.parked = false;
-            self.resumed.push(id.slot());
-        }
-        if entry.stream.unread() == 0 && !entry.touched && entry.stream.wants_step() {
-            entry.touched = true;
-            self.touched.push(id.slot());
-        }
+        note_read(entry, id.slot(), &self.limits, &mut self.resumed, &mut self.touched);
         entry.stream.found(span?)
+    }
+
+    /// The lines of a stream that have arrived together, to be read where they stand; then
+    /// [`handle_read`](Self::handle_read) is due.
+    #[inline]
+    pub(crate) fn rest(&mut self, id: StreamId) -> Option<Rest<'_>> {
+        let stream = &mut self.table.get_mut(id)?.stream;
+        let is_escaped = stream.is_framed();
+        let (piece, at) = stream.rest()?;
+        Some(Rest { stream: id, piece, at, is_escaped, max_line: self.limits.max_line })
+    }
+
+    /// So much of [`rest`](Self::rest) was read.
+    pub(crate) fn handle_read(&mut self, read: ReadLines) {
+        let Some(entry) = self.table.get_mut(read.stream) else { return };
+        entry.stream.handle_read(read.len, read.lines);
+        note_read(entry, read.stream.slot(), &self.limits, &mut self.resumed, &mut self.touched);
     }
 
     /// Whether a whole line waits to be read.
@@ -677,6 +725,25 @@ impl<T> Streams<T> {
             Some(Step::ShutdownWrite) => self.actions.push_back(SocketAction::ShutdownWrite { slot }),
             Some(Step::Drop(why)) => self.drop_slot(slot, why),
         }
+    }
+}
+
+/// After something of a stream was read: who waits for that goes on.
+#[inline(always)]
+fn note_read<T>(
+    entry: &mut Entry<T>,
+    slot: usize,
+    limits: &StreamLimits,
+    resumed: &mut Vec<usize>,
+    touched: &mut Vec<usize>,
+) {
+    if entry.parked && entry.stream.unread() < limits.max_unread {
+        entry.parked = false;
+        resumed.push(slot);
+    }
+    if entry.stream.unread() == 0 && !entry.touched && entry.stream.wants_step() {
+        entry.touched = true;
+        touched.push(slot);
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) fn escape(line: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// What the application is shown of a line that is none of the protocol.
+#[inline]
 pub(crate) fn unescape(line: &[u8]) -> &[u8] {
     line.strip_prefix(&[MARK]).filter(|rest| rest.first() == Some(&MARK)).unwrap_or(line)
 }

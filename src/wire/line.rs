@@ -1,19 +1,23 @@
-//! Lines: what ends one, and a received one as a slice of the chunk that it arrived in.
+//! Lines: what ends one, and a received one as a value.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::escape::unescape;
 use crate::config::LineEnd;
 
 /// A received line, without its end.
 ///
-/// Making and cloning one allocates nothing. A line of up to 78 bytes is copied out of the chunk that it arrived in:
-/// that costs less than counting one more reference to the chunk. A longer one is a reference-counted slice of the
-/// chunk, not copied; the other side of that coin is that a long line that is kept keeps its chunk, of 64 KiB: see
-/// [`detach`](Line::detach).
+/// A line of up to 80 bytes is copied out of the chunk that it arrived in: that costs less than counting one more
+/// reference to the chunk. A longer one is a reference-counted part of the chunk, not copied; the other side of that coin
+/// is that a long line that is kept keeps its chunk, of 128 KiB: see [`detach`](Line::detach). Neither allocates, as long as
+/// long lines are dropped within the walk that read them; of those that are kept, the ones of one chunk allocate 48 bytes
+/// together.
 ///
 /// It derefs to `str`. What is not UTF-8 shows there as U+FFFD; [`as_bytes`](Line::as_bytes) gives what really came.
 ///
@@ -30,33 +34,41 @@ use crate::config::LineEnd;
 /// # Ok(())
 /// # }
 /// ```
+// Flat, and all of it always written, in moves of 16 bytes: it is copied right after it was written, as it goes up to the
+// loop that reads it, and a processor that loads what it has just stored in pieces of another shape has to wait until
+// those have reached its cache, which costs more than finding the line. An enum with a `Bytes` in it, or smaller fields,
+// bring that wait back (measured: half of the time of a loop that reads lines).
+#[repr(C, align(16))]
 #[derive(Clone)]
 pub struct Line {
-    bytes: Repr,
+    /// A short line's bytes, and whatever followed it. Of a long one, where it begins in `shared`.
+    text: [u8; SHORT],
+    len: usize,
+    /// What a long line is a part of.
+    shared: Option<Arc<Bytes>>,
     /// The text with its replacements, made when it is first asked for, and only where the bytes are not UTF-8.
-    lossy: OnceCell<Box<str>>,
+    lossy: OnceCell<Box<Box<str>>>,
+    /// Written with `lossy`, in one move.
+    padding: Padding,
 }
 
-/// How long a line may be to be copied. Together with its length it fills a cache line and a quarter.
-const SHORT: usize = 78;
-
-#[derive(Clone)]
-enum Repr {
-    /// The first `len` of `bytes`; what follows them is whatever followed the line.
-    Short {
-        len: u8,
-        bytes: [u8; SHORT],
-    },
-    Shared(Bytes),
+/// Zero. No other value is one, so that an `Option` of a line is as large as the line.
+#[repr(u64)]
+#[derive(Clone, Copy)]
+enum Padding {
+    Zero = 0,
 }
+
+/// How long a line may be to be copied.
+pub(crate) const SHORT: usize = 80;
 
 impl Line {
     /// The bytes as they came, without the line end: any byte but LF can be among them.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
-        match &self.bytes {
-            Repr::Short { len, bytes } => &bytes[..usize::from(*len)],
-            Repr::Shared(bytes) => bytes,
+        match &self.shared {
+            None => &self.text[..self.len],
+            Some(shared) => &shared[self.start()..][..self.len],
         }
     }
 
@@ -64,23 +76,104 @@ impl Line {
     pub fn as_str(&self) -> &str {
         match std::str::from_utf8(self.as_bytes()) {
             Ok(text) => text,
-            Err(_) => self.lossy.get_or_init(|| String::from_utf8_lossy(self.as_bytes()).into()),
+            Err(_) => self.lossy.get_or_init(|| Box::new(String::from_utf8_lossy(self.as_bytes()).into())),
         }
     }
 
     /// The same line in memory of its own, so that keeping it does not keep the chunk that it arrived in.
     pub fn detach(self) -> Self {
-        match self.bytes {
-            Repr::Short { .. } => self,
-            Repr::Shared(bytes) => {
-                Self { bytes: Repr::Shared(Bytes::copy_from_slice(&bytes)), lossy: self.lossy }
+        match self.shared {
+            None => self,
+            Some(_) => {
+                let own = Arc::new(Bytes::copy_from_slice(self.as_bytes()));
+                Self { text: [0; SHORT], shared: Some(own), ..self }
             }
         }
     }
+
+    fn start(&self) -> usize {
+        self.text.first_chunk().map_or(0, |start| usize::from_ne_bytes(*start))
+    }
 }
 
-/// A line where it stands in its chunk. It is handed up through the layers in place of a [`Line`], which is made last:
-/// a value of its size would be copied from stack to stack, and each copy has to wait for the one before.
+/// A received line where it stands, for who only looks at it; see [`Con::for_each_line`](crate::Con::for_each_line).
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let net = p2poll::Config::new().bind([127, 0, 0, 1].into()).start()?;
+/// let mut longest = None;
+/// for con in net.connections() {
+///     con.for_each_line(|line| {
+///         if line == "STOP" {
+///             con.close();
+///         } else if line.as_bytes().len() > 1000 {
+///             longest = Some(line.to_line()); // to keep it
+///         }
+///     });
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy)]
+pub struct LineRef<'a>(Found<'a>);
+
+impl<'a> LineRef<'a> {
+    /// The bytes as they came, without the line end: any byte but LF can be among them.
+    #[inline]
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0.as_bytes()
+    }
+
+    /// The text; bytes that are not UTF-8 show as U+FFFD.
+    pub fn to_str(self) -> Cow<'a, str> {
+        String::from_utf8_lossy(self.as_bytes())
+    }
+
+    /// The line as a value, to be kept. A long one keeps its chunk, as any [`Line`] does, and allocates its share in that.
+    pub fn to_line(self) -> Line {
+        self.0.to_line()
+    }
+}
+
+impl AsRef<[u8]> for LineRef<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Display for LineRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.to_str())
+    }
+}
+
+impl fmt::Debug for LineRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.to_str(), f)
+    }
+}
+
+impl PartialEq for LineRef<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for LineRef<'_> {}
+
+impl PartialEq<str> for LineRef<'_> {
+    fn eq(&self, other: &str) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl PartialEq<&str> for LineRef<'_> {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+/// A line where it stands in its chunk. It is handed up through the layers in place of a [`Line`], which is made last.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Found<'a> {
     pub(crate) chunk: &'a Bytes,
@@ -101,30 +194,94 @@ impl<'a> Found<'a> {
         &self.chunk[start..start + len]
     }
 
+    /// The application's line in a line of a node link.
+    #[inline]
+    pub(crate) fn unescaped(self) -> Self {
+        let line = self.as_bytes();
+        let cut = line.len() - unescape(line).len();
+        let Span { start, len } = self.span;
+        Self { span: Span { start: start + cut, len: len - cut }, ..self }
+    }
+
+    #[inline]
+    pub(crate) fn lend(self) -> LineRef<'a> {
+        LineRef(self)
+    }
+
     #[inline(always)]
     pub(crate) fn to_line(self) -> Line {
-        let bytes = if self.span.len <= SHORT { self.copied() } else { Repr::Shared(self.shared()) };
-        Line { bytes, lossy: OnceCell::new() }
+        self.to_line_by(|chunk| Arc::new(chunk.clone()))
     }
 
+    /// `share` is asked for a long line's share in its chunk.
+    // Each field in one place, whatever the line is: so it is made of values in registers, where it is used.
     #[inline(always)]
-    fn copied(self) -> Repr {
+    pub(crate) fn to_line_by(self, share: impl FnOnce(&Bytes) -> Arc<Bytes>) -> Line {
+        let Span { start, len } = self.span;
+        let is_short = len <= SHORT;
         // A length that is known when this is compiled makes the copy five moves; what is too much is never shown.
-        let bytes = match self.chunk[self.span.start..].first_chunk::<SHORT>() {
-            Some(bytes) => *bytes,
-            None => {
-                let mut bytes = [0; SHORT];
-                bytes[..self.span.len].copy_from_slice(self.as_bytes());
-                bytes
-            }
+        let text = match self.chunk[start..].first_chunk::<SHORT>() {
+            Some(text) if is_short => *text,
+            _ => self.text(),
         };
-        Repr::Short { len: self.span.len as u8, bytes }
+        let shared = if is_short { None } else { Some(share(self.chunk)) };
+        Line { text, len, shared, lossy: OnceCell::new(), padding: Padding::Zero }
     }
 
-    fn shared(self) -> Bytes {
-        let Span { start, len } = self.span;
-        self.chunk.slice(start..start + len)
+    /// Of a long line, or one near the end of its chunk.
+    #[cold]
+    #[inline(never)]
+    fn text(self) -> [u8; SHORT] {
+        if self.span.len > SHORT { start_as_text(self.span.start) } else { padded(self.as_bytes()) }
     }
+}
+
+/// A short line, and nothing behind it.
+fn padded(line: &[u8]) -> [u8; SHORT] {
+    let mut text = [0; SHORT];
+    text[..line.len()].copy_from_slice(line);
+    text
+}
+
+/// Where a long line begins.
+fn start_as_text(start: usize) -> [u8; SHORT] {
+    padded(&start.to_ne_bytes())
+}
+
+/// Long lines' shares in their chunks, which are used again when no line has one any more: a long line allocates nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Shares(Vec<Arc<Bytes>>);
+
+impl Shares {
+    /// As many chunks as a tick fills by default, and as many again.
+    const LIMIT: usize = 4;
+
+    pub(crate) fn share(&mut self, chunk: &Bytes) -> Arc<Bytes> {
+        if let Some(last) = self.0.last().filter(|last| is_same(last, chunk)) {
+            return last.clone();
+        }
+        let free = self.0.iter_mut().position(|share| Arc::get_mut(share).is_some());
+        let mut share = free.map(|at| self.0.swap_remove(at)).unwrap_or_default();
+        match Arc::get_mut(&mut share) {
+            Some(unused) => *unused = chunk.clone(),
+            None => share = Arc::new(chunk.clone()),
+        }
+        if self.0.len() == Self::LIMIT {
+            self.0.swap_remove(0);
+        }
+        self.0.push(share.clone());
+        share
+    }
+
+    /// Lets go of chunks of which no line is held.
+    pub(crate) fn settle(&mut self) {
+        self.0.iter_mut().filter_map(Arc::get_mut).for_each(|share| *share = Bytes::new());
+    }
+}
+
+/// Whether two slices are one. Both are held, so that no other can have come to the same place.
+pub(crate) fn is_same(one: &Bytes, other: &Bytes) -> bool {
+    (one.as_ptr(), one.len()) == (other.as_ptr(), other.len())
 }
 
 impl Deref for Line {
@@ -190,9 +347,25 @@ pub(crate) fn find_line(rest: &[u8]) -> Option<(usize, usize)> {
 /// Whether the bytes would arrive as the one line that they are, when sent with this end.
 #[inline]
 pub(crate) fn is_one_line(bytes: &[u8], line_end: LineEnd) -> bool {
-    // A CR in front of a bare LF would be taken for a part of the line end.
-    let eaten = line_end == LineEnd::Lf && bytes.last() == Some(&b'\r');
-    !eaten && !contains_line_feed(bytes)
+    keeps_its_end(bytes, line_end) && !contains_line_feed(bytes)
+}
+
+/// Whether all of a line arrives that has no LF in it: a CR in front of a bare LF would be taken for a part of the line end.
+#[inline]
+pub(crate) fn keeps_its_end(bytes: &[u8], line_end: LineEnd) -> bool {
+    line_end != LineEnd::Lf || bytes.last() != Some(&b'\r')
+}
+
+/// Writes a line with its end. Returns how many line ends there are now.
+#[inline(always)]
+pub(crate) fn put_line(tail: &mut Vec<u8>, line: &[u8], end: LineEnd) -> usize {
+    tail.extend_from_slice(line);
+    // Of a length that the compiler knows: a call to copy two bytes costs more than the two.
+    match end {
+        LineEnd::CrLf => tail.extend_from_slice(b"\r\n"),
+        LineEnd::Lf => tail.push(b'\n'),
+    }
+    1
 }
 
 /// Most lines are short, and a loop over all of one that the compiler turns into a few vector instructions is over
@@ -207,6 +380,7 @@ fn contains_line_feed(bytes: &[u8]) -> bool {
     }
 }
 
+#[inline(always)]
 fn without_carriage_return(line: &[u8]) -> usize {
     line.len() - usize::from(line.last() == Some(&b'\r'))
 }
@@ -241,6 +415,60 @@ mod tests {
         assert_eq!(&*line, "a\0\u{fffd}z");
         assert_eq!(format!("{line:>6}"), "  a\0\u{fffd}z");
         assert_eq!(line.clone().detach(), line);
+    }
+
+    #[test]
+    fn a_line_is_flat_and_none_is_one_too() {
+        assert_eq!((size_of::<Line>(), size_of::<Option<Line>>(), align_of::<Line>()), (112, 112, 16));
+    }
+
+    #[test]
+    fn a_long_line_that_is_no_text_shows_as_one() {
+        let long = [&[b'x'; SHORT][..], b"\xff\n"].concat();
+        let line = lines(long).0.remove(0);
+        assert_eq!(&*line, "x".repeat(SHORT) + "\u{fffd}");
+        assert_eq!(&*line.clone().detach(), &*line);
+    }
+
+    #[test]
+    fn a_detached_line_keeps_nothing_but_itself() {
+        let chunk = Bytes::from([&[b'x'; 2 * SHORT][..], b"\n"].concat());
+        let line = Found { chunk: &chunk, span: Span { start: 5, len: SHORT + 1 } }.to_line();
+        assert!(!chunk.is_unique());
+        let line = line.detach();
+        assert!(chunk.is_unique());
+        assert_eq!(line.as_bytes(), [b'x'; SHORT + 1]);
+    }
+
+    #[test]
+    fn shares_are_used_again_and_hold_no_chunk_when_they_are_settled() {
+        let (mut shares, mut seen) = (Shares::default(), std::collections::HashSet::new());
+        for _ in 0..100 {
+            let chunk = Bytes::from(vec![b'x'; 200]);
+            let found = Found { chunk: &chunk, span: Span { start: 0, len: 150 } };
+            let lines = [(); 2].map(|()| found.to_line_by(|chunk| shares.share(chunk)));
+            seen.extend(lines.iter().flat_map(|line| line.shared.as_ref().map(Arc::as_ptr)));
+            shares.settle();
+            assert!(!chunk.is_unique(), "it is held by lines");
+            drop(lines);
+            shares.settle();
+            assert!(chunk.is_unique());
+        }
+        assert_eq!(seen.len(), 1);
+        let kept: Vec<_> = (0..100u8).map(|n| shares.share(&vec![n; 200].into())).collect();
+        assert!(kept.iter().zip(0..).all(|(share, n)| share[..] == [n; 200]));
+        assert!(shares.0.len() <= Shares::LIMIT);
+    }
+
+    #[test]
+    fn a_line_that_is_lent_can_be_shown_and_kept() {
+        let chunk = Bytes::from(&b"one\xff\n"[..]);
+        let line = Found { chunk: &chunk, span: Span { start: 1, len: 3 } }.lend();
+        assert_eq!((line.to_str().as_ref(), format!("{line:>5}")), ("ne\u{fffd}", "  ne\u{fffd}".into()));
+        assert_eq!(
+            (line.to_line().as_bytes(), format!("{line:?}")),
+            (line.as_bytes(), "\"ne\u{fffd}\"".into())
+        );
     }
 
     #[test]

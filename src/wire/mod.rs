@@ -11,4 +11,6 @@ pub(crate) mod probe;
 pub(crate) mod proof;
 pub(crate) mod relay;
 pub(crate) mod rendezvous;
+#[cfg_attr(not(test), allow(dead_code, reason = "no node is in a ring yet"))]
+pub(crate) mod ring;
 pub(crate) mod signal;

@@ -50,9 +50,10 @@ fn parent(arguments: Vec<String>) -> Result<()> {
     watchdog::start();
     let mut report = Report::default();
     type Measurement = fn(&Options, &mut Report) -> Result<()>;
-    let measurements: [(&str, Measurement); 9] = [
+    let measurements: [(&str, Measurement); 10] = [
         ("receiving", measure::receiving::run),
         ("sending", measure::sending::run),
+        ("links", measure::links::run),
         ("ping-pong", measure::ping_pong::run),
         ("idle", measure::idle::run),
         ("rendezvous", measure::rendezvous::run),

@@ -9,8 +9,9 @@ Measures p2poll beside its peers, in one run, on loopback.
   cargo run --release --manifest-path benches/peers/Cargo.toml -- [OPTIONS]
 
   --quick       fewer and shorter rounds, fewer idle connections: shows that it works, not how fast
-  --only NAME   one measurement (receiving, sending, ping-pong, idle, rendezvous, relay, nodes,
-                laggards, calls) or one contestant (hand-written, LinesCodec, message-io, p2poll); may be repeated
+  --only NAME   one measurement (receiving, sending, links, ping-pong, idle, rendezvous, relay, nodes,
+                laggards, calls) or one contestant (hand-written, LinesCodec, message-io, p2poll,
+                'p2poll, in bulk'); may be repeated
   --json FILE   writes all rounds of everything to FILE as well
   --help        this text
 
@@ -19,9 +20,19 @@ u-msgpack-python); without it `python3` is asked. Without pyp2p its server is le
 The status is 0 whether or not the targets were reached: the machine decides that as much as the code.
 ";
 
-const MEASUREMENTS: [&str; 9] =
-    ["receiving", "sending", "ping-pong", "idle", "rendezvous", "relay", "nodes", "laggards", "calls"];
-const CONTESTANTS: [&str; 4] = ["hand-written", "LinesCodec", "message-io", "p2poll"];
+const MEASUREMENTS: [&str; 10] = [
+    "receiving",
+    "sending",
+    "links",
+    "ping-pong",
+    "idle",
+    "rendezvous",
+    "relay",
+    "nodes",
+    "laggards",
+    "calls",
+];
+const CONTESTANTS: [&str; 5] = ["hand-written", "LinesCodec", "message-io", "p2poll", "p2poll, in bulk"];
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {

@@ -11,11 +11,21 @@ use crate::error::{CloseReason, SendError};
 use crate::event::Via;
 use crate::id::{ConId, Except, StreamId};
 use crate::identity::NodeId;
-use crate::node::streams::StreamFacts;
+use crate::node::streams::{ReadLines, Rest, StreamFacts};
 use crate::proto::household::household;
 use crate::time::Instant;
 use crate::unl::Unl;
 use crate::wire::line::{Found, Line};
+
+/// What of a connection waits to be read.
+#[derive(Debug)]
+pub(crate) enum Unread<'a> {
+    Nothing,
+    /// Lines that arrived together; then [`handle_read`](Node::handle_read) is due.
+    Together(Rest<'a>),
+    /// Lines that have to be asked for one by one, by [`next_line`](Node::next_line).
+    OneByOne,
+}
 
 impl Node {
     /// Returns how much is queued now, and where.
@@ -23,6 +33,12 @@ impl Node {
     pub(crate) fn send_line(&mut self, id: ConId, line: &[u8]) -> Result<(StreamId, usize), SendError> {
         let stream = self.core.connections.get(id).ok_or(SendError::Closed)?.writing;
         Ok((stream, self.core.streams.queue_line(stream, line)?))
+    }
+
+    /// All or none of them.
+    pub(crate) fn send_lines(&mut self, id: ConId, lines: &[&[u8]]) -> Result<(StreamId, usize), SendError> {
+        let stream = self.core.connections.get(id).ok_or(SendError::Closed)?.writing;
+        Ok((stream, self.core.streams.queue_lines(stream, lines)?))
     }
 
     pub(crate) fn send_raw(&mut self, id: ConId, bytes: &[u8]) -> Result<(StreamId, usize), SendError> {
@@ -45,6 +61,24 @@ impl Node {
             return self.core.streams.next_line(connection.reading).map(Found::to_line);
         }
         self.next_checked_line(id, clock())
+    }
+
+    /// What of a connection waits to be read, and how.
+    #[inline]
+    pub(crate) fn unread_lines(&mut self, id: ConId) -> Unread<'_> {
+        match self.core.connections.get(id) {
+            None => Unread::Nothing,
+            // Each line has to be looked at before the application sees it.
+            Some(_) if self.duplicates.is_some() => Unread::OneByOne,
+            Some(connection) => {
+                self.core.streams.rest(connection.reading).map_or(Unread::Nothing, Unread::Together)
+            }
+        }
+    }
+
+    /// So much of what [waited together](Unread::Together) was read.
+    pub(crate) fn handle_read(&mut self, read: ReadLines) {
+        self.core.streams.handle_read(read);
     }
 
     #[cold]

@@ -14,7 +14,7 @@ mod attempts;
 pub(crate) mod census;
 mod connect;
 mod connections;
-mod cons;
+pub(crate) mod cons;
 mod core;
 mod effect;
 mod ends;

@@ -2,15 +2,20 @@
 
 use bytes::BytesMut;
 
-/// How large a chunk is. A line that is kept keeps one of these.
-pub(crate) const CHUNK: usize = 64 << 10;
+/// How large a chunk is. A long line that is kept keeps one of these, so they are no larger, although still larger ones would
+/// be filled by fewer system calls (measured, for each line read: from 64 KiB to this, a twentieth less processor time; twice
+/// as much, another tenth).
+pub(crate) const CHUNK: usize = 128 << 10;
+
+/// By how much a read may exceed what is to be read at most. Fewer bytes would hardly cost less than these.
+pub(crate) const ONE_READ: usize = 64 << 10;
 
 /// The least room offered to a read: below it a fresh chunk is worth more than the rest of the old one.
 const LEAST_ROOM: usize = 8 << 10;
 
 /// Chunks that wait to become free again. As many as one stream fills in a tick by default, and as many again; more
 /// are given back to the allocator as soon as their lines are dropped.
-const RETIRED: usize = 8;
+const RETIRED: usize = 4;
 
 /// The chunk that is being filled, and full ones that are used again when no line of them is held any more: receiving
 /// in the steady state allocates nothing.

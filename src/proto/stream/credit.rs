@@ -56,9 +56,16 @@ impl SendCredit {
         !std::mem::replace(&mut self.asked, true)
     }
 
-    /// Whether a line of this length may be begun; then it is.
+    /// How much may be begun now.
+    #[inline]
+    pub(super) fn left(&self) -> u64 {
+        self.granted.saturating_sub(self.used)
+    }
+
+    /// Whether lines of this length may be begun; then they are.
+    #[inline]
     pub(super) fn take(&mut self, len: u64) -> bool {
-        let fits = len <= self.granted.saturating_sub(self.used);
+        let fits = len <= self.left();
         if fits {
             self.used += len;
         }

@@ -15,8 +15,10 @@ use memchr::memmem;
 use super::credit::{ReceiveCredit, SendCredit};
 use super::inbox::Inbox;
 use super::outbox::{Outbox, SpareBuffers};
+use crate::config::LineEnd;
 use crate::wire::escape;
 use crate::wire::frame::{self, Frame};
+use crate::wire::line::put_line;
 use crate::wire::relay::{RelayEnd, relay_closed};
 
 /// A longer line of the application's goes in pieces of so many bytes.
@@ -225,22 +227,29 @@ impl Framing {
         self.protocol.len() + len <= MAX_PROTOCOL_QUEUED
     }
 
-    /// One line of the application's was appended to its queue, of which `len` bytes are this line.
+    /// Lines of the application's were appended to its queue, of which they are the last `len` bytes.
     #[inline]
     pub(super) fn handle_queued(&mut self, lines: &Outbox, len: usize, spare: &mut SpareBuffers) {
-        // Behind one that waits it waits, too.
+        // Behind one that waits they wait, too.
         if self.covered + len == lines.len() {
             if self.send.take(len as u64) {
                 self.covered += len;
             } else {
-                self.ask(spare);
+                self.cover(lines, spare);
             }
         }
     }
 
     /// The peer may take more: as many whole lines as are covered may go.
     pub(super) fn cover(&mut self, lines: &Outbox, spare: &mut SpareBuffers) {
-        while let Some(unit) = lines.unsent().get(self.covered..).and_then(first_unit) {
+        while let Some(waiting) = lines.unsent().get(self.covered..).filter(|waiting| !waiting.is_empty()) {
+            let plain = plain_lines(waiting, self.send.left());
+            if plain > 0 {
+                self.send.take(plain as u64);
+                self.covered += plain;
+                continue;
+            }
+            let Some(unit) = first_unit(waiting) else { return };
             if !self.send.take(unit.credit) {
                 return self.ask(spare);
             }
@@ -316,6 +325,14 @@ fn first_protocol_line(lines: &[u8]) -> Option<usize> {
     candidates.find(|&at| escape::is_protocol(&lines[at + 1..])).map(|at| at + 1)
 }
 
+/// How long the whole lines at the beginning are of which each may go by itself and costs its length, up to so much.
+fn plain_lines(queue: &[u8], most: u64) -> usize {
+    let most = usize::try_from(most).unwrap_or(usize::MAX).min(queue.len());
+    let lines = &queue[..most];
+    let lines = &lines[..memchr::memrchr(b'\n', lines).map_or(0, |at| at + 1)];
+    first_protocol_line(lines).unwrap_or(lines.len())
+}
+
 /// What may only go out together, and what it takes of the credit.
 struct Unit {
     len: usize,
@@ -338,8 +355,19 @@ fn first_unit(queue: &[u8]) -> Option<Unit> {
     }
 }
 
-/// A line of the application's over [`PIECE`], as it goes out.
-pub(super) fn write_pieces(line: &[u8], out: &mut Vec<u8>) {
+/// A line of the application's, as it goes out; one over [`PIECE`] goes in pieces. Returns how many line ends it has.
+#[inline]
+pub(super) fn write_line(line: &[u8], out: &mut Vec<u8>, end: LineEnd) -> usize {
+    if line.len() > PIECE {
+        return write_pieces(line, out);
+    }
+    if line.first() == Some(&b'~') {
+        out.push(b'~');
+    }
+    put_line(out, line, end)
+}
+
+fn write_pieces(line: &[u8], out: &mut Vec<u8>) -> usize {
     let mut pieces = line.chunks(PIECE).peekable();
     while let Some(piece) = pieces.next() {
         let mark = if pieces.peek().is_some() { frame::PART } else { frame::LAST };
@@ -347,9 +375,21 @@ pub(super) fn write_pieces(line: &[u8], out: &mut Vec<u8>) {
             out.extend_from_slice(part);
         }
     }
+    line.len().div_ceil(PIECE)
 }
 
-/// So long is it then.
+/// How long a line of the application's is as it goes out, with an end of this length; `None`: longer than can ever go.
+#[inline]
+pub(super) fn length_on_wire(line: &[u8], end: usize, longest: usize) -> Option<usize> {
+    if line.len() > PIECE {
+        return Some(length_in_pieces(line.len())).filter(|&len| len <= longest);
+    }
+    // With the mark that one may need, so that what a line begins with does not decide whether it is too long.
+    let most = line.len() + end + 1;
+    (most <= longest).then(|| most - usize::from(line.first() != Some(&b'~')))
+}
+
+/// So long is it in pieces.
 pub(super) fn length_in_pieces(len: usize) -> usize {
     len + len.div_ceil(PIECE) * (frame::PART.len() + 2)
 }

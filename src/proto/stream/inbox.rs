@@ -11,8 +11,9 @@ use crate::wire::line::{Found, Span, find_line};
 /// that it becomes a slice like the others; a longer one collects in memory of its own instead.
 const SMALL_TAIL: usize = 8 << 10;
 
-/// Unread pieces below this are joined: each piece may hold on to a whole chunk, so there must not be many.
-const SMALL_PIECE: usize = 4 << 10;
+/// Unread pieces below this are joined: each piece may hold on to a whole chunk, sixteen times as much, so there must not be
+/// many.
+const SMALL_PIECE: usize = 8 << 10;
 
 /// Capacity that an idle stream may keep for its next unfinished line.
 const KEPT_TAIL: usize = 256;
@@ -155,6 +156,28 @@ impl Inbox {
     #[inline(always)]
     pub(crate) fn found(&self, span: Span) -> Option<Found<'_>> {
         Some(Found { chunk: self.pieces.front()?, span })
+    }
+
+    /// What stands behind the line that was read last, where it arrived together: the piece, and where the next line begins.
+    #[inline]
+    pub(crate) fn rest(&mut self) -> Option<(&Bytes, usize)> {
+        if self.unread == 0 {
+            return None;
+        }
+        if self.pieces.front().is_some_and(|piece| piece.len() == self.read) {
+            self.drop_piece();
+        }
+        Some((self.pieces.front()?, self.read))
+    }
+
+    /// So much of [`rest`](Self::rest) was read, in whole lines.
+    #[inline]
+    pub(crate) fn handle_read(&mut self, len: usize) {
+        self.read += len;
+        self.unread -= len;
+        if self.pieces.front().is_some_and(|piece| piece.len() == self.read) {
+            self.drop_piece();
+        }
     }
 
     /// Before the next read: lets go of what was read, and, where the application had its turn and did not read it all,

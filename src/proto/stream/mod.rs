@@ -14,15 +14,14 @@ mod tests;
 use std::io;
 use std::time::Duration;
 
-use crate::config::{LineEnd, StreamLimits};
+use crate::config::StreamLimits;
 use crate::error::{CloseReason, SendError};
 use crate::time::Instant;
-use crate::wire::escape;
-use crate::wire::line::{Found, Span, is_one_line};
+use crate::wire::line::{Found, Span, is_one_line, keeps_its_end, put_line};
 use crate::wire::relay::RelayEnd;
 use bytes::Bytes;
-use chunks::Chunks;
-use framing::{Framing, FramingFault, MAX_WIRE_LINE, PIECE};
+use chunks::{Chunks, ONE_READ};
+use framing::{Framing, FramingFault, MAX_WIRE_LINE};
 use inbox::Inbox;
 use outbox::Outbox;
 pub(crate) use outbox::SpareBuffers;
@@ -169,6 +168,66 @@ impl LineStream {
         self.queue_checked(line, limits, spare)
     }
 
+    /// Queues lines, each with its end, all or none of them.
+    pub(crate) fn queue_lines(
+        &mut self,
+        lines: &[&[u8]],
+        limits: &StreamLimits,
+        spare: &mut SpareBuffers,
+    ) -> Result<(), SendError> {
+        let len = match self.check_lines(lines, limits) {
+            Ok(len) => len,
+            // What is wrong with the lines themselves comes first.
+            Err(_) if !lines.iter().all(|line| is_one_line(line, limits.line_end)) => {
+                return Err(SendError::BadLine);
+            }
+            Err(why) => return Err(why),
+        };
+        let is_framed = self.framing.is_some();
+        let tail = self.outbox.tail(spare);
+        let before = tail.len();
+        tail.reserve(len);
+        let mut ends = 0;
+        for line in lines {
+            ends += if is_framed {
+                framing::write_line(line, tail, limits.line_end)
+            } else {
+                put_line(tail, line, limits.line_end)
+            };
+        }
+        // All at once: to count ends is faster than to look for one in each line.
+        let is_bad = memchr::memchr_iter(b'\n', tail.get(before..).unwrap_or_default()).count() != ends;
+        if is_bad || !lines.iter().all(|line| keeps_its_end(line, limits.line_end)) {
+            tail.truncate(before);
+            return Err(SendError::BadLine);
+        }
+        self.counters.lines_sent += lines.len() as u64;
+        if let Some(framing) = &mut self.framing {
+            framing.handle_queued(&self.outbox, len, spare);
+        }
+        Ok(())
+    }
+
+    /// Whether there is room for all these lines; so long they are on the wire.
+    fn check_lines(&self, lines: &[&[u8]], limits: &StreamLimits) -> Result<usize, SendError> {
+        let end = limits.line_end.as_bytes().len();
+        let len = match &self.framing {
+            None => lines.iter().fold(0, |sum: usize, line| sum.saturating_add(line.len() + end)),
+            Some(framing) => {
+                let longest = framing.longest();
+                lines.iter().try_fold(0, |sum: usize, line| {
+                    let len = framing::length_on_wire(line, end, longest).ok_or(SendError::TooLong)?;
+                    Ok(sum.saturating_add(len))
+                })?
+            }
+        };
+        if self.framing.is_none() && lines.first().is_some_and(|line| self.is_false_hello(line)) {
+            return Err(SendError::BadLine);
+        }
+        self.check_room(len, limits)?;
+        Ok(len)
+    }
+
     /// One line on a node link.
     fn queue_framed(
         &mut self,
@@ -177,39 +236,14 @@ impl LineStream {
         spare: &mut SpareBuffers,
     ) -> Result<(), SendError> {
         let longest = self.framing.as_ref().map_or(usize::MAX, |framing| framing.longest());
-        let before = self.outbox.len();
-        if line.len() > PIECE {
-            self.queue_pieces(line, longest, limits, spare)?;
-        } else if line.len() + limits.line_end.as_bytes().len() + 1 > longest {
-            return Err(SendError::TooLong);
-        } else if line.first() == HELLO.first() {
-            self.queue_checked(&escape::escape(line), limits, spare)?;
-        } else {
-            self.queue_checked(line, limits, spare)?;
-        }
-        let len = self.outbox.len() - before;
+        let end = limits.line_end.as_bytes().len();
+        let len = framing::length_on_wire(line, end, longest).ok_or(SendError::TooLong)?;
+        self.check_room(len, limits)?;
+        framing::write_line(line, self.outbox.tail(spare), limits.line_end);
+        self.counters.lines_sent += 1;
         if let Some(framing) = &mut self.framing {
             framing.handle_queued(&self.outbox, len, spare);
         }
-        Ok(())
-    }
-
-    /// A long line goes in pieces, between which protocol lines pass.
-    #[cold]
-    fn queue_pieces(
-        &mut self,
-        line: &[u8],
-        longest: usize,
-        limits: &StreamLimits,
-        spare: &mut SpareBuffers,
-    ) -> Result<(), SendError> {
-        let len = framing::length_in_pieces(line.len());
-        if len > longest {
-            return Err(SendError::TooLong);
-        }
-        self.check_room(len, limits)?;
-        framing::write_pieces(line, self.outbox.tail(spare));
-        self.counters.lines_sent += 1;
         Ok(())
     }
 
@@ -221,13 +255,7 @@ impl LineStream {
         spare: &mut SpareBuffers,
     ) -> Result<(), SendError> {
         self.check_room(line.len() + limits.line_end.as_bytes().len(), limits)?;
-        let tail = self.outbox.tail(spare);
-        tail.extend_from_slice(line);
-        // Of a length that the compiler knows: a call to copy two bytes costs more than the two.
-        match limits.line_end {
-            LineEnd::CrLf => tail.extend_from_slice(b"\r\n"),
-            LineEnd::Lf => tail.push(b'\n'),
-        }
+        put_line(self.outbox.tail(spare), line, limits.line_end);
         self.counters.lines_sent += 1;
         Ok(())
     }
@@ -300,12 +328,23 @@ impl LineStream {
         if self.is_sifted { self.unescaped(span) } else { Some(span) }
     }
 
+    /// What stands behind the line that was read last; see [`Inbox::rest`]. The lines of a node link are escaped.
+    #[inline]
+    pub(crate) fn rest(&mut self) -> Option<(&Bytes, usize)> {
+        self.inbox.rest()
+    }
+
+    /// So much of [`rest`](Self::rest) was read, in so many lines, none of which is over the limit.
+    #[inline]
+    pub(crate) fn handle_read(&mut self, len: usize, lines: u64) {
+        self.inbox.handle_read(len);
+        self.counters.lines_received += lines;
+    }
+
     /// The application's line in a line of a node link.
     #[inline]
     fn unescaped(&self, span: Span) -> Option<Span> {
-        let line = self.inbox.found(span)?.as_bytes();
-        let cut = line.len() - escape::unescape(line).len();
-        Some(Span { start: span.start + cut, len: span.len - cut })
+        Some(self.inbox.found(span)?.unescaped().span)
     }
 
     /// From now on what is sent is a node link's; what was queued before goes out as it is. `takes`: how many bytes of the
@@ -436,7 +475,12 @@ impl LineStream {
             Phase::Ended { .. } => false,
             Phase::Closing { .. } | Phase::Lingering { .. } => true,
         };
-        wanted.then(|| self.inbox.space(chunks))
+        wanted.then(|| {
+            let space = self.inbox.space(chunks);
+            let most = limits.max_unread.saturating_sub(self.inbox.unread()).max(ONE_READ);
+            let len = if self.is_sifted { space.len() } else { space.len().min(most) };
+            &mut space[..len]
+        })
     }
 
     /// Takes over the `len` bytes that were read into [`space`](Self::space).
@@ -568,6 +612,7 @@ impl LineStream {
     }
 
     /// Bytes that wait for the network, or for the peer's leave.
+    #[inline]
     pub(crate) fn queued(&self) -> usize {
         self.outbox.len() + self.framing.as_ref().map_or(0, |framing| framing.protocol_queued())
     }

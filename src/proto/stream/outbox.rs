@@ -12,15 +12,18 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.sent
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// What is to be sent next.
+    #[inline]
     pub(crate) fn unsent(&self) -> &[u8] {
         &self.bytes[self.sent..]
     }
@@ -75,7 +78,7 @@ impl SpareBuffers {
     const LIMIT: usize = 8;
 
     /// A larger one is given back to the allocator: it grew for a peer that did not read. What a program sends to one
-    /// that does stays below: from half of this on it is sent at once.
+    /// that does stays below: from an eighth of this on it is sent at once.
     const LARGEST: usize = 1 << 20;
 
     fn exchange(&mut self, small: &mut Vec<u8>) {

@@ -15,6 +15,11 @@ use std::time::Duration;
 pub trait Contestant: Sync {
     fn name(&self) -> &'static str;
 
+    /// In which measurements.
+    fn takes_part(&self, _measurement: &str) -> bool {
+        true
+    }
+
     /// How long one line is on the wire when this contestant sends it: with CRLF.
     fn sent_length(&self, line: &str) -> usize {
         line.len() + 2
@@ -52,6 +57,11 @@ pub trait Host {
         Ok(false)
     }
 
+    /// Takes what comes for about this long; returns how many lines that was. `None`: it is not asked.
+    fn hear(&mut self, _wait: Duration) -> Result<Option<usize>> {
+        Ok(None)
+    }
+
     /// Looks at every connection; returns how many there were. `None`: it offers no walk.
     fn walk(&mut self) -> Option<usize> {
         None
@@ -75,8 +85,13 @@ impl Stop<'_> {
     }
 }
 
-pub const ALL: &[&dyn Contestant] =
-    &[&hand_written::HandWritten, &lines_codec::Lines, &message_io::MessageIo, &p2poll::P2poll];
+pub const ALL: &[&dyn Contestant] = &[
+    &hand_written::HandWritten,
+    &lines_codec::Lines,
+    &message_io::MessageIo,
+    &p2poll::P2poll,
+    &p2poll::InBulk,
+];
 
 pub fn by_name(name: &str) -> Result<&'static dyn Contestant> {
     match ALL.iter().find(|contestant| contestant.name() == name) {

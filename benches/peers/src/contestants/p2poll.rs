@@ -10,6 +10,68 @@ use std::time::Duration;
 
 pub struct P2poll;
 
+/// The same where a program only looks at lines, or sends many at once.
+pub struct InBulk;
+
+impl Contestant for InBulk {
+    fn name(&self) -> &'static str {
+        "p2poll, in bulk"
+    }
+
+    fn takes_part(&self, measurement: &str) -> bool {
+        ["receiving", "sending"].contains(&measurement)
+    }
+
+    fn receive(&self, announce: &Sender<SocketAddr>, meter: &mut Meter<'_>) -> Result<()> {
+        let mut net = listening()?;
+        announce.send(address(&net))?;
+        loop {
+            for con in net.connections() {
+                con.for_each_line(|line| meter.line(line.as_bytes()));
+            }
+            if closed(&net) {
+                return Ok(());
+            }
+            net.poll(None)?;
+        }
+    }
+
+    fn send(&self, to: SocketAddr, line: &str, stop: &Stop<'_>) -> Result<()> {
+        let mut net = dialling(to, config()?)?;
+        let lines = [line; Stop::ASK_EVERY];
+        loop {
+            for con in net.connections() {
+                while stop.wants_more() {
+                    match con.send_lines(&lines) {
+                        Ok(()) => {}
+                        Err(SendError::Full) => break,
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                if !stop.wants_more() {
+                    con.close();
+                }
+            }
+            if closed(&net) {
+                return Ok(());
+            }
+            net.poll(None)?;
+        }
+    }
+
+    fn echo(&self, announce: &Sender<SocketAddr>) -> Result<()> {
+        P2poll.echo(announce)
+    }
+
+    fn ask(&self, to: SocketAddr, line: &str, laps: &mut Laps) -> Result<()> {
+        P2poll.ask(to, line, laps)
+    }
+
+    fn host(&self) -> Result<Box<dyn Host>> {
+        P2poll.host()
+    }
+}
+
 impl Contestant for P2poll {
     fn name(&self) -> &'static str {
         "p2poll"
@@ -153,6 +215,11 @@ impl Host for Idle {
         }
         self.net.poll(Some(Duration::ZERO))?;
         Ok(true)
+    }
+
+    fn hear(&mut self, wait: Duration) -> Result<Option<usize>> {
+        self.net.poll(Some(wait))?;
+        Ok(Some(self.net.ready().map(|con| con.replies().count()).sum()))
     }
 
     fn walk(&mut self) -> Option<usize> {

@@ -3,7 +3,7 @@
 //! Each contestant is measured in a process of its own, so that memory is what its connections took; the far ends
 //! of the connections live in yet another process.
 
-use super::{P2POLL, SOME_ROUNDS, pick, round_robin};
+use super::{LINE, P2POLL, SOME_ROUNDS, pick, round_robin};
 use crate::child::Child;
 use crate::contestants::{self, ALL, Contestant, Host};
 use crate::options::Options;
@@ -12,6 +12,7 @@ use crate::statistics::Rounds;
 use crate::{Result, usage};
 use serde_json::{Value, json};
 use std::hint::black_box;
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,7 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
         "",
         "bytes/connection",
         "min..max",
+        "after a line",
         "tick with few, ns",
         "with many, ns",
         "ratio",
@@ -48,6 +50,7 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
             name.to_string(),
             short(memory.median()),
             format!("{}..{}", short(memory.min()), short(memory.max())),
+            short(get(MEMORY_AFTER).median()),
             short(get(TICK_FEW).median()),
             short(get(TICK_MANY).median()),
             ratio(Some(get(TICK_MANY).median() / get(TICK_FEW).median())),
@@ -66,16 +69,18 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
     let ticks = median(TICK_MANY).zip(median(TICK_FEW)).map(|(many, few)| many / few);
     report.at_most("an idle tick with 10,000 connections against 10", ticks, 2.0, "at most 2.00");
     report.at_most("walking connections(), ns an idle connection", median(WALK), 20.0, "at most 20");
-    report.at_most("memory of the process, bytes an idle connection", median(MEMORY), 2048.0, "at most 2048");
+    report.at_most("memory of the process, bytes an idle connection", median(MEMORY), 650.0, "at most 650");
+    report.at_most("the same of one that has received", median(MEMORY_AFTER), 1024.0, "at most 1024");
     Ok(())
 }
 
 const MEMORY: &str = "bytes per connection";
+const MEMORY_AFTER: &str = "bytes per connection that has received";
 const TICK_FEW: &str = "tick with few, ns";
 const TICK_MANY: &str = "tick with many, ns";
 const WALK: &str = "walk, ns per connection";
 const WALK_LINES: &str = "walk asking for lines, ns per connection";
-const KEYS: [&str; 5] = [MEMORY, TICK_FEW, TICK_MANY, WALK, WALK_LINES];
+const KEYS: [&str; 6] = [MEMORY, MEMORY_AFTER, TICK_FEW, TICK_MANY, WALK, WALK_LINES];
 
 fn one(contestant: &dyn Contestant, many: usize) -> Result<Value> {
     let mut child = Child::of_ourselves(&["idle", contestant.name(), &many.to_string()])?;
@@ -93,21 +98,33 @@ pub fn child(name: &str, many: &str) -> Result<()> {
     hold(&mut *host, &mut dialler, FEW)?;
     let few = tick(&mut *host)?;
     hold(&mut *host, &mut dialler, many)?;
-    let memory = (usage::resident_memory()?.saturating_sub(memory)) as f64 / many as f64;
-    let numbers = json!({
-        MEMORY: memory, TICK_FEW: few, TICK_MANY: tick(&mut *host)?,
+    let each = |now: u64| now.saturating_sub(memory) as f64 / many as f64;
+    let idle = each(usage::resident_memory()?);
+    let mut numbers = json!({
+        MEMORY: idle, TICK_FEW: few, TICK_MANY: tick(&mut *host)?,
         WALK: walk(&mut *host, |host| host.walk()), WALK_LINES: walk(&mut *host, |host| host.walk_lines()),
     });
+    if hear(&mut *host, &mut dialler, many)? {
+        numbers[MEMORY_AFTER] = each(usage::resident_memory()?).into();
+    }
     println!("{numbers}");
     Ok(())
 }
 
-/// The process that holds the far ends: opens up to as many connections as each line of its input says.
+/// The process that holds the far ends: opens up to as many connections as each line of its input says, or says
+/// something on all.
 pub fn dial(to: &str) -> Result<()> {
     let to: SocketAddr = to.parse()?;
     let mut held = Vec::new();
     for line in std::io::stdin().lines() {
-        let wanted: usize = line?.parse()?;
+        let line = line?;
+        if line == SAY {
+            held.iter()
+                .try_for_each(|mut stream: &TcpStream| stream.write_all(format!("{LINE}\r\n").as_bytes()))?;
+            println!("done");
+            continue;
+        }
+        let wanted: usize = line.parse()?;
         usage::room_for(wanted)?;
         while held.len() < wanted {
             held.push(TcpStream::connect(to)?);
@@ -123,6 +140,9 @@ pub fn dial(to: &str) -> Result<()> {
 /// Listeners have room for 128 that nobody has taken yet; who comes when there is no room tries again a second later.
 const AT_ONCE: usize = 64;
 const BREATH: Duration = Duration::from_millis(1);
+
+/// Has the far ends say a line each.
+const SAY: &str = "say";
 
 const TURN: Duration = Duration::from_millis(5);
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -141,6 +161,25 @@ fn hold(host: &mut dyn Host, dialler: &mut Child, wanted: usize) -> Result<()> {
     }
     dialler.line()?;
     settle(host)
+}
+
+/// Has a line said on each connection, and takes it. `false`: the host is not asked to.
+fn hear(host: &mut dyn Host, dialler: &mut Child, many: usize) -> Result<bool> {
+    let begin = Instant::now();
+    if host.hear(TURN)?.is_none() {
+        return Ok(false);
+    }
+    dialler.tell(SAY)?;
+    let mut heard = 0;
+    while heard < many {
+        heard += host.hear(TURN)?.unwrap_or_default();
+        if begin.elapsed() > DEADLINE {
+            return Err(format!("{heard} of {many} lines after {DEADLINE:?}").into());
+        }
+    }
+    dialler.line()?;
+    settle(host)?;
+    Ok(true)
 }
 
 /// What is still going on after the last accept is not idle.

@@ -3,6 +3,7 @@
 pub mod calls;
 pub mod idle;
 pub mod laggards;
+pub mod links;
 pub mod nodes;
 pub mod ping_pong;
 pub mod receiving;
@@ -26,6 +27,7 @@ const _: () = assert!(LINE.len() == 64);
 const HAND_WRITTEN: &str = "hand-written";
 const LINES_CODEC: &str = "LinesCodec";
 const P2POLL: &str = "p2poll";
+const IN_BULK: &str = "p2poll, in bulk";
 
 /// Rounds of what takes a moment each, and of what takes long.
 const MANY_ROUNDS: usize = 15;
@@ -53,7 +55,8 @@ fn round_robin<T>(
     mut measure: impl FnMut(&'static dyn Contestant) -> Result<T>,
 ) -> BTreeMap<&'static str, Vec<T>> {
     let mut all = BTreeMap::<_, Vec<T>>::new();
-    let mut taking_part: Vec<_> = contestants(options).collect();
+    let mut taking_part: Vec<_> =
+        contestants(options).filter(|contestant| contestant.takes_part(what)).collect();
     for _ in 0..rounds(options, most) {
         taking_part.retain(|contestant| {
             let name = contestant.name();
@@ -78,14 +81,22 @@ fn pick<T>(samples: &[T], number: impl Fn(&T) -> f64) -> Rounds {
     rounds
 }
 
-/// Receiving and sending look the same on paper. Returns p2poll's ratios to the two that targets name.
+/// What p2poll came to, against others.
+struct Ratios {
+    to_loop: Option<f64>,
+    to_codec: Option<f64>,
+    /// In bulk.
+    bulk_to_loop: Option<f64>,
+}
+
+/// Receiving and sending look the same on paper.
 fn throughput_table(
     report: &mut Report,
     title: &str,
     measurement: &str,
     all: &BTreeMap<&'static str, Vec<Sample>>,
     note: &str,
-) -> (Option<f64>, Option<f64>) {
+) -> Ratios {
     let median = |name| all.get(name).map(|samples| pick(samples, |sample| sample.lines_per_second).median());
     let against = |speed: f64, name| median(name).map(|other| speed / other);
     let columns =
@@ -107,7 +118,10 @@ fn throughput_table(
     }
     table.note(note);
     report.table(table);
-    let ours = median(P2POLL);
-    let to = |name| ours.and_then(|ours| against(ours, name));
-    (to(HAND_WRITTEN), to(LINES_CODEC))
+    let to = |ours, name| median(ours).and_then(|ours| against(ours, name));
+    Ratios {
+        to_loop: to(P2POLL, HAND_WRITTEN),
+        to_codec: to(P2POLL, LINES_CODEC),
+        bulk_to_loop: to(IN_BULK, HAND_WRITTEN),
+    }
 }

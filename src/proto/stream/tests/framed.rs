@@ -289,3 +289,37 @@ proptest! {
         prop_assert_eq!(pinged, pings);
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Sent together, lines go out as they do one by one, whatever credit there is, and so do those that are refused.
+    #[test]
+    fn lines_sent_together_go_out_as_one_by_one(
+        batches in prop::collection::vec(prop::collection::vec(("~{0,2}", 0usize..40, 0usize..40), 0..8), 1..8),
+        window in 1u64..60_000,
+        grants in prop::collection::vec(0u64..60_000, 1..8),
+    ) {
+        let (mut one, mut other) = (End::new(100, window), End::new(100, window));
+        for (batch, grant) in batches.iter().zip(grants.iter().cycle()) {
+            let size = |step: usize| if step == 0 { PIECE + 1 } else { step };
+            let lines: Vec<String> =
+                batch.iter().map(|(marks, len, _)| marks.clone() + &"z".repeat(size(*len))).collect();
+            let lines: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
+            let together = other.stream.queue_lines(&lines, &LIMITS, &mut other.spare);
+            if together.is_ok() {
+                lines.iter().for_each(|line| one.send(line));
+            } else {
+                prop_assert_eq!(together, Err(SendError::TooLong));
+                prop_assert!(lines.iter().any(|line| line.len() > PIECE || line.len() + 3 > window as usize));
+            }
+            prop_assert_eq!(one.stream.counters(), other.stream.counters());
+            prop_assert_eq!(one.take(usize::MAX), other.take(usize::MAX));
+            let more = format!("~more {}\r\n", window + grant);
+            one.receive(more.as_bytes());
+            other.receive(more.as_bytes());
+        }
+        prop_assert_eq!(one.take(usize::MAX), other.take(usize::MAX));
+        prop_assert_eq!(one.stream.queued(), other.stream.queued());
+    }
+}

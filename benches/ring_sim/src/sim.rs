@@ -1,0 +1,4 @@
+//! Its driver: the library's own files.
+
+#[path = "../../../src/sim/ring/mod.rs"]
+pub(crate) mod ring;

@@ -1,0 +1,4 @@
+//! `cargo +nightly fuzz run ring`
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| p2poll::fuzz::ring(data));
