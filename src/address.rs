@@ -1,6 +1,10 @@
-//! Addresses: the one form in which they are compared, and which of them the whole Internet can reach.
+//! Addresses: how people write them, the one form in which they are compared, and which of them the whole Internet can reach.
+
+mod host_port;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+
+pub(crate) use host_port::HostPort;
 
 /// The one form of an address that all comparisons use: an IPv4 address that came in IPv6 clothes is the IPv4 address
 /// (RFC 4291 section 2.5.5.2), and flow labels do not tell peers apart.

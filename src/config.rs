@@ -372,7 +372,8 @@ impl Config {
     }
 
     /// Attempts to connect that may be under way at once, at least 1. Defaults to 64: each costs a socket until its
-    /// deadline. A quarter of them is kept for [`Net::connect_addr`](crate::Net::connect_addr).
+    /// deadline. A quarter of them is kept for [`Net::connect_addr`](crate::Net::connect_addr), and for
+    /// [`Net::connect`](crate::Net::connect) to addresses.
     pub fn max_attempts(mut self, attempts: usize) -> Self {
         self.max_attempts = attempts;
         self

@@ -1,11 +1,16 @@
-//! What it means to connect to a UNL: the rungs of the ladder, and what each of them said.
+//! What it means to connect to a node: whom, the rungs of the ladder, and what each of them said.
+
+mod target;
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::identity::NodeId;
 use crate::unl::Unl;
+pub(crate) use target::Target;
+pub use target::TargetError;
 
 /// One way to reach a node. [`Net::connect`](crate::Net::connect) tries them in this order, cheap ones side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,7 +96,10 @@ impl Default for Rungs {
     }
 }
 
-/// Whom to connect to, and how: what [`Net::connect`](crate::Net::connect) takes. A [`Unl`] is one by itself.
+/// Whom to connect to, and how: what [`Net::connect`](crate::Net::connect) takes. A [`Unl`], an address, and a text are one
+/// by themselves.
+///
+/// A text is `HOST:PORT`, `ID@HOST:PORT` with the [`NodeId`](crate::NodeId) of who is to be there, or a UNL.
 ///
 /// ```
 /// use std::time::Duration;
@@ -103,12 +111,18 @@ impl Default for Rungs {
 /// // Without a relay, and closed by itself once nothing was said for half a minute.
 /// let connect = Connect::to(&unl).only(Rungs::ALL.without(Rung::Relay)).temporary(Duration::from_secs(30));
 /// net.connect(connect)?;
+///
+/// // Whoever is there, and only who is named.
+/// let whoever = "192.0.2.7:44444".parse::<Connect>()?;
+/// let named: Connect = "000d1a2734414e5b6875828f9ca9b6c3d0ddeaf7@example.org:44444".parse()?;
+/// assert_eq!(named.to_string(), "000d1a2734414e5b6875828f9ca9b6c3d0ddeaf7@example.org:44444");
+/// net.connect(whoever.temporary(Duration::from_secs(30)))?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Debug)]
 pub struct Connect {
-    pub(crate) unl: Unl,
+    pub(crate) target: Target,
     pub(crate) rungs: Rungs,
     pub(crate) temporary: Option<Duration>,
 }
@@ -116,10 +130,26 @@ pub struct Connect {
 impl Connect {
     /// To this node, by whatever way there is; the connection stays until somebody closes it.
     pub fn to(unl: &Unl) -> Self {
-        Self { unl: unl.clone(), rungs: Rungs::ALL, temporary: None }
+        unl.into()
     }
 
-    /// By these ways only. When neither *direct* nor *relay* is among them, addresses of its own network are dialled though no
+    /// The node that is to be there; `None` for an address alone, and for a UNL of version 2, which names none.
+    pub fn node_id(&self) -> Option<NodeId> {
+        match &self.target {
+            Target::Unl(unl) => unl.node_id(),
+            Target::Address { id, .. } => *id,
+        }
+    }
+
+    /// The UNL, unless it is an address.
+    pub fn unl(&self) -> Option<&Unl> {
+        match &self.target {
+            Target::Unl(unl) => Some(unl),
+            Target::Address { .. } => None,
+        }
+    }
+
+    /// By these ways only. Of an address these are *direct*, and *existing* where the id is given. When neither *direct* nor *relay* is among them, addresses of its own network are dialled though no
     /// server says that it is ours, too. A relayed connection is upgraded to a direct way all the same, unless
     /// [`Config::upgrade_every`](crate::Config::upgrade_every) says never.
     #[must_use]
@@ -137,19 +167,7 @@ impl Connect {
     }
 }
 
-impl From<Unl> for Connect {
-    fn from(unl: Unl) -> Self {
-        Self { unl, rungs: Rungs::ALL, temporary: None }
-    }
-}
-
-impl From<&Unl> for Connect {
-    fn from(unl: &Unl) -> Self {
-        Self::to(unl)
-    }
-}
-
-/// How far an attempt to connect is; comes with [`Event::Climbing`](crate::Event::Climbing).
+/// How far an attempt to connect to a UNL is; comes with [`Event::Climbing`](crate::Event::Climbing).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {

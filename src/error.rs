@@ -2,11 +2,12 @@
 //!
 //! Failures of one connection are not errors but events: see [`CloseReason`] and [`FailReason`].
 
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-use crate::connect::{Tried, dial_fault};
+use crate::connect::{TargetError, Tried, dial_fault};
 
 /// Why a line or bytes were not queued. Nothing of them was sent.
 ///
@@ -120,11 +121,13 @@ fn listen_advice(kind: io::ErrorKind) -> &'static str {
 pub enum ConnectError {
     /// The text is not `HOST:PORT`; this says what is wrong with it.
     BadAddress(&'static str),
+    /// The text is neither an address, nor an id at an address, nor a UNL.
+    BadTarget(TargetError),
     /// As many attempts are under way as [`Config::max_attempts`](crate::Config::max_attempts) allows.
     TooMany,
     /// The `Net` is stopping.
     Stopping,
-    /// The UNL names this node itself.
+    /// The UNL, or the id, names this node itself.
     Oneself,
     /// This `Net` takes no part in node links; see [`Config::links`](crate::Config::links).
     NoLinks,
@@ -134,6 +137,7 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BadAddress(why) => write!(f, "not an address: {why}; write HOST:PORT"),
+            Self::BadTarget(why) => why.fmt(f),
             Self::TooMany => f.write_str("too many attempts to connect are under way"),
             Self::Stopping => f.write_str("the net is stopping"),
             Self::Oneself => f.write_str("that is this node itself"),
@@ -143,6 +147,19 @@ impl fmt::Display for ConnectError {
 }
 
 impl std::error::Error for ConnectError {}
+
+impl From<TargetError> for ConnectError {
+    fn from(why: TargetError) -> Self {
+        Self::BadTarget(why)
+    }
+}
+
+/// For what can always be connected to, like a UNL.
+impl From<Infallible> for ConnectError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
 
 /// Why a connection ended; comes with [`Event::Closed`](crate::Event::Closed), after the last whole line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

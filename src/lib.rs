@@ -200,7 +200,9 @@ mod wire;
 struct Readme;
 
 pub use config::{Config, LineEnd, PortMapping, RelayOffer, RendezvousConfig};
-pub use connect::{Connect, Progress, Refusal, RelayLimits, RelayRefusal, Rung, RungFault, Rungs, Tried};
+pub use connect::{
+    Connect, Progress, Refusal, RelayLimits, RelayRefusal, Rung, RungFault, Rungs, TargetError, Tried,
+};
 pub use error::{CloseReason, ConnectError, FailReason, SendError, StartError};
 pub use event::{Event, RendezvousNews, ServerFault, Via};
 pub use id::{AttemptId, ConId, Except};

@@ -256,6 +256,61 @@ fn somebody_else_at_the_address_is_not_taken_for_the_node() {
 }
 
 #[test]
+fn by_address_the_id_is_learned_and_by_id_and_address_it_is_checked() {
+    let mut town = Town::new();
+    let (alice, bob) = (town.net(Config::new().direct()), town.net(Config::new().direct()));
+    let (addr, id) = (town.nets[bob].local_addr().unwrap(), town.nets[bob].node_id().unwrap());
+    let attempt = town.nets[alice].connect(addr).unwrap();
+    let (con, via) = town.outcome(alice, attempt).unwrap();
+    assert_eq!((via, town.nets[alice].con(con).unwrap().node_id()), (Via::Direct, Some(id)));
+    town.nets[alice].con(con).unwrap().send_line("~found you").unwrap();
+    town.until(|town| town.lines[bob].iter().any(|(_, line)| line == "~found you"));
+    // It is the same connection that each of these leads to.
+    let again = town.nets[alice].connect(addr.to_string()).unwrap();
+    assert_eq!(town.outcome(alice, again).unwrap().0, con);
+    let named = town.nets[alice].connect(format!("{id}@{addr}")).unwrap();
+    assert_eq!(town.outcome(alice, named).unwrap().0, con);
+    let by_unl = town.nets[alice].connect(town.unl(bob).as_str()).unwrap();
+    assert_eq!(town.outcome(alice, by_unl).unwrap().0, con);
+    assert_eq!((town.nets[alice].len(), town.nets[bob].len()), (1, 1));
+
+    let other = Key::generate().unwrap().id();
+    let attempt = town.nets[alice].connect((other, addr)).unwrap();
+    let FailReason::NoWay(tried) = town.outcome(alice, attempt).unwrap_err() else {
+        panic!("it says nothing")
+    };
+    assert_eq!((tried[0].rung, &tried[0].why), (Rung::Direct, &RungFault::WrongNode(addr)));
+}
+
+#[test]
+fn a_plain_peer_at_an_address_is_told_by_its_silence() {
+    let mut town = Town::new();
+    let alice = town.net(Config::new().direct().hello_timeout(Duration::from_millis(200)));
+    let plain = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let addr = plain.local_addr().unwrap();
+    let attempt = town.nets[alice].connect(addr).unwrap();
+    let FailReason::NoWay(tried) = town.outcome(alice, attempt).unwrap_err() else {
+        panic!("it says nothing")
+    };
+    assert_eq!(tried[0].why, RungFault::Silent(addr));
+    assert!(!town.events[alice].iter().any(|event| matches!(event, Event::Connected { .. })));
+}
+
+#[test]
+fn at_ones_own_address_is_oneself() {
+    let mut town = Town::new();
+    for config in [Config::new().direct(), Config::new()] {
+        let alice = town.net(config);
+        let addr = town.nets[alice].local_addr().unwrap();
+        let attempt = town.nets[alice].connect(addr).unwrap();
+        assert_eq!(town.outcome(alice, attempt), Err(FailReason::Oneself));
+        assert_eq!(town.nets[alice].len(), 0);
+    }
+    let off = town.net(Config::new().links(false));
+    assert_eq!(town.nets[off].connect("127.0.0.1:1"), Err(ConnectError::NoLinks));
+}
+
+#[test]
 fn nobody_connects_to_himself() {
     let mut town = Town::new();
     let alice = town.net(Config::new().direct());

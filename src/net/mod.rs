@@ -256,13 +256,27 @@ impl Net {
         self.with(|core| core.host.connect(&text, core.now()))
     }
 
-    /// Begins to connect to a node by its UNL: by whatever way there is, from an existing connection over its addresses and
+    /// Begins to connect to a node: by its UNL, or at an address, `HOST:PORT` or `ID@HOST:PORT`. It takes them as texts, and
+    /// a [`Unl`], a [`SocketAddr`] and a [`Connect`] as they are.
+    ///
+    /// By its UNL it goes by whatever way there is, from an existing connection over its addresses and
     /// hole punching to a relay. Returns at once; the outcome is [`Event::Connected`](crate::Event::Connected) with the way
     /// and the time that it took, or [`Event::Failed`](crate::Event::Failed) with what each rung said, after
     /// [`Config::connect_within`] at the latest. [`Event::Climbing`](crate::Event::Climbing) tells how far it is.
     ///
     /// The connection's [`node_id`](Con::node_id) is proven, and the same as the UNL's, unless that is of version 2, which
     /// names none.
+    ///
+    /// An address is dialled, as by [`connect_addr`](Net::connect_addr), and who is there is asked who it is: its id is learned,
+    /// or checked where one is given. Nothing of the connection is shown before that is proven. What is there and does not answer
+    /// within [`Config::hello_timeout`] is no node: the connection is closed, and the reason is [`RungFault::Silent`]; another
+    /// node than the named one is [`RungFault::WrongNode`]. (For peers that are no nodes there is
+    /// [`connect_addr`](Net::connect_addr).) A node that is connected already stays so, by the connection that there is, which is
+    /// then the outcome. The dial ends after [`Config::connect_timeout`] at the latest. Of the addresses of a name the first that
+    /// accepts a connection is asked.
+    ///
+    /// [`RungFault::Silent`]: crate::RungFault::Silent
+    /// [`RungFault::WrongNode`]: crate::RungFault::WrongNode
     ///
     /// # Errors
     ///
@@ -290,9 +304,41 @@ impl Net {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn connect(&self, to: impl Into<Connect>) -> Result<AttemptId, ConnectError> {
-        let to = to.into();
-        self.with(|core| core.host.connect_unl(to, core.now()))
+    ///
+    /// At an address:
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use p2poll::{Config, ConnectError, Event, TargetError};
+    /// # use std::time::Duration;
+    /// let config = Config::new().bind([127, 0, 0, 1].into()).direct();
+    /// let (mut alice, mut bob) = (config.clone().start()?, config.start()?);
+    /// let addr = bob.local_addr().ok_or("it listens")?;
+    /// let attempt = alice.connect(addr.to_string())?; // or alice.connect(addr)
+    /// let mut con = None;
+    /// while con.is_none() {
+    ///     alice.poll(Some(Duration::from_millis(5)))?;
+    ///     bob.poll(Some(Duration::from_millis(5)))?;
+    ///     con = alice.events().find_map(|event| match event {
+    ///         Event::Connected { con, attempt: Some(id), .. } if id == attempt => Some(con),
+    ///         _ => None,
+    ///     });
+    /// }
+    /// let learned = con.and_then(|id| alice.con(id)?.node_id()).ok_or("it is a node")?;
+    /// assert_eq!(Some(learned), bob.node_id());
+    /// // Whoever has both can have them checked.
+    /// alice.connect(format!("{learned}@{addr}"))?;
+    /// assert!(matches!(alice.connect("bob"), Err(ConnectError::BadTarget(TargetError::Unl(_)))));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn connect<T>(&self, to: T) -> Result<AttemptId, ConnectError>
+    where
+        T: TryInto<Connect>,
+        ConnectError: From<T::Error>,
+    {
+        let to = to.try_into()?;
+        self.with(|core| core.host.connect_to(to, core.now()))
     }
 
     /// Where and how this node can be reached, to be given to others; [`Event::Unl`](crate::Event::Unl) tells of changes.

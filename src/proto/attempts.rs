@@ -8,11 +8,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::address::HostPort;
 use crate::error::FailReason;
 use crate::proto::deadlines::Deadlines;
 use crate::proto::dial::{Dial, DialAction, DialFailure, DialOutcome, DialSlot};
 use crate::time::Instant;
-use crate::wire::address::HostPort;
 
 /// Names that a resolver which does not answer may have waiting. Attempts that gave up no longer count as attempts, so
 /// nothing else bounds these; a resolver that works has a handful.

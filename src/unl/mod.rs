@@ -312,7 +312,7 @@ fn unwrapped(text: &str) -> String {
 }
 
 /// Quotes, the marks of quoted lines, blanks, line ends, and what can not be seen.
-fn is_wrapping(character: char) -> bool {
+pub(crate) fn is_wrapping(character: char) -> bool {
     character.is_whitespace()
         || (!is_harmless(character) && !character.is_control())
         || matches!(character, '"' | '\'' | '`' | '“' | '”' | '„' | '‘' | '’' | '<' | '>')

@@ -1,6 +1,5 @@
 //! Bytes to values and back; no state.
 
-pub(crate) mod address;
 pub(crate) mod escape;
 pub(crate) mod foreign;
 pub(crate) mod frame;

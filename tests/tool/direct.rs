@@ -93,6 +93,38 @@ fn what_is_typed_at_one_end_appears_at_the_other() {
     assert_eq!(alice.status(), Some(0));
 }
 
+/// The id is learned from whoever is there, or checked.
+#[test]
+fn an_address_will_do_where_it_can_be_dialled() {
+    let (mut alice, unl) = json_listener(&[]);
+    let addr = listening(&mut alice).to_string();
+    let told = Process::start(&["unl", "--json", &unl]).event("unl");
+    let named = format!("{}@{addr}", text(&told, "node_id"));
+    for to in [&addr, &named] {
+        let mut bob = connect(to, &["--json"]);
+        let met = bob.event("connected");
+        assert_eq!((text(&met, "via"), text(&met, "peer")), ("direct", &*addr));
+        bob.say("Sup Alice.");
+        alice.hear("Sup Alice.");
+        bob.end_input();
+        assert_eq!(bob.status(), Some(0));
+        alice.event("closed");
+    }
+    let mut lost = connect(&format!("{}@{addr}", "0".repeat(40)), &["--json"]);
+    let failed = assert_no_way(&mut lost);
+    assert_eq!(reasons(&failed), [("direct", &*format!("{addr} is another node"))]);
+}
+
+/// What is there accepts, and says nothing of who it is.
+#[test]
+fn a_plain_peer_at_the_address_is_left_again() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = silent.local_addr().expect("it is bound").to_string();
+    let mut bob = connect(&addr, &["--json"]);
+    let failed = assert_no_way(&mut bob);
+    assert_eq!(reasons(&failed), [("direct", &*format!("{addr} does not say who it is"))]);
+}
+
 #[test]
 fn people_get_the_unl_in_a_line_of_its_own_and_pipes_the_lines_alone() {
     let mut alice = listen(&["--names", "--quiet"]);
@@ -236,8 +268,10 @@ fn what_is_no_unl_is_wrong_usage() {
     let other = if end.starts_with('A') { 'B' } else { 'A' };
     let altered = format!("{begin}{other}{}", &end[1..]);
     for (bad, why) in [
-        ("hello", "not a UNL"),
-        ("", "not a UNL"),
+        ("hello", "neither a UNL nor an address"),
+        ("", "neither a UNL nor an address"),
+        ("127.0.0.1:0", "not an address: the port is no number"),
+        ("nobody@127.0.0.1:1", "before the @: not a node id"),
         (cut, "UNL"),
         (&altered, "altered"),
         ("unl4_AAAA", "a UNL of version 4, which this version of p2poll does not know"),

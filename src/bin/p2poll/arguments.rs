@@ -45,7 +45,7 @@ pub(crate) enum Command {
     /// Prints the UNL of this node and waits for those who connect by it; lines go both ways
     #[command(after_help = direct::LISTEN_HELP)]
     Listen(ListenOptions),
-    /// Connects to a node by its UNL, by whatever way there is; lines go both ways
+    /// Connects to a node by its UNL, by whatever way there is, or at an address; lines go both ways
     #[command(after_help = direct::CONNECT_HELP)]
     Connect(ConnectOptions),
     /// Finds out how others can reach this machine, what stands in the way, and what to do about it

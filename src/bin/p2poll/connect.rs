@@ -1,6 +1,6 @@
-//! `p2poll connect UNL`
+//! `p2poll connect UNL|ADDR|ID@ADDR`
 
-use p2poll::{AttemptId, CloseReason, Con, Connect, Event, FailReason, Tried, Unl, UnlError, Via};
+use p2poll::{AttemptId, CloseReason, Con, Connect, Event, FailReason, TargetError, Tried, Via};
 
 use crate::Failure;
 use crate::arguments::ConnectOptions;
@@ -10,13 +10,13 @@ use crate::waiting::Waiting;
 
 pub(crate) fn run(options: &ConnectOptions) -> Result<(), Failure> {
     // The reason names no more of the text than one character, which it shows harmlessly.
-    let unl: Unl = options.unl.parse().map_err(|why: UnlError| Failure::Usage(why.to_string()))?;
+    let to: Connect = options.to.parse().map_err(|why: TargetError| Failure::Usage(why.to_string()))?;
     let mut waiting = Waiting::new()?;
-    let mut net = options.config()?.start()?;
+    let mut net = options.config(&to)?.start()?;
     waiting.add(&mut net)?;
     let input = Input::start(waiting.waker())?;
-    let connect = Connect::to(&unl).only(options.rungs());
-    let attempt = match net.connect(connect) {
+    let to = to.only(options.rungs());
+    let attempt = match net.connect(to.clone()) {
         Ok(attempt) => attempt,
         Err(why) => {
             options.output().refused(&why)?;
@@ -24,7 +24,7 @@ pub(crate) fn run(options: &ConnectOptions) -> Result<(), Failure> {
         }
     };
     let pipe = Pipe::new(net, input, options.output(), Audience::OutcomeOf(attempt));
-    let mut connection = Connection { pipe, unl, attempt, stay: options.stay };
+    let mut connection = Connection { pipe, to, attempt, stay: options.stay };
     loop {
         match connection.turn()? {
             Turn::Failed(why) => return connection.fail(explained(&why), &mut waiting),
@@ -40,7 +40,7 @@ pub(crate) fn run(options: &ConnectOptions) -> Result<(), Failure> {
 
 struct Connection {
     pipe: Pipe,
-    unl: Unl,
+    to: Connect,
     attempt: AttemptId,
     stay: bool,
 }
@@ -90,9 +90,11 @@ impl Connection {
 
     /// Whether the attempt may yet turn out to lead to this connection.
     fn may_be_it(&self, con: Con<'_>) -> bool {
-        match self.unl.node_id() {
+        let (is_dialled, is_unknown_node) = (con.via() != Some(Via::Accepted), self.to.unl().is_none());
+        match self.to.node_id() {
             Some(id) => con.node_id() == Some(id),
-            None => con.via() != Some(Via::Accepted),
+            // At an address there may be whoever has just connected to us.
+            None => is_dialled || is_unknown_node && con.node_id().is_some(),
         }
     }
 

@@ -210,6 +210,7 @@ impl Node {
                 (via, handshake.ends.dialled)
             }
             Origin::Met => (Via::Punched, accepted),
+            Origin::Asked => (Via::Direct, handshake.ends.dialled),
             Origin::Accepted => {
                 let via = match handshake.call.filter(|&call| calls.is_ours(call)) {
                     Some(call) if calls.is_neighbour(call, accepted.ip()) => Via::Lan,
@@ -236,7 +237,7 @@ impl Node {
         }
         let slot = match handshake.origin {
             Origin::Accepted | Origin::Met => Slot::Inbound,
-            Origin::Call { .. } => Slot::None,
+            Origin::Call { .. } | Origin::Asked => Slot::None,
         };
         if slot == Slot::Inbound {
             self.network.peers.handle_inbound_opened(addr, now);
@@ -249,7 +250,9 @@ impl Node {
             self.connecting.machine_mut().handle_relayed(con, now);
         }
         self.core.notes.push(Level::Info, || format!("{con} is node {node}: {via} {addr}"));
-        self.conclude_calls(node, con, by, Some((via, addr)), now);
+        let is_news = handshake.origin != Origin::Asked;
+        self.conclude_calls(node, con, by, is_news.then_some((via, addr)), now);
+        self.tell_asked(stream, con, now);
         self.core.streams.offer_unread(stream);
         self.links.handle_received(&mut self.core, con, now);
     }

@@ -8,19 +8,22 @@ use std::time::Duration;
 use log::Level;
 
 use super::Role;
+use super::asking::{Ask, Asked};
 use super::core::Core;
 use super::effect::{Dialled, Effect};
+use super::ends::Ends;
+use crate::address::HostPort;
 use crate::config::Config;
+use crate::connect::{Rung, RungFault, Tried};
 use crate::error::FailReason;
 use crate::event::Event;
 use crate::id::{AttemptId, ServerId, StreamId};
 use crate::node::Job;
 use crate::proto::attempts::{AttemptAction, AttemptEvent, Attempts as Machine};
 use crate::proto::budget::Class;
-use crate::proto::connect::time_of;
+use crate::proto::connect::{Waiter, time_of};
 use crate::proto::dial::DialSlot;
 use crate::time::Instant;
-use crate::wire::address::HostPort;
 
 /// Of the name of a foreign server so many addresses are dialled: one of each family.
 const FOREIGN_ADDRESSES: usize = 2;
@@ -34,6 +37,8 @@ pub(super) enum Purpose {
     /// The application asked for it and is told its outcome. `counted`: this address, and so the p2p network knows
     /// that it is being dialled.
     Application { counted: Option<SocketAddr> },
+    /// So it did, and the node that is there is to say who it is.
+    Asked(Ask),
     /// The p2p network wants this address.
     Network(SocketAddr),
     /// Only the name is looked up.
@@ -70,9 +75,9 @@ impl Attempts {
         self.machine.poll_timeout()
     }
 
-    /// Whether another attempt of the application's may begin.
-    pub(super) fn has_room(&self, config: &Config) -> bool {
-        self.to_peers() < config.max_attempts
+    /// Whether another attempt of the application's may begin, while `others` are connected and wait for an answer.
+    pub(super) fn has_room(&self, config: &Config, others: usize) -> bool {
+        self.to_peers() + others < config.max_attempts
     }
 
     /// How many more attempts may begin by themselves: some places are left to the application.
@@ -96,6 +101,13 @@ impl Attempts {
     ) -> AttemptId {
         let id = self.next_id();
         self.begin_as(core, id.number(), Purpose::Application { counted }, target, now);
+        id
+    }
+
+    /// Begins an attempt of the application's to find a node at an address.
+    pub(super) fn ask(&mut self, core: &mut Core, target: HostPort, ask: Ask, now: Instant) -> AttemptId {
+        let id = self.next_id();
+        self.begin_as(core, id.number(), Purpose::Asked(ask), target, now);
         id
     }
 
@@ -201,8 +213,9 @@ impl Attempts {
 
     /// How many have sockets to peers, now or soon. Names to look up and servers are few and counted elsewhere.
     fn to_peers(&self) -> usize {
-        let is_to_peer =
-            |purpose: &Purpose| matches!(purpose, Purpose::Application { .. } | Purpose::Network(_));
+        let is_to_peer = |purpose: &Purpose| {
+            matches!(purpose, Purpose::Application { .. } | Purpose::Asked(_) | Purpose::Network(_))
+        };
         self.machine.iter().filter(|(_, purpose)| is_to_peer(purpose)).count()
     }
 
@@ -268,7 +281,7 @@ impl Attempts {
             }
             AttemptEvent::Failed { attempt, purpose, why } => {
                 self.abandon_streams(core, attempt);
-                self.tell_failed(core, attempt, purpose, why);
+                self.tell_failed(core, attempt, purpose, why, now);
             }
         }
     }
@@ -297,7 +310,7 @@ impl Attempts {
                     allow_foreign(core, &mut addresses, now);
                 }
             }
-            Some(Purpose::Application { .. } | Purpose::Network(_)) | None => {}
+            Some(Purpose::Application { .. } | Purpose::Asked(_) | Purpose::Network(_)) | None => {}
         }
         self.machine.dial(attempt, addresses, &core.own, within, now);
     }
@@ -318,26 +331,44 @@ impl Attempts {
             core.effects.push(Effect::ServerConnected { server, stream, facts });
             return;
         }
+        if let &Purpose::Asked(Ask { id, temporary, began }) = purpose {
+            let ends = Ends { dialler: facts.local.unwrap_or(facts.peer), dialled: facts.peer };
+            let waiter = Waiter { attempt: self.id(number), temporary };
+            core.effects.push(Effect::Ask { stream, id, asked: Asked { waiter, ends, began } });
+            return;
+        }
         let counted = *purpose != Purpose::Application { counted: None };
         let attempt = (number < UNASKED).then(|| self.id(number));
         core.effects.push(Effect::Dialled(Dialled { stream, attempt, counted, took }));
     }
 
-    fn tell_failed(&self, core: &mut Core, number: u64, purpose: Purpose, why: FailReason) {
+    fn tell_failed(&self, core: &mut Core, number: u64, purpose: Purpose, why: FailReason, now: Instant) {
+        let why = match (&purpose, why) {
+            // As every other way to a node says it.
+            (Purpose::Asked(Ask { began, .. }), FailReason::Unreachable(tried)) => {
+                let (why, took) = (RungFault::Unreachable(tried), now - *began);
+                FailReason::NoWay(vec![Tried { rung: Rung::Direct, why, took }])
+            }
+            (_, why) => why,
+        };
         match purpose {
             Purpose::Application { counted } => {
                 if let Some(addr) = counted {
                     core.effects.push(Effect::PeerUnreached { addr, why: None });
                 }
-                let attempt = self.id(number);
-                core.notes.push(Level::Info, || format!("attempt {attempt} failed: {why}"));
-                core.effects.push(Effect::Tell(Event::Failed { attempt, why }));
+                tell_application(core, self.id(number), why);
             }
+            Purpose::Asked(_) => tell_application(core, self.id(number), why),
             Purpose::Network(addr) => core.effects.push(Effect::PeerUnreached { addr, why: Some(why) }),
             Purpose::LookUp(name) => core.effects.push(Effect::Unresolved { name, why }),
             Purpose::Server { server, .. } => core.effects.push(Effect::ServerUnreached { server, why }),
         }
     }
+}
+
+fn tell_application(core: &mut Core, attempt: AttemptId, why: FailReason) {
+    core.notes.push(Level::Info, || format!("attempt {attempt} failed: {why}"));
+    core.effects.push(Effect::Tell(Event::Failed { attempt, why }));
 }
 
 /// A server that is only named by a UNL gets no more SYNs than anything else that is.

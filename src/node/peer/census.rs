@@ -8,6 +8,8 @@ pub(crate) struct Census {
     pub(crate) calls: usize,
     pub(crate) remembered: usize,
     pub(crate) greetings: usize,
+    /// Attempts that wait for an address to say who is there.
+    pub(crate) asking: usize,
     /// Streams that belong to calls, greetings, or links that have migrated.
     pub(crate) streams: usize,
     /// Streams that calls know as theirs, some of which may be connections by now.
@@ -19,7 +21,7 @@ pub(crate) struct Census {
 impl Census {
     /// Nothing is under way; what is remembered and what is connected may be there.
     pub(crate) fn is_idle(&self) -> bool {
-        [self.calls, self.greetings, self.streams, self.dials, self.guests] == [0; 5]
+        [self.calls, self.greetings, self.asking, self.streams, self.dials, self.guests] == [0; 6]
     }
 }
 
@@ -30,6 +32,7 @@ impl Node {
         Census {
             calls,
             remembered,
+            asking: self.asking.len(),
             greetings: self.handshaking.machine().count(),
             streams: self.core.streams.iter().filter(|(_, role)| of_calls(role)).count(),
             dials: self.connecting.dials(),

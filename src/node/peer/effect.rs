@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::asking::Asked;
 use super::attempts::{LookUp, Purpose};
 use super::ends::Ends;
+use crate::address::HostPort;
 use crate::error::FailReason;
 use crate::event::Event;
 use crate::id::{AttemptId, ServerId, StreamId};
@@ -14,7 +16,6 @@ use crate::identity::NodeId;
 use crate::node::streams::StreamFacts;
 use crate::proto::connect::{ConnectAction, ConnectEvent};
 use crate::proto::reach::{ProbeOutcome, ServerUp};
-use crate::wire::address::HostPort;
 use crate::wire::rendezvous::{Incoming, Listed, Ntp, Ports, Token};
 
 #[derive(Debug)]
@@ -36,6 +37,12 @@ pub(super) enum Effect {
 
     // What became of attempts.
     Dialled(Dialled),
+    /// Who is there is to be asked, and should be this node, if one is named.
+    Ask {
+        stream: StreamId,
+        id: Option<NodeId>,
+        asked: Asked,
+    },
     /// `why`: unless the application was told.
     PeerUnreached {
         addr: SocketAddr,

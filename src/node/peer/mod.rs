@@ -1,13 +1,14 @@
 //! The peer behind [`Net`](crate::Net): attempts, connections, rendezvous servers and the p2p network put together.
 //!
-//! Each concern is a room, with a file of its own: attempts to connect (`attempts`), rendezvous servers (`servers`), the p2p
-//! network and its file of known peers (`network`), how others reach this node (`reach`), connections of which it is not known
-//! yet whose they are (`inbound`), relaying for others (`relays`), and the relays of its own configuration (`own_relays`). A room
-//! stands between a machine of `proto` and what all rooms share (`core`). It knows no other room: what it wants of one is
-//! queued (`effect`) and handed on in one place (`route`). What the application asks comes in by `requests`, and for connections
-//! by `cons`.
+//! Each concern is a room, with a file of its own: attempts to connect (`attempts`), those that wait for an address to say who is
+//! there (`asking`), rendezvous servers (`servers`), the p2p network and its file of known peers (`network`), how others reach
+//! this node (`reach`), connections of which it is not known yet whose they are (`inbound`), relaying for others (`relays`), and
+//! the relays of its own configuration (`own_relays`). A room stands between a machine of `proto` and what all rooms share
+//! (`core`). It knows no other room: what it wants of one is queued (`effect`) and handed on in one place (`route`). What the
+//! application asks comes in by `requests`, and for connections by `cons`.
 
 mod arrivals;
+mod asking;
 mod attempts;
 #[cfg(test)]
 pub(crate) mod census;
@@ -36,7 +37,7 @@ use std::time::Duration;
 use log::Level;
 
 use crate::config::{Config, PortMapping};
-use crate::error::{CloseReason, StartError};
+use crate::error::{CloseReason, FailReason, StartError};
 use crate::event::{Event, EventQueue};
 use crate::gateway;
 use crate::id::{ConId, ServerId, StreamId};
@@ -53,6 +54,7 @@ use crate::proto::stream::End;
 use crate::random::Random;
 use crate::reach::LanAddress;
 use crate::time::{Instant, soonest};
+use asking::Asking;
 use attempts::Attempts;
 use connect::Connecting;
 use connections::Slot;
@@ -100,6 +102,7 @@ pub(crate) struct Node {
     admission: Admission,
     duplicates: Option<Duplicates>,
     attempts: Attempts,
+    asking: Asking,
     servers: Servers,
     network: Network,
     ends: AllEnds,
@@ -142,6 +145,7 @@ impl Node {
             }),
             duplicates,
             attempts: Attempts::new(net),
+            asking: Asking::default(),
             servers: Servers::new(config, core.identity.key.as_ref(), &mut random, now)?,
             network: Network::new(config, &mut random, now)?,
             ends: AllEnds::default(),
@@ -182,6 +186,9 @@ impl Node {
         self.core.leaving =
             Leaving::Until(now + self.core.config.streams.close_deadline + Duration::from_secs(2));
         self.attempts.cancel_all(&mut self.core, now);
+        while let Some(stream) = self.asking.first() {
+            self.stop_asking(stream, FailReason::Cancelled, now);
+        }
         self.tell_calls(now, |calls, around| calls.leave(around, now));
         self.inbound.pending.stop_relaying();
         if let Some(desk) = &mut self.relay_desk {
@@ -257,6 +264,12 @@ impl Node {
         let ends = Ends { dialler: peer, dialled: local };
         if let Some(other_side) = self.ends.outbound(ends) {
             self.handle_oneself(other_side, now);
+            return None;
+        }
+        if let Some(other_side) = self.asking.with_ends(ends) {
+            self.core.learn_own(local);
+            self.core.effects.push(Effect::OwnAddresses);
+            self.stop_asking(other_side, FailReason::Oneself, now);
             return None;
         }
         if self.inbound.pending.is_held_back(peer.ip()) {

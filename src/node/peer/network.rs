@@ -9,6 +9,7 @@ use log::Level;
 use super::attempts::{LookUp, Purpose};
 use super::core::Core;
 use super::effect::Effect;
+use crate::address::HostPort;
 use crate::config::Config;
 use crate::error::{FailReason, StartError};
 use crate::node::Job;
@@ -17,7 +18,6 @@ use crate::proto::resolve::NamedPeers;
 use crate::proto::saving::Saving;
 use crate::random::Random;
 use crate::time::{Instant, soonest};
-use crate::wire::address::HostPort;
 use crate::wire::rendezvous::Listed;
 
 /// The file of known peers is written no more often than this, but for the last time.

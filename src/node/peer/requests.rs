@@ -2,16 +2,22 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::asking::Ask;
+use super::effect::Effect;
 use super::{Node, Role, unl};
-use crate::connect::Connect;
-use crate::error::ConnectError;
+use crate::address::HostPort;
+use crate::connect::{Connect, Rung, RungFault, Rungs, Target, Tried};
+use crate::error::{ConnectError, FailReason};
+use crate::event::Event;
 use crate::id::{AttemptId, StreamId};
+use crate::identity::NodeId;
+use crate::proto::connect::Waiter;
 use crate::proto::links::Origin;
 use crate::reach::Reach;
 use crate::time::Instant;
 use crate::unl::Unl;
-use crate::wire::address::HostPort;
 
 impl Node {
     /// Begins an attempt of the application's.
@@ -20,9 +26,7 @@ impl Node {
             return Err(ConnectError::Stopping);
         }
         let target = HostPort::parse(text).map_err(ConnectError::BadAddress)?;
-        if !self.attempts.has_room(&self.core.config) {
-            return Err(ConnectError::TooMany);
-        }
+        self.check_room()?;
         let counted = match target {
             HostPort::Address(addr) if self.network.peers.handle_dialling(addr, now) => Some(addr),
             _ => None,
@@ -32,21 +36,85 @@ impl Node {
         Ok(id)
     }
 
-    /// Begins an attempt to connect to a node by its UNL.
-    pub(crate) fn connect_unl(&mut self, to: Connect, now: Instant) -> Result<AttemptId, ConnectError> {
-        self.tell_calls(now, |calls, around| calls.check(&to.unl, &around.local))?;
-        let attempt = self.attempts.next_id();
-        let begun = self.tell_calls(now, |calls, around| calls.connect(to, attempt, around, now));
+    /// Begins an attempt to connect to a node.
+    pub(crate) fn connect_to(&mut self, to: Connect, now: Instant) -> Result<AttemptId, ConnectError> {
+        let Connect { target, rungs, temporary } = to;
+        let begun = match target {
+            Target::Unl(unl) => self.connect_unl(unl, rungs, temporary, now),
+            Target::Address { at, id } => {
+                self.check_asking(id)?;
+                Ok(self.ask(at, Ask { id, temporary, began: now }, rungs, now))
+            }
+        };
         self.route(now);
-        begun.map(|()| attempt)
+        begun
+    }
+
+    fn connect_unl(
+        &mut self,
+        unl: Unl,
+        rungs: Rungs,
+        temporary: Option<Duration>,
+        now: Instant,
+    ) -> Result<AttemptId, ConnectError> {
+        self.tell_calls(now, |calls, around| calls.check(&unl, &around.local))?;
+        let attempt = self.attempts.next_id();
+        let waiter = Waiter { attempt, temporary };
+        self.tell_calls(now, |calls, around| calls.connect(unl, rungs, waiter, around, now))?;
+        Ok(attempt)
+    }
+
+    /// Whether there is anything to ask an address.
+    fn check_asking(&self, id: Option<NodeId>) -> Result<(), ConnectError> {
+        let Some(own) = self.core.identity.id() else { return Err(ConnectError::NoLinks) };
+        if self.core.is_leaving() {
+            return Err(ConnectError::Stopping);
+        }
+        if id == Some(own) { Err(ConnectError::Oneself) } else { self.check_room() }
+    }
+
+    /// Whether another attempt may begin that dials addresses.
+    fn check_room(&self) -> Result<(), ConnectError> {
+        let has_room = self.attempts.has_room(&self.core.config, self.asking.len());
+        if has_room { Ok(()) } else { Err(ConnectError::TooMany) }
+    }
+
+    /// The user's own wish is no claim of somebody else's: it needs no budget, as little as a plain connection.
+    fn ask(&mut self, at: HostPort, ask: Ask, rungs: Rungs, now: Instant) -> AttemptId {
+        let existing = ask.id.filter(|_| rungs.has(Rung::Existing)).and_then(|id| self.con_of(id));
+        if existing.is_none() && rungs.has(Rung::Direct) {
+            return self.attempts.ask(&mut self.core, at, ask, now);
+        }
+        let attempt = self.attempts.next_id();
+        match existing {
+            Some(con) => {
+                let waiter = Waiter { attempt, temporary: ask.temporary };
+                self.tell_connected(con, waiter, Duration::ZERO, now);
+            }
+            None => {
+                let tried = Tried { rung: Rung::Direct, why: RungFault::LeftOut, took: Duration::ZERO };
+                let why = FailReason::NoWay(vec![tried]);
+                self.core.effects.push(Effect::Tell(Event::Failed { attempt, why }));
+            }
+        }
+        attempt
     }
 
     /// Gives up an attempt of the application's.
     pub(crate) fn cancel(&mut self, id: AttemptId, now: Instant) -> bool {
         let was_under_way = self.attempts.cancel(&mut self.core, id, now)
+            || self.cancel_asking(id, now)
             || self.tell_calls(now, |calls, around| calls.cancel(id, around, now));
         self.route(now);
         was_under_way
+    }
+
+    fn cancel_asking(&mut self, id: AttemptId, now: Instant) -> bool {
+        let stream = self.asking.of(id);
+        if let Some(stream) = stream {
+            self.stop_asking(stream, FailReason::Cancelled, now);
+        }
+        stream.is_some()
     }
 
     /// Asks all servers for nodes now.

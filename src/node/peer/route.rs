@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use log::Level;
 
+use super::asking::Asked;
 use super::attempts::LookUp;
 use super::connect::View;
 use super::effect::{Dialled, Effect, ServerSays, Signalling};
@@ -17,7 +18,7 @@ use super::links::Known;
 use super::servers::Adverts;
 use super::{Node, Role, Slot, unl};
 use crate::connect::RungFault;
-use crate::error::CloseReason;
+use crate::error::{CloseReason, FailReason};
 use crate::event::{Event, Via};
 use crate::id::{CallId, ConId, ServerId, StreamId};
 use crate::identity::NodeId;
@@ -61,6 +62,7 @@ impl Node {
             }
             Effect::HangUp(server) => self.attempts.hang_up(&mut self.core, server),
             Effect::Dialled(dialled) => self.show_dialled(&dialled, now),
+            Effect::Ask { stream, id, asked } => self.ask_who_is_there(stream, id, asked, now),
             Effect::PeerUnreached { addr, why } => {
                 self.network.handle_unreached(&mut self.core, addr, why.as_ref(), now);
             }
@@ -210,6 +212,48 @@ impl Node {
     }
 }
 
+/// Addresses of which it is asked who is there.
+impl Node {
+    fn ask_who_is_there(&mut self, stream: StreamId, id: Option<NodeId>, asked: Asked, now: Instant) {
+        self.asking.insert(stream, asked);
+        if let Some(id) = id.filter(|&id| self.con_of(id).is_some()) {
+            // It has come, or was found, meanwhile.
+            self.core.streams.abandon(stream);
+            return self.tell_given_way(stream, id, now);
+        }
+        let known = Known { connector: self.connecting.machine(), links: &self.links };
+        self.handshaking.say_hello(&mut self.core, stream, (id, Origin::Asked, asked.ends), known, now);
+    }
+
+    /// The application is told of the link that there is to this node.
+    fn tell_given_way(&mut self, stream: StreamId, node: NodeId, now: Instant) {
+        match self.con_of(node) {
+            Some(con) => self.tell_asked(stream, con, now),
+            None => self.fail_asked(stream, now),
+        }
+    }
+
+    /// The attempt has led to this connection.
+    pub(super) fn tell_asked(&mut self, stream: StreamId, con: ConId, now: Instant) {
+        if let Some(Asked { waiter, began, .. }) = self.asking.remove(stream) {
+            self.tell_connected(con, waiter, now - began, now);
+        }
+    }
+
+    /// What is left when it broke.
+    fn fail_asked(&mut self, stream: StreamId, now: Instant) {
+        if let Some(ends) = self.asking.ends(stream) {
+            self.asking.fail_for(&mut self.core, stream, RungFault::Silent(ends.dialled), now);
+        }
+    }
+
+    /// Nothing more is wanted of it.
+    pub(super) fn stop_asking(&mut self, stream: StreamId, why: FailReason, now: Instant) {
+        self.asking.fail(&mut self.core, stream, why);
+        self.handshaking.drop(&mut self.core, stream, now);
+    }
+}
+
 /// Calls.
 impl Node {
     /// Tells calls something.
@@ -287,7 +331,8 @@ impl Node {
             ConnectAction::Register { server } => self.servers.register_again(&mut self.core, server, now),
             ConnectAction::RefreshRelays => self.own_relays.look_up(&mut self.core, now),
             ConnectAction::EndHandshakes { node, calls, others } => {
-                self.handshaking.end_others(&mut self.core, node, [&calls, &others], now);
+                let known = Known { connector: self.connecting.machine(), links: &self.links };
+                self.handshaking.end_others(&mut self.core, node, [&calls, &others], known, now);
             }
             ConnectAction::Over { call } => self.end_call(call, now),
         }
@@ -307,7 +352,7 @@ impl Node {
     }
 
     /// The application is told that its attempt has led to this connection.
-    fn tell_connected(&mut self, con: ConId, waiter: Waiter, took: Duration, now: Instant) {
+    pub(super) fn tell_connected(&mut self, con: ConId, waiter: Waiter, took: Duration, now: Instant) {
         let Some(connection) = self.core.connections.get(con) else { return };
         let (via, peer) = (connection.via, connection.peer);
         self.events.push(Event::Connected { con, via, peer, attempt: Some(waiter.attempt), took });
@@ -391,7 +436,8 @@ impl Node {
         for class in [Class::Claimed, Class::Attested] {
             self.core.budget.give_back(peer, class, u32::MAX);
         }
-        if !told {
+        // Who waits for an address where this node is to be is told when that has given way.
+        if !told && !self.handshaking.machine().is_asked_about(node) {
             self.events.push(Event::Connected { con, via, peer, attempt: None, took: Duration::ZERO });
         }
     }
@@ -419,7 +465,7 @@ impl Node {
         match event {
             links::Event::Proven { stream, handshake, .. } if !self.core.streams.is_open(stream) => {
                 // It broke while the last line was said.
-                if matches!(handshake.origin, Origin::Call { .. }) {
+                if matches!(handshake.origin, Origin::Call { .. } | Origin::Asked) {
                     let why = RungFault::Silent(handshake.ends.dialled);
                     self.handle_handshake_failed(stream, why, now);
                 } else if handshake.shown.is_none() {
@@ -432,6 +478,10 @@ impl Node {
             links::Event::Plain { stream, handshake } => self.show_plain(stream, &handshake, now),
             links::Event::SlotFreed(ends) => self.admission.handle_closed(ends.dialler.ip()),
             links::Event::Failed { stream, why } => self.handle_handshake_failed(stream, why, now),
+            links::Event::Oneself { stream } => {
+                self.asking.fail(&mut self.core, stream, FailReason::Oneself);
+            }
+            links::Event::GaveWay { stream, peer } => self.tell_given_way(stream, peer, now),
             links::Event::Hello { call, node } => {
                 self.tell_calls(now, |calls, around| calls.handle_hello(call, node, around, now));
             }
@@ -453,6 +503,8 @@ impl Node {
     pub(super) fn handle_handshake_failed(&mut self, stream: StreamId, why: RungFault, now: Instant) {
         if let Some(dial) = self.connecting.release_stream(stream) {
             self.tell_calls(now, |calls, around| calls.handle_handshake_failed(dial, why, around, now));
+        } else {
+            self.asking.fail_for(&mut self.core, stream, why, now);
         }
     }
 }

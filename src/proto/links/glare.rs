@@ -6,6 +6,11 @@
 //! answered meanwhile, that waits a moment for the other's proof, and a hello that comes just after a link was made waits until
 //! the peer must know of the link: what is said on two streams does not arrive in order. A dial that is not even connected
 //! yet is given up by the one who was called when a hello of the same call comes.
+//!
+//! **Who has dialled an address does not know whom he says hello to** before the answer, so that both may answer each other.
+//! Then the one with the smaller id waits with its proof as above, and whoever finds out by an answer that there is a link to
+//! that node already gives way to it. For that the answer has to arrive: the other side's stream is not torn, but closed in
+//! order behind it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -105,6 +110,11 @@ impl Table {
         self.all.values().any(|pending| pending.node() == Some(node))
     }
 
+    /// Whether the application waits for what comes of an address where this node is to be, or was found.
+    pub(super) fn is_asked_about(&self, node: NodeId) -> bool {
+        self.all.values().any(|pending| pending.is_asked_about(node))
+    }
+
     /// Whether a hello that says to be of this node is answered, or waits to be.
     pub(super) fn has_hello_of(&self, node: NodeId, upgrade: bool) -> bool {
         self.all.values().any(|pending| match &pending.stage {
@@ -113,6 +123,18 @@ impl Table {
             }
             _ => false,
         })
+    }
+
+    /// Keeps a line of the application's that came before the answer, if there is room.
+    pub(super) fn keep(&mut self, stream: StreamId, line: &[u8]) -> bool {
+        self.all.get_mut(&stream).is_some_and(|pending| pending.keep(line))
+    }
+
+    /// The node that a hello of ours has found, as its answer proves.
+    pub(super) fn set_found(&mut self, stream: StreamId, peer: NodeId) {
+        if let Some(Pending { stage: Stage::Dialled { to, .. }, .. }) = self.all.get_mut(&stream) {
+            *to = Some(peer);
+        }
     }
 
     /// Whether we said hello to this node on another stream.

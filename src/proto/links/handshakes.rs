@@ -37,6 +37,9 @@ pub(crate) struct HandshakesConfig {
     pub(crate) nonce_required: bool,
 }
 
+/// To a hello of no call only one node says that it is the wrong one: the one with the same key.
+const IS_ONESELF: HandshakeFault = HandshakeFault::Refused(HelloRefusal::Identity);
+
 /// What is to be done with a stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Action {
@@ -64,8 +67,12 @@ pub(crate) enum Event {
     Plain { stream: StreamId, handshake: Finished },
     /// Somebody else's stream was not shown, and takes no slot any more.
     SlotFreed(Ends),
-    /// A stream of a call came to nothing.
+    /// A stream of a call, or to an address, came to nothing.
     Failed { stream: StreamId, why: RungFault },
+    /// A stream to an address leads to this node itself.
+    Oneself { stream: StreamId },
+    /// A stream to an address was to lead, or leads, to this node, to which there is a link: it has given way.
+    GaveWay { stream: StreamId, peer: NodeId },
     /// A hello of this call says to be this node's, which is not proven.
     Hello { call: CallId, node: NodeId },
     /// Nothing more is to be found out of a shown connection; `ends`: it is to be closed.
@@ -120,6 +127,13 @@ impl Handshakes {
     /// Whether it is being found out of a stream whether it leads to this node.
     pub(crate) fn is_about(&self, node: NodeId) -> bool {
         self.table.is_about(node)
+    }
+
+    /// Whether the application waits for what comes of an address where this node is to be, or was found: once there is a link,
+    /// it is told of it by [`Event::GaveWay`].
+    pub(crate) fn is_asked_about(&self, node: NodeId) -> bool {
+        self.table.is_asked_about(node)
+            || self.deferred.iter().any(|deferred| deferred.asked && deferred.node == node)
     }
 
     /// Those for this call.
@@ -185,9 +199,12 @@ impl Handshakes {
         now: Instant,
     ) {
         let Some(key) = around.key else { return };
-        let Origin::Call { call, upgrade, .. } = origin else { return };
+        let (call, upgrade) = match origin {
+            Origin::Call { call, upgrade, .. } => (Some(call), upgrade),
+            Origin::Accepted | Origin::Met | Origin::Asked => (None, false),
+        };
         let nonce = LinkNonce::fresh(around.random);
-        let dialling = Dialling::new(to, Some(call), upgrade, nonce, self.config.credit);
+        let dialling = Dialling::new(to, call, upgrade, nonce, self.config.credit);
         self.actions.push_back(Action::Send { stream, line: dialling.first_line(key) });
         let stage = Stage::Dialled { dialling, to, said_at: now, hold: Hold::NotYet };
         let pending = Pending::new(stage, origin, ends, self.config.max_before);
@@ -287,14 +304,23 @@ impl Handshakes {
         now: Instant,
     ) {
         let Some(key) = around.key else { return };
-        let Some(pending) = self.table.get_mut(stream) else { return };
+        let Some(pending) = self.table.get(stream) else { return };
         let step = match &pending.stage {
             Stage::Dialled { dialling, .. } => dialling.handle_line(line.as_bytes(), key),
             Stage::Answered { accepting, .. } => accepting.handle_line(line.as_bytes(), key),
             _ => return,
         };
+        let is_asked = pending.origin == Origin::Asked;
+        if let Step::Proven { peer, .. } = &step
+            && is_asked
+        {
+            self.table.set_found(stream, peer.id());
+            if around.links.open_link_to(peer.id()).is_some() {
+                return self.give_way(stream, peer.id());
+            }
+        }
         match step {
-            Step::Application if pending.keep(line.as_bytes()) => {}
+            Step::Application if self.table.keep(stream, line.as_bytes()) => {}
             Step::Application => self.fail(stream, HandshakeFault::NotANode, now),
             Step::Failed(fault) => self.fail(stream, fault, now),
             Step::Proven { .. } if self.table.has_to_wait(stream, around.own_id()) => {
@@ -346,7 +372,11 @@ impl Handshakes {
 impl Handshakes {
     /// A line could not be queued: the stream is over, or as good as that.
     pub(crate) fn handle_unsent(&mut self, stream: StreamId, now: Instant) {
-        self.give_up(stream, now);
+        if self.table.get(stream).is_some_and(|pending| pending.origin == Origin::Asked) {
+            self.fail(stream, HandshakeFault::NotANode, now);
+        } else {
+            self.give_up(stream, now);
+        }
     }
 
     /// The stream ended before it was known who it is.
@@ -356,6 +386,12 @@ impl Handshakes {
         let to = pending.ends.dialled;
         self.note(pending.ends, || format!("ended before it was a link: {why}"));
         self.tell_in_vain(stream, &pending, RungFault::Silent(to), now);
+    }
+
+    /// A stream to an address turns out to be one too many.
+    fn give_way(&mut self, stream: StreamId, peer: NodeId) {
+        self.drop(stream);
+        self.events.push_back(Event::GaveWay { stream, peer });
     }
 
     /// It is wanted no more. One that the application sees is closed in order.
@@ -377,7 +413,13 @@ impl Handshakes {
     }
 
     /// Whatever else leads to a peer, or is said to, now that there is a link to it; but for calls that go on.
-    pub(crate) fn end_others(&mut self, peer: NodeId, calls: &[CallId], others: &[CallId]) {
+    pub(crate) fn end_others(
+        &mut self,
+        peer: NodeId,
+        [calls, others]: [&[CallId]; 2],
+        around: &mut Surroundings<'_>,
+        now: Instant,
+    ) {
         let of_peer = |pending: &Pending| match pending.stage {
             Stage::Expecting | Stage::Opening => pending.call().is_some_and(|call| calls.contains(&call)),
             _ => pending.node() == Some(peer),
@@ -385,8 +427,30 @@ impl Handshakes {
         let goes_on = |pending: &Pending| pending.call().is_some_and(|call| others.contains(&call));
         let is_over = |pending: &Pending| of_peer(pending) && !goes_on(pending) && pending.shown.is_none();
         for stream in self.table.streams_where(is_over) {
-            self.drop(stream);
+            match self.table.get(stream) {
+                Some(pending) if pending.is_asked_about(peer) => self.give_way(stream, peer),
+                Some(pending) if pending.has_hello_to_whoever() => self.answer_last(stream, around, now),
+                _ => self.drop(stream),
+            }
         }
+        let (over, kept) = std::mem::take(&mut self.deferred)
+            .into_iter()
+            .partition(|deferred| deferred.asked && deferred.node == peer);
+        self.deferred = kept;
+        let gave_way = |Deferred { stream, .. }| Event::GaveWay { stream, peer };
+        self.events.extend(Vec::into_iter(over).map(gave_way));
+    }
+
+    /// Who has said hello to an address hears who is here, and so that it leads to the link that there is; and nothing else.
+    fn answer_last(&mut self, stream: StreamId, around: &mut Surroundings<'_>, now: Instant) {
+        let waiting = self.table.get(stream).and_then(|pending| match &pending.stage {
+            Stage::Waiting { hello, .. } => Some((**hello).clone()),
+            _ => None,
+        });
+        if let Some(hello) = waiting {
+            self.answer(stream, hello, around, now);
+        }
+        self.end(stream, now);
     }
 
     pub(crate) fn handle_timeout(&mut self, around: &mut Surroundings<'_>, now: Instant) {
@@ -457,8 +521,13 @@ impl Handshakes {
             | HandshakeFault::Oneself
             | HandshakeFault::Unwelcome => RungFault::WrongNode(to),
         };
-        if let Some(pending) = self.end(stream, now) {
-            self.tell_in_vain(stream, &pending, why, now);
+        let to_oneself = fault == HandshakeFault::Oneself || fault == IS_ONESELF;
+        match self.end(stream, now) {
+            Some(pending) if to_oneself && pending.origin == Origin::Asked => {
+                self.events.push_back(Event::Oneself { stream });
+            }
+            Some(pending) => self.tell_in_vain(stream, &pending, why, now),
+            None => {}
         }
     }
 
@@ -494,16 +563,17 @@ impl Handshakes {
         }
     }
 
-    /// A dial of a call's led to a stream of which nothing came. Where a hello of the same node is being heard, that may
+    /// A dial of a call's, or of the application's, led to a stream of which nothing came. Where a hello of the same node is being heard, that may
     /// still lead to it.
     fn tell_in_vain(&mut self, stream: StreamId, pending: &Pending, why: RungFault, now: Instant) {
-        if pending.dialled_for().is_none() {
+        if !pending.is_own_dial() {
             return;
         }
         match pending.stage {
             Stage::Dialled { to: Some(node), .. } if self.table.has_hello_of(node, pending.is_upgrade()) => {
                 let (upgrade, until) = (pending.is_upgrade(), now + RIVAL_TIME);
-                self.deferred.push(Deferred { node, upgrade, stream, why, until });
+                let asked = pending.origin == Origin::Asked;
+                self.deferred.push(Deferred { node, upgrade, stream, asked, why, until });
             }
             _ => self.events.push_back(Event::Failed { stream, why }),
         }

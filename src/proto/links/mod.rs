@@ -40,6 +40,8 @@ pub(crate) trait Calls {
 /// What a handshake has to know of the links that there are.
 pub(crate) trait Links {
     fn link_to(&self, node: NodeId) -> Option<ConId>;
+    /// The same, unless this side is closing it.
+    fn open_link_to(&self, node: NodeId) -> Option<ConId>;
     /// From when on the other side of a link must know of it.
     fn certain_at(&self, link: ConId) -> Option<Instant>;
     fn is_relayed(&self, link: ConId) -> bool;

@@ -25,6 +25,8 @@ pub(crate) enum Origin {
     Met,
     /// A call of ours, or of somebody else to us, has led to it.
     Call { call: CallId, rung: Rung, upgrade: bool },
+    /// An address that the application asked for has led to it.
+    Asked,
 }
 
 /// A handshake that goes on.
@@ -94,6 +96,8 @@ pub(super) struct Deferred {
     pub(super) node: NodeId,
     pub(super) upgrade: bool,
     pub(super) stream: StreamId,
+    /// It was dialled for the application.
+    pub(super) asked: bool,
     pub(super) why: RungFault,
     pub(super) until: Instant,
 }
@@ -116,7 +120,7 @@ impl Pending {
     pub(super) fn dialled_for(&self) -> Option<CallId> {
         match self.origin {
             Origin::Call { call, .. } => Some(call),
-            Origin::Accepted | Origin::Met => None,
+            Origin::Accepted | Origin::Met | Origin::Asked => None,
         }
     }
 
@@ -132,9 +136,19 @@ impl Pending {
         matches!(self.origin, Origin::Call { rung: Rung::Relay, .. })
     }
 
+    /// Whether somebody waits for what comes of it: a call, or the application.
+    pub(super) fn is_own_dial(&self) -> bool {
+        matches!(self.origin, Origin::Call { .. } | Origin::Asked)
+    }
+
+    /// Whether it is an address of the application's where this node is to be, or was found.
+    pub(super) fn is_asked_about(&self, node: NodeId) -> bool {
+        self.origin == Origin::Asked && self.node() == Some(node)
+    }
+
     /// Somebody else's stream, which takes a slot as long as it is not shown; a shown connection has one of its own.
     pub(super) fn has_slot(&self) -> bool {
-        self.dialled_for().is_none() && self.shown.is_none()
+        !self.is_own_dial() && self.shown.is_none()
     }
 
     /// The node that it is about, as far as somebody has said so.
@@ -143,6 +157,14 @@ impl Pending {
             Stage::Dialled { to, .. } => *to,
             Stage::Answered { hello, .. } | Stage::Waiting { hello, .. } => Some(hello.key.id()),
             Stage::Opening | Stage::Expecting => None,
+        }
+    }
+
+    /// What is there is a hello that belongs to no call: who said it does not know yet, perhaps, whom it leads to.
+    pub(super) fn has_hello_to_whoever(&self) -> bool {
+        match &self.stage {
+            Stage::Answered { hello, .. } | Stage::Waiting { hello, .. } => hello.call.is_none(),
+            _ => false,
         }
     }
 

@@ -81,6 +81,10 @@ impl Links for Else {
         self.link.filter(|(peer, ..)| *peer == node).map(|_| ConId::new(1, 1, 1))
     }
 
+    fn open_link_to(&self, node: NodeId) -> Option<ConId> {
+        self.link_to(node)
+    }
+
     fn certain_at(&self, _: ConId) -> Option<Instant> {
         self.link.map(|(_, at, _)| at)
     }
@@ -121,6 +125,19 @@ impl Node {
     fn dial(&mut self, number: u32, to: NodeId, origin: Origin, now: Instant) -> Vec<u8> {
         self.with(|machine, around| machine.say_hello(stream(number), Some(to), origin, ends(), around, now));
         self.sent(number).expect("a hello")
+    }
+
+    /// An address that may be anybody's.
+    fn ask(&mut self, number: u32, now: Instant) -> Vec<u8> {
+        self.with(|machine, around| {
+            machine.say_hello(stream(number), None, Origin::Asked, ends(), around, now);
+        });
+        self.sent(number).expect("a hello")
+    }
+
+    /// There is a link to this node.
+    fn end_others(&mut self, peer: NodeId, calls: &[CallId], now: Instant) {
+        self.with(|machine, around| machine.end_others(peer, [calls, &[]], around, now));
     }
 
     /// Somebody connects, and begins so.
@@ -289,8 +306,8 @@ fn of_two_at_once_the_larger_ids_counts() {
     small.hear(12, &proof, at(150));
     assert_eq!(small.proven().map(|(on, ..)| on), Some(stream(12)));
     // There is a link: what else leads to the other is over, on both sides.
-    large.handshakes.end_others(small.key.id(), &[call(1), call(2)], &[]);
-    small.handshakes.end_others(large.key.id(), &[call(1), call(2)], &[]);
+    large.end_others(small.key.id(), &[call(1), call(2)], at(150));
+    small.end_others(large.key.id(), &[call(1), call(2)], at(150));
     assert!(large.actions().contains(&Action::Abandon { stream: stream(11) }));
     assert!(small.actions().contains(&Action::Abandon { stream: stream(1) }));
 }
@@ -400,4 +417,96 @@ fn another_node_or_a_wrong_proof_is_never_shown() {
     mallory.hear(10, b"~proof {}", at(50));
     assert!(mallory.proven().is_none());
     assert_eq!(mallory.handshakes.wants(stream(10)), Wants::Nothing);
+}
+
+/// Neither knows whom it greets, so that both answer; the smaller one holds its proof back, and the larger one's counts.
+#[test]
+fn of_two_that_ask_each_others_addresses_the_larger_ids_counts() {
+    let [small, large] = by_id();
+    let (mut small, mut large) = (Node::new(small), Node::new(large));
+    let (from_small, from_large) = (small.ask(1, at(0)), large.ask(2, at(0)));
+    large.accept(11, &from_small, at(50));
+    small.accept(12, &from_large, at(50));
+    let to_small = large.sent(11).expect("an answer");
+    let to_large = small.sent(12).expect("an answer");
+    small.actions();
+    small.hear(1, &to_small, at(100));
+    assert_eq!((small.actions(), small.events()), (vec![], vec![]), "it waits for the other's proof");
+    large.hear(2, &to_large, at(100));
+    let proof = large.sent(2).expect("a proof");
+    assert_eq!(large.proven().map(|(on, ..)| on), Some(stream(2)));
+    // The stream of the one that is answered is not torn, or the answer might not be read.
+    large.actions();
+    large.end_others(small.key.id(), &[], at(100));
+    assert_eq!(large.actions(), [Action::Close { stream: stream(11) }]);
+    small.handshakes.handle_gone(stream(1), "closed", at(140));
+    assert_eq!(small.failure(), None, "the other's proof may come yet");
+    small.hear(12, &proof, at(150));
+    assert_eq!(small.proven().map(|(on, ..)| on), Some(stream(12)));
+    assert!(small.handshakes.is_asked_about(large.key.id()));
+    small.end_others(large.key.id(), &[], at(150));
+    let gave_way = Event::GaveWay { stream: stream(1), peer: large.key.id() };
+    assert_eq!(small.events(), [gave_way]);
+    assert!(!small.handshakes.is_asked_about(large.key.id()));
+    assert_eq!((small.handshakes.count(), large.handshakes.count()), (0, 0));
+}
+
+#[test]
+fn who_finds_a_node_that_is_linked_already_gives_way() {
+    let (mut alice, mut bob) = (Node::new(key(1)), Node::new(key(2)));
+    let hello = alice.ask(1, at(0));
+    bob.accept(9, &hello, at(50));
+    let answer = bob.sent(9).expect("an answer");
+    alice.others.link = Some((bob.key.id(), at(0), false));
+    alice.hear(1, &answer, at(100));
+    assert_eq!(alice.actions(), [Action::Abandon { stream: stream(1) }]);
+    assert_eq!(alice.events(), [Event::GaveWay { stream: stream(1), peer: bob.key.id() }]);
+}
+
+/// A hello to an address waits behind our own; once that has led to a link it is answered, for the other side to know.
+#[test]
+fn a_hello_to_whoever_is_answered_before_its_stream_is_closed() {
+    let [small, large] = by_id();
+    let (mut small, mut large) = (Node::new(small), Node::new(large));
+    large.dial(2, small.key.id(), dialled(2, false), at(0));
+    let hello = small.ask(1, at(0));
+    large.accept(11, &hello, at(50));
+    assert_eq!(large.sent(11), None);
+    large.end_others(small.key.id(), &[call(2)], at(100));
+    let actions = large.actions();
+    assert_eq!(actions.last(), Some(&Action::Close { stream: stream(11) }));
+    let answer = actions.iter().find_map(|action| match action {
+        Action::Send { stream: to, line } if *to == stream(11) => Some(line),
+        _ => None,
+    });
+    small.others.link = Some((large.key.id(), at(0), false));
+    small.hear(1, answer.expect("an answer"), at(150));
+    assert_eq!(small.events(), [Event::GaveWay { stream: stream(1), peer: large.key.id() }]);
+}
+
+#[test]
+fn who_asks_an_address_that_is_his_own_is_told_so() {
+    let mut alice = Node::new(key(1));
+    let hello = alice.ask(1, at(0));
+    alice.accept(9, &hello, at(1));
+    let refusal = alice.sent(9).expect("a refusal");
+    alice.events();
+    alice.hear(1, &refusal, at(2));
+    assert_eq!(alice.events(), [Event::Oneself { stream: stream(1) }]);
+}
+
+/// Whatever becomes of an address that was asked, the one who waits for it hears of it.
+#[test]
+fn an_address_that_gives_no_answer_is_told() {
+    for ends_by in ["time", "end", "unsent"] {
+        let mut alice = Node::new(key(1));
+        alice.ask(1, at(0));
+        match ends_by {
+            "time" => alice.pass(at(5000)),
+            "end" => alice.handshakes.handle_gone(stream(1), "closed", at(1)),
+            _ => alice.handshakes.handle_unsent(stream(1), at(1)),
+        }
+        assert_eq!(alice.failure(), Some(RungFault::Silent(ends().dialled)), "{ends_by}");
+        assert_eq!(alice.handshakes.count(), 0);
+    }
 }

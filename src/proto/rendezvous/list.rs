@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::address::HostPort;
 use crate::id::ServerId;
 use crate::time::Instant;
 use crate::unl::Unl;
-use crate::wire::address::HostPort;
 
 /// Signals that are looked at in a second, from one server: each costs a check of its signature, some 60
 /// microseconds; as many as all the calls that may be under way can bring at once.

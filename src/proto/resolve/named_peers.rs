@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use crate::address::HostPort;
 use crate::proto::backoff::Backoff;
 use crate::random::Random;
 use crate::time::Instant;
-use crate::wire::address::HostPort;
 
 /// A name that could not be looked up is tried again after this, doubling.
 const FIRST: Duration = Duration::from_secs(5);

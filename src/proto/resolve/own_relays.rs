@@ -6,9 +6,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::address::HostPort;
 use crate::address::canonical;
 use crate::time::Instant;
-use crate::wire::address::HostPort;
 
 /// An address is looked up again after this, for those that move.
 const FRESH: Duration = Duration::from_secs(10 * 60);

@@ -86,7 +86,7 @@ impl Town {
     /// Has alice connect to bob.
     fn call(&mut self) -> AttemptId {
         let unl = self.world.node(self.bob).unl().unwrap();
-        self.world.act(self.alice, |node, now| node.connect_unl(Connect::to(&unl), now)).unwrap()
+        self.world.act(self.alice, |node, now| node.connect_to(Connect::to(&unl), now)).unwrap()
     }
 
     fn outcome(&mut self, attempt: AttemptId) -> Result<(ConId, Via, SocketAddr), FailReason> {
@@ -254,7 +254,7 @@ fn a_place_that_is_claimed_to_be_a_relay_gets_a_few_syns_and_a_private_one_none(
             let begun = town.world.now();
             for _ in 0..3 {
                 let alice = alice.clone();
-                let attempt = town.world.act(town.alice, |node, now| node.connect_unl(alice, now)).unwrap();
+                let attempt = town.world.act(town.alice, |node, now| node.connect_to(alice, now)).unwrap();
                 assert!(town.outcome(attempt).is_err());
             }
             assert!(town.world.now() - begun < secs(60));

@@ -1,11 +1,11 @@
-//! The options of the commands that connect two nodes by a UNL: `listen` and `connect`.
+//! The options of the commands that connect two nodes, by a UNL or an address: `listen` and `connect`.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use p2poll::{Config, Key, Rung, Rungs};
+use p2poll::{Config, Connect, Key, Rung, Rungs};
 
 use super::reach::ReachOptions;
 use super::{host_and_port, ip_address, port};
@@ -37,10 +37,11 @@ pub(crate) struct ListenOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct ConnectOptions {
-    /// The UNL of the node to connect to, as its p2poll listen prints it. Blanks, line ends and quotes in and around it do
-    /// not matter, nor the "unl:" before it
-    #[arg(value_name = "UNL")]
-    pub(crate) unl: String,
+    /// The node to connect to: its UNL, as its p2poll listen prints it; its address, as HOST:PORT; or ID@HOST:PORT, where
+    /// the node has to be the one with this id. Blanks, line ends and quotes in and around a UNL do not matter, nor the
+    /// "unl:" before it
+    #[arg(value_name = "TO")]
+    pub(crate) to: String,
 
     /// A rendezvous server of one's own, as HOST:PORT; may be repeated. Without any, those that the UNL names are used
     #[arg(long, value_name = "ADDR", value_parser = host_and_port)]
@@ -50,7 +51,7 @@ pub(crate) struct ConnectOptions {
     #[arg(long, value_name = "WAYS", value_delimiter = ',', value_parser = rung)]
     pub(crate) only: Vec<Rung>,
 
-    /// How long to look for a way at most
+    /// How long to look for a way at most; of an address, how long it may take to accept the connection
     #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub(crate) wait: u32,
 
@@ -101,9 +102,10 @@ impl ListenOptions {
 }
 
 impl ConnectOptions {
-    pub(crate) fn config(&self) -> Result<Config, Failure> {
+    pub(crate) fn config(&self, to: &Connect) -> Result<Config, Failure> {
         let within = Duration::from_secs(self.wait.into());
         let config = self.direct.config(&self.rendezvous)?.connect_within(within);
+        let config = if to.unl().is_none() { config.connect_timeout(within) } else { config };
         // Who asks for nothing but the relay gets nothing else.
         let relay_alone = self.rungs() == Rungs::NONE.with(Rung::Relay);
         Ok(if relay_alone { config.upgrade_every(Duration::ZERO) } else { config })
@@ -194,6 +196,9 @@ the bytes on (relay); a relayed connection goes on looking for a better way. It 
 UNL names, which has to prove that it is that one (a UNL of version 2, pyp2p's, names none). When the node is not at its
 rendezvous servers, the call waits there for it, for --wait at most.
 
+An address is dialled, and nothing else (direct). Whoever is there has to be a node that proves its id, with ID@HOST:PORT
+this one; what does not say within 5 seconds who it is (nc, say) is left again.
+
 Lines of standard input, also those typed before, go to the peer, and its lines go to standard output, byte for byte; on a
 terminal, control characters are shown as \\u{1b} and the like. How far it is is told on standard error.
 
@@ -214,11 +219,12 @@ Events of --json, each with its name in \"event\":
   closed      con, why
   rendezvous, missed: as p2poll chat has them
 
-Exit status: 0 done; 1 no way was found, the connection broke, or lines could not be sent; 2 wrong usage, or the UNL is
-none.
+Exit status: 0 done; 1 no way was found, the connection broke, or lines could not be sent; 2 wrong usage, or the text is
+neither a UNL nor an address.
 
 Examples:
   p2poll connect unl3_..
+  p2poll connect example.org:44444
   echo 'the build is done' | p2poll connect unl3_.. --wait 60
   p2poll connect unl3_.. --only direct --json < /dev/null          (is its port open?)
   p2poll connect unl3_.. --stay < /dev/null | base64 -d | tar x";

@@ -1,11 +1,13 @@
 //! Handshakes on streams: what the machine wants is given to it, and what it wants done is done.
 
 use super::super::Role;
+use super::super::connections::Connections;
 use super::super::core::Core;
 use super::Links;
-use crate::id::{ConId, StreamId};
+use crate::id::{CallId, ConId, StreamId};
 use crate::identity::NodeId;
 use crate::node::peer::ends::Ends;
+use crate::node::streams::Streams;
 use crate::proto::connect::Connector;
 use crate::proto::handshake::{Opening, classify};
 use crate::proto::links::{self, Action, Event, Handshakes, HandshakesConfig, Origin, Surroundings, Wants};
@@ -174,10 +176,11 @@ impl Handshaking {
         &mut self,
         core: &mut Core,
         node: NodeId,
-        [ended, others]: [&[crate::id::CallId]; 2],
+        calls: [&[CallId]; 2],
+        known: Known<'_>,
         now: Instant,
     ) {
-        self.machine.end_others(node, ended, others);
+        self.with(core, known, |machine, around| machine.end_others(node, calls, around, now));
         self.act(core, now);
     }
 
@@ -195,12 +198,13 @@ impl Handshaking {
         tell: impl FnOnce(&mut Handshakes, &mut Surroundings<'_>),
     ) {
         let leaving = core.is_leaving();
-        let identity = &mut core.identity;
+        let Core { identity, connections, streams, .. } = core;
+        let links = LinksView { links: known.links, connections, streams };
         let mut around = Surroundings {
             key: identity.key.as_ref(),
             random: &mut identity.random,
             calls: known.connector,
-            links: known.links,
+            links: &links,
             leaving,
         };
         tell(&mut self.machine, &mut around);
@@ -235,33 +239,45 @@ fn set_role(core: &mut Core, stream: StreamId, role: Role) {
 }
 
 impl links::Calls for Connector {
-    fn peer_of(&self, call: crate::id::CallId) -> Option<NodeId> {
+    fn peer_of(&self, call: CallId) -> Option<NodeId> {
         Self::peer_of(self, call)
     }
 
-    fn is_ours(&self, call: crate::id::CallId) -> bool {
+    fn is_ours(&self, call: CallId) -> bool {
         Self::is_ours(self, call)
     }
 
-    fn was_ours(&self, call: crate::id::CallId) -> bool {
+    fn was_ours(&self, call: CallId) -> bool {
         Self::was_ours(self, call)
     }
 }
 
-impl links::Links for Links {
+/// The links, and whether they are being closed.
+struct LinksView<'a> {
+    links: &'a Links,
+    connections: &'a Connections,
+    streams: &'a Streams<Role>,
+}
+
+impl links::Links for LinksView<'_> {
     fn link_to(&self, node: NodeId) -> Option<ConId> {
-        self.to(node)
+        self.links.to(node)
+    }
+
+    fn open_link_to(&self, node: NodeId) -> Option<ConId> {
+        let writing = |con: &ConId| self.connections.get(*con).map(|connection| connection.writing);
+        self.links.to(node).filter(|con| writing(con).is_some_and(|stream| self.streams.is_open(stream)))
     }
 
     fn certain_at(&self, link: ConId) -> Option<Instant> {
-        self.link(link).map(|link| link.certain_at)
+        self.links.link(link).map(|link| link.certain_at)
     }
 
     fn is_relayed(&self, link: ConId) -> bool {
-        Self::is_relayed(self, link)
+        self.links.is_relayed(link)
     }
 
-    fn came_by(&self, link: ConId, call: crate::id::CallId) -> bool {
-        self.link(link).is_some_and(|link| link.calls.contains(&call))
+    fn came_by(&self, link: ConId, call: CallId) -> bool {
+        self.links.link(link).is_some_and(|link| link.calls.contains(&call))
     }
 }

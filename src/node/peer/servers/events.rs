@@ -159,12 +159,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::address::HostPort;
     use crate::config::Config;
     use crate::identity::NodeId;
     use crate::proto::rendezvous::client::ClientConfig;
     use crate::random::Random;
     use crate::reach::ServerKind;
-    use crate::wire::address::HostPort;
 
     /// A server of our own choice, and a foreign one.
     fn servers() -> (Core, All, [ServerId; 2]) {

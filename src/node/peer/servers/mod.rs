@@ -14,6 +14,7 @@ use super::attempts::Purpose;
 use super::core::Core;
 use super::effect::{Effect, ServerSays};
 use super::network::parse;
+use crate::address::HostPort;
 use crate::config::Config;
 use crate::error::{CloseReason, FailReason, StartError};
 use crate::event::ServerFault;
@@ -25,7 +26,6 @@ use crate::proto::rendezvous::client::{Advert, AdvertKind, Client, ClientAction,
 use crate::proto::rendezvous::list::ServerList;
 use crate::random::Random;
 use crate::time::{Instant, soonest};
-use crate::wire::address::HostPort;
 use crate::wire::rendezvous::{Incarnation, Token};
 
 #[derive(Debug)]

@@ -25,7 +25,7 @@ use super::responder::{MEETINGS, Responder};
 use super::surroundings::{Local, Surroundings};
 use super::table::Table;
 use super::upgrades::Upgrades;
-use crate::connect::{Connect, RelayLimits, Rung, RungFault, Rungs};
+use crate::connect::{RelayLimits, Rung, RungFault, Rungs};
 use crate::error::{ConnectError, FailReason};
 use crate::id::{AttemptId, CallId, ConId, ServerId};
 use crate::identity::{Key, NodeId};
@@ -174,30 +174,30 @@ impl Connector {
     /// Begins an attempt.
     pub(crate) fn connect(
         &mut self,
-        to: Connect,
-        attempt: AttemptId,
+        unl: Unl,
+        rungs: Rungs,
+        waiter: Waiter,
         around: &mut Surroundings<'_>,
         now: Instant,
     ) -> Result<(), ConnectError> {
-        self.check(&to.unl, &around.local)?;
-        let waiter = Waiter { attempt, temporary: to.temporary };
-        let existing = to.unl.node_id().and_then(|node| around.links.link_to(node));
-        if let Some(con) = existing.filter(|_| to.rungs.has(Rung::Existing)) {
+        self.check(&unl, &around.local)?;
+        let existing = unl.node_id().and_then(|node| around.links.link_to(node));
+        if let Some(con) = existing.filter(|_| rungs.has(Rung::Existing)) {
             self.shared.events.push_back(ConnectEvent::Connected { con, waiter, took: Duration::ZERO });
             return Ok(());
         }
         // Two attempts at one node are one call, unless they ask for different ways.
-        let joined = match to.unl.node_id() {
+        let joined = match unl.node_id() {
             Some(node) => self.calls.to(node),
-            None => self.calls.to_unl(&to.unl),
+            None => self.calls.to_unl(&unl),
         };
         let (max_calls, calls) = (self.shared.config.max_calls, self.calls.count(true));
         let joined = joined.and_then(|id| self.calls.get_mut(id)).and_then(Call::caller_mut);
-        match joined.filter(|caller| caller.rungs == to.rungs) {
+        match joined.filter(|caller| caller.rungs == rungs) {
             Some(caller) if caller.waiters.len() < max_calls => caller.waiters.push(waiter),
             Some(_) => return Err(ConnectError::TooMany),
             None if calls >= max_calls => return Err(ConnectError::TooMany),
-            None => self.open(to.unl, to.rungs, vec![waiter], None, now, around, now),
+            None => self.open(unl, rungs, vec![waiter], None, now, around, now),
         }
         Ok(())
     }

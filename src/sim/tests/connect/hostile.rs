@@ -79,7 +79,7 @@ fn a_unl_that_names_many_ports_of_a_victim_costs_it_twelve_syns_a_minute() {
                 let unl = aimed(100 + n, ports);
                 // By whatever way.
                 let connect = Connect::to(&unl);
-                let refused = town.world.act(node, |node, now| node.connect_unl(connect, now)).err();
+                let refused = town.world.act(node, |node, now| node.connect_to(connect, now)).err();
                 assert!(matches!(refused, None | Some(ConnectError::TooMany)));
                 town.world.run_for(secs(4));
             }
@@ -103,7 +103,7 @@ fn a_unl_that_names_a_victim_as_its_server_costs_it_twelve_syns_a_minute() {
                 let unl = servers
                     .fold(Unl::builder(NodeType::Active), |unl, port| unl.server(format!("{VICTIM}:{port}")));
                 let unl = unl.sign(&key(100 + n)).expect("a sound UNL");
-                town.world.act(node, |node, now| node.connect_unl(Connect::to(&unl), now)).ok();
+                town.world.act(node, |node, now| node.connect_to(Connect::to(&unl), now)).ok();
                 assert!(town.census(node).guests <= 4);
                 town.world.run_for(secs(4));
             }
@@ -446,7 +446,7 @@ fn a_hostile_server_of_ones_own_costs_a_victim_no_more_than_punches_may_take() {
             let began = town.world.now();
             for _ in 0..40 {
                 let connect = Connect::to(&unl);
-                let refused = town.world.act(node, |node, now| node.connect_unl(connect, now)).err();
+                let refused = town.world.act(node, |node, now| node.connect_to(connect, now)).err();
                 assert!(matches!(refused, None | Some(ConnectError::TooMany)));
                 town.world.run_for(secs(3));
             }

@@ -1,5 +1,6 @@
-//! Whole nodes that connect by UNL: which way they find, and what goes wrong.
+//! Whole nodes that connect by UNL, or by address: which way they find, and what goes wrong.
 
+mod asked;
 mod hostile;
 mod moving;
 mod together;
@@ -112,7 +113,7 @@ impl Town {
 
     fn connect(&mut self, from: ProgramId, to: impl Into<Connect>) -> AttemptId {
         let to = to.into();
-        self.world.act(from, |node, now| node.connect_unl(to, now)).expect("it begins")
+        self.world.act(from, |node, now| node.connect_to(to, now)).expect("it begins")
     }
 
     /// What came of an attempt, if something has.

@@ -387,7 +387,7 @@ fn the_limit_of_attempts_holds_and_what_needs_no_new_call_is_no_attempt_too_many
         town.settle(&[&[caller][..], &others].concat());
         let unls: Vec<Unl> = others.iter().map(|&id| town.unl(id)).collect();
         let con = town.link(caller, &unls[0]).con;
-        let mut connect = |unl: &Unl| town.world.act(caller, |node, now| node.connect_unl(unl.into(), now));
+        let mut connect = |unl: &Unl| town.world.act(caller, |node, now| node.connect_to(unl.into(), now));
         connect(&unls[1]).expect("one");
         connect(&unls[2]).expect("two");
         connect(&unls[2]).expect("that is the same call");

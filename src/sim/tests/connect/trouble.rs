@@ -133,7 +133,7 @@ fn nobody_connects_to_oneself() {
         // Also by what it said of itself before, or with other addresses.
         let older = Unl::builder(NodeType::Active).wan(at("203.0.9.9", 1)).sign(&key(1)).unwrap();
         for unl in [own, older] {
-            let refused = town.world.act(node, |node, now| node.connect_unl(Connect::to(&unl), now));
+            let refused = town.world.act(node, |node, now| node.connect_to(Connect::to(&unl), now));
             assert_eq!(refused, Err(ConnectError::Oneself));
         }
         // A UNL that only has our addresses is somebody else's, and not found there.

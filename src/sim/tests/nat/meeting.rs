@@ -40,7 +40,7 @@ impl Two {
 
     fn connect(&mut self, unl: &Unl) {
         let to = Connect::to(unl);
-        self.world.act(self.nodes[0], |node, now| node.connect_unl(to, now)).expect("it can be tried");
+        self.world.act(self.nodes[0], |node, now| node.connect_to(to, now)).expect("it can be tried");
     }
 
     /// How the first one's attempt has ended.
@@ -123,7 +123,7 @@ fn several_candidates_are_met_one_after_the_other() {
             .collect();
         two.world.run_for(secs(10));
         for &id in &others {
-            two.world.act(id, |node, now| node.connect_unl(Connect::to(&unl), now)).unwrap();
+            two.world.act(id, |node, now| node.connect_to(Connect::to(&unl), now)).unwrap();
         }
         let all = |world: &mut World| others.iter().all(|&id| world.count(id) == 1);
         assert!(two.world.run_until(secs(12), all));
@@ -260,7 +260,7 @@ fn a_meeting_with_somebody_else_is_not_attended() {
         let id = world.peer(computer, config().direct().nat(NatKind::Preserving));
         let builder = Unl::builder(NodeType::Simultaneous).nat(NatKind::Preserving);
         let unl = builder.wan(at(asked, 50500)).lan(at("192.168.0.1", 50500)).version2(None).unwrap();
-        world.act(id, |node, now| node.connect_unl(Connect::to(&unl), now)).unwrap();
+        world.act(id, |node, now| node.connect_to(Connect::to(&unl), now)).unwrap();
         world.run_for(secs(20));
         assert!(world.events(id).iter().any(|event| matches!(event, Event::Failed { .. })));
         assert_eq!((world.syns(asked), world.syns(other)), (0, 0));

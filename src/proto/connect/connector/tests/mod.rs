@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::connect::{Connect, Target};
 use crate::note::Notes;
 use crate::proto::budget::{Budget, BudgetLimits};
 use crate::proto::connect::action::{Handshake, OutgoingSignal};
@@ -257,8 +258,10 @@ impl Peer {
 
     fn connect(&mut self, to: impl Into<Connect>) -> Result<AttemptId, ConnectError> {
         self.attempts += 1;
-        let (to, attempt) = (to.into(), AttemptId::new(1, self.attempts));
-        self.tell(|machine, around, now| machine.connect(to, attempt, around, now)).map(|()| attempt)
+        let Connect { target: Target::Unl(unl), rungs, temporary } = to.into() else { panic!("no UNL") };
+        let attempt = AttemptId::new(1, self.attempts);
+        let waiter = Waiter { attempt, temporary };
+        self.tell(|machine, around, now| machine.connect(unl, rungs, waiter, around, now)).map(|()| attempt)
     }
 
     /// Lets time pass, as a driver would.

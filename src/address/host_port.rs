@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use crate::address::zoned;
+use super::zoned;
 
 /// Where to connect to, as given.
 #[derive(Clone, Debug, PartialEq, Eq)]
