@@ -35,8 +35,9 @@ impl Node {
 
     /// Gives a connection a name, by which its stream is known from now on.
     pub(super) fn name(&mut self, connection: Connection) -> ConId {
+        let stream = connection.writing;
         let id = self.core.connections.insert(connection);
-        if let Some(tag) = self.core.streams.tag_mut(connection.writing) {
+        if let Some(tag) = self.core.streams.tag_mut(stream) {
             *tag = Role::Peer(id);
         }
         id
@@ -52,7 +53,7 @@ impl Node {
         slot: Slot,
     ) -> Connection {
         let opened = self.core.streams.facts(stream).map(|facts| facts.opened).unwrap_or(Instant::ZERO);
-        Connection::new(stream, via, peer, ends, slot, opened)
+        Connection::new(stream, via, peer, self.ends.tag(ends), slot, opened)
     }
 
     /// Whether there is a slot for a peer that came to us.
@@ -76,11 +77,12 @@ impl Node {
     /// A peer that came to us takes its slot.
     pub(super) fn enter(&mut self, stream: StreamId, ends: Ends, now: Instant) -> ConId {
         let peer = ends.dialler;
-        let connection = self.connection(stream, Via::Accepted, peer, ends, Slot::Inbound);
+        let mut connection = self.connection(stream, Via::Accepted, peer, ends, Slot::Inbound);
+        connection.fresh = true;
         self.admission.handle_opened(peer.ip());
         self.network.peers.handle_inbound_opened(peer, now);
-        let id = self.show(Connection { fresh: true, ..connection }, None, Duration::ZERO);
-        self.ends.insert_inbound(ends, id);
+        let id = self.show(connection, None, Duration::ZERO);
+        self.ends.insert_inbound(self.ends.tag(ends), id);
         id
     }
 
@@ -133,7 +135,10 @@ impl Node {
 
     #[cold]
     pub(super) fn handle_first_received(&mut self, con: ConId, now: Instant) {
-        let Some(&Connection { writing: stream, ends, .. }) = self.core.connections.get(con) else { return };
+        let Some(stream) = self.core.connections.get(con).map(|connection| connection.writing) else {
+            return;
+        };
+        let Some(ends) = self.core.accepted_ends(stream) else { return };
         let known = Known { connector: self.connecting.machine(), links: &self.links };
         if self.handshaking.machine().has(stream) {
             return self.handshaking.handle_received(&mut self.core, stream, known, now);
@@ -263,7 +268,7 @@ impl Node {
         let connection = self.connection(stream, via, addr, handshake.ends, Slot::Inbound);
         self.network.peers.handle_inbound_opened(addr, now);
         let con = self.show(connection, None, Duration::ZERO);
-        self.ends.insert_inbound(handshake.ends, con);
+        self.ends.insert_inbound(self.ends.tag(handshake.ends), con);
         self.core.streams.offer_unread(stream);
     }
 

@@ -5,31 +5,38 @@
 
 use std::net::SocketAddr;
 
-use super::ends::Ends;
+use super::ends::EndsTag;
 use crate::event::Via;
 use crate::id::{ConId, StreamId};
 use crate::proto::stream::Counters;
 use crate::time::Instant;
 
 /// What is known of a connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Connection {
     pub(super) reading: StreamId,
     pub(super) writing: StreamId,
-    /// An old one that has brought everything, as long as something is still on its way out there.
-    pub(super) flushing: Option<StreamId>,
     pub(super) via: Via,
     /// The peer's end; for outbound connections the address that was dialled.
     pub(super) peer: SocketAddr,
-    pub(super) ends: Ends,
+    pub(super) ends: EndsTag,
     pub(super) slot: Slot,
     /// Nothing has come yet: its first line may be a hello.
     pub(super) fresh: bool,
     /// The application closed it.
     pub(super) closed_by_us: bool,
     pub(super) opened: Instant,
-    /// What went through streams that it has left, and that are over.
-    pub(super) earlier: Counters,
+    /// Most connections have never left a stream.
+    left: Option<Box<Left>>,
+}
+
+/// Streams that a connection has left.
+#[derive(Debug, Default)]
+struct Left {
+    /// One that has brought everything, as long as something is still on its way out there.
+    flushing: Option<StreamId>,
+    /// What went through those that are over.
+    counters: Counters,
 }
 
 /// Whose slot a connection takes.
@@ -67,14 +74,13 @@ impl Connection {
         stream: StreamId,
         via: Via,
         peer: SocketAddr,
-        ends: Ends,
+        ends: EndsTag,
         slot: Slot,
         opened: Instant,
     ) -> Self {
         Self {
             reading: stream,
             writing: stream,
-            flushing: None,
             via,
             peer,
             ends,
@@ -82,7 +88,7 @@ impl Connection {
             fresh: false,
             closed_by_us: false,
             opened,
-            earlier: Counters::default(),
+            left: None,
         }
     }
 
@@ -93,7 +99,31 @@ impl Connection {
 
     /// Streams that it has left, and that are still needed.
     pub(super) fn old_paths(&self) -> impl Iterator<Item = StreamId> + use<> {
-        self.draining().into_iter().chain(self.flushing)
+        self.draining().into_iter().chain(self.flushing())
+    }
+
+    /// An old one that has brought everything, as long as something is still on its way out there.
+    pub(super) fn flushing(&self) -> Option<StreamId> {
+        self.left.as_ref().and_then(|left| left.flushing)
+    }
+
+    pub(super) fn set_flushing(&mut self, stream: StreamId) {
+        self.left.get_or_insert_default().flushing = Some(stream);
+    }
+
+    /// What was flushed is over. Returns whether that was it.
+    pub(super) fn end_flushing(&mut self, stream: StreamId) -> bool {
+        self.left.as_mut().is_some_and(|left| left.flushing.take_if(|old| *old == stream).is_some())
+    }
+
+    /// What went through streams that it has left, and that are over.
+    pub(super) fn earlier(&self) -> Counters {
+        self.left.as_ref().map(|left| left.counters).unwrap_or_default()
+    }
+
+    pub(super) fn add_earlier(&mut self, counters: Counters) {
+        let left = self.left.get_or_insert_default();
+        left.counters = left.counters + counters;
     }
 
     pub(super) fn streams(&self) -> impl Iterator<Item = StreamId> + use<> {
@@ -167,13 +197,25 @@ impl Connections {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ends::{AllEnds, Ends};
     use super::*;
 
     fn connection(number: u16) -> Connection {
         let end = SocketAddr::from(([127, 0, 0, 1], number));
         let stream = StreamId::new(number.into(), number.into());
-        let ends = Ends { dialler: end, dialled: end };
+        let ends = AllEnds::default().tag(Ends { dialler: end, dialled: end });
         Connection::new(stream, Via::Direct, end, ends, Slot::None, Instant::ZERO)
+    }
+
+    /// Most connections do nothing, and there may be 10,000.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn an_idle_connection_is_small() {
+        use crate::proto::stream::LineStream;
+
+        assert!(size_of::<Option<Place>>() <= 104);
+        assert!(size_of::<LineStream>() <= 192);
+        assert!(size_of::<super::super::Role>() <= 32);
     }
 
     #[test]

@@ -31,7 +31,7 @@ impl Inbound {
         if !self.pending.has_room(ends.dialler.ip()) {
             return None;
         }
-        let stream = core.streams.accept(ends.dialler, ends.dialled, Role::Pending(ends), now);
+        let stream = core.streams.accept(ends.dialler, ends.dialled, Role::Pending, now);
         self.pending.handle_accepted(stream, ends.dialler, ends.dialled, now);
         Some(stream)
     }
@@ -85,7 +85,7 @@ fn act(core: &mut Core, action: InboundAction, now: Instant) {
             core.notes.push(Level::Debug, || format!("answered the probe of {server}"));
         }
         InboundAction::Relay { stream } => {
-            if let Some(&Role::Pending(ends)) = core.streams.tag(stream) {
+            if let Some(ends) = core.pending_ends(stream) {
                 core.effects.push(Effect::RelayClient { stream, ends });
             }
         }

@@ -81,7 +81,7 @@ pub(crate) enum Role {
     /// One sample of the survey of the NAT.
     Survey(Sample),
     /// It may be a server's probe, or want to be relayed.
-    Pending(Ends),
+    Pending,
     /// It is being found out who is there; see `links::handshaking`.
     Handshake,
     /// A dial of a call's: to an address of the other side, to a server that is to see a port, or to a relay.
@@ -227,7 +227,7 @@ impl Node {
                 self.servers.handle_gone(&mut self.core, server, dropped.id, dropped.why, now);
             }
             Role::Survey(sample) => self.reaching.handle_sample_gone(&mut self.core, sample, now),
-            Role::Pending(_) => self.inbound.pending.handle_gone(dropped.id),
+            Role::Pending => self.inbound.pending.handle_gone(dropped.id),
             Role::Handshake => {
                 let why = dropped.why.to_string();
                 self.handshaking.handle_gone(&mut self.core, dropped.id, &why, now);
@@ -283,7 +283,7 @@ impl Node {
             self.shake_hands(stream, Origin::Accepted, ends, now);
             return Some(stream);
         }
-        let id = self.core.streams.accept(peer, local, Role::Pending(ends), now);
+        let id = self.core.streams.accept(peer, local, Role::Pending, now);
         self.enter(id, ends, now);
         Some(id)
     }
@@ -374,7 +374,7 @@ impl Host for Node {
         match self.core.streams.tag(id) {
             Some(&Role::Server(server)) => self.handle_server_lines(server, id, now),
             Some(&Role::Survey(sample)) => self.reaching.handle_sample_lines(&mut self.core, sample, id, now),
-            Some(Role::Pending(_)) => self.inbound.handle_received(&mut self.core, id, now),
+            Some(Role::Pending) => self.inbound.handle_received(&mut self.core, id, now),
             Some(&Role::Peer(con)) => self.handle_peer_received(con, now),
             Some(Role::Handshake) => {
                 let known = Known { connector: self.connecting.machine(), links: &self.links };

@@ -1,8 +1,10 @@
 //! The streams that a connection goes over: the one that it reads, the one that it writes to, and an old one on which something
 //! is still on its way out.
 
+use super::Role;
 use super::connections::Connection;
 use super::core::Core;
+use super::ends::Ends;
 use crate::error::CloseReason;
 use crate::event::Via;
 use crate::id::{ConId, StreamId};
@@ -11,6 +13,20 @@ use crate::proto::stream::Counters;
 use crate::time::Instant;
 
 impl Core {
+    /// The ends of a stream that somebody opened and that is nothing yet.
+    pub(super) fn pending_ends(&self, stream: StreamId) -> Option<Ends> {
+        if !matches!(self.streams.tag(stream)?, Role::Pending) {
+            return None;
+        }
+        self.accepted_ends(stream)
+    }
+
+    /// The ends of a stream that somebody opened.
+    pub(super) fn accepted_ends(&self, stream: StreamId) -> Option<Ends> {
+        let facts = self.streams.facts(stream)?;
+        Some(Ends { dialler: facts.peer, dialled: facts.local? })
+    }
+
     /// What is known of the stream that a connection writes to, and what went through all of its streams.
     pub(super) fn facts(&self, con: ConId) -> Option<StreamFacts> {
         let connection = self.connections.get(con)?;
@@ -20,7 +36,7 @@ impl Core {
 
     fn counters(&self, connection: &Connection) -> Counters {
         let of_streams = connection.streams().filter_map(|stream| self.streams.facts(stream));
-        of_streams.fold(connection.earlier, |sum, facts| sum + facts.counters)
+        of_streams.fold(connection.earlier(), |sum, facts| sum + facts.counters)
     }
 
     /// What went through a connection in bytes, both ways.
@@ -62,7 +78,7 @@ impl Core {
     /// What was said before a link migrated goes out as of any connection that is closed. The other side reads it before it
     /// comes to the end of the new path, which has no end here before the old one has.
     pub(super) fn close_old_paths(&mut self, con: ConId, now: Instant) {
-        let Some(&connection) = self.connections.get(con) else { return };
+        let Some(connection) = self.connections.get(con) else { return };
         for old in connection.old_paths() {
             self.streams.await_other(connection.writing);
             for late in [connection.writing, old] {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::asking::Ask;
 use super::effect::Effect;
-use super::{Node, Role, unl};
+use super::{Node, unl};
 use crate::address::HostPort;
 use crate::connect::{Connect, Rung, RungFault, Rungs, Target, Tried};
 use crate::error::{ConnectError, FailReason};
@@ -156,7 +156,7 @@ impl Node {
     }
 
     pub(crate) fn admit_pending(&mut self, stream: StreamId, wanted: bool, now: Instant) {
-        let Some(&Role::Pending(ends)) = self.core.streams.tag(stream) else { return };
+        let Some(ends) = self.core.pending_ends(stream) else { return };
         if !wanted || !self.may_enter(ends.dialler, now) {
             self.core.streams.abandon(stream);
         } else if self.core.config.links.direct {

@@ -208,7 +208,7 @@ impl Node {
         self.network.handle_dialled(facts.peer, dialled.counted, now);
         let connection = self.connection(dialled.stream, Via::Direct, facts.peer, ends, Slot::Outbound);
         let con = self.show(connection, dialled.attempt, dialled.took);
-        self.ends.insert_outbound(ends, con);
+        self.ends.insert_outbound(self.ends.tag(ends), con);
     }
 }
 
@@ -380,7 +380,7 @@ impl Node {
         let _ = self.core.streams.queue_raw(stream, &NO_NONCE);
         let connection = self.connection(stream, via, ends.dialled, ends, Slot::None);
         let con = self.name(connection);
-        self.ends.insert_outbound(ends, con);
+        self.ends.insert_outbound(self.ends.tag(ends), con);
         for &waiter in waiters {
             self.tell_connected(con, waiter, took, now);
         }

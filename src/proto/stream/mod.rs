@@ -125,7 +125,7 @@ pub(crate) struct LineStream {
     /// It does not end before another one has.
     awaits: bool,
     /// How long whole lines still wait for the application, once it is known that the peer is done.
-    patience: Option<Patience>,
+    patience: Option<Box<Patience>>,
     counters: Counters,
     opened: Instant,
 }
@@ -505,11 +505,9 @@ impl LineStream {
     /// connections.
     pub(crate) fn handle_hangup(&mut self, walks: u64, now: Instant) {
         if self.phase == Phase::Open {
-            self.patience.get_or_insert(Patience {
-                until: now + UNREAD_LINGER,
-                walk: walks,
-                lines: self.counters.lines_received,
-            });
+            let lines = self.counters.lines_received;
+            self.patience
+                .get_or_insert_with(|| Box::new(Patience { until: now + UNREAD_LINGER, walk: walks, lines }));
         }
     }
 
@@ -589,7 +587,7 @@ impl LineStream {
     /// When [`poll_step`](Self::poll_step) wants to be asked again although nothing happened.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Open | Phase::Ended { .. } => self.patience.map(|patience| patience.until),
+            Phase::Open | Phase::Ended { .. } => self.patience.as_ref().map(|patience| patience.until),
             Phase::Lingering { .. } if self.awaits => None,
             Phase::Closing { deadline, .. } | Phase::Lingering { deadline, .. } => Some(deadline),
         }
@@ -655,12 +653,14 @@ impl LineStream {
 
     /// Whether whole lines have waited for long enough; they get more time if some were read meanwhile.
     fn has_lost_patience(&mut self, walks: u64, now: Instant) -> bool {
-        let Some(patience) = self.patience.filter(|patience| now >= patience.until) else { return false };
+        let Some(patience) = self.patience.as_deref_mut().filter(|patience| now >= patience.until) else {
+            return false;
+        };
         let lines = self.counters.lines_received;
         // What is held can not be read, and somebody else sees to it that this ends.
         let lost = patience.lines == lines && patience.walk < walks && !self.held;
         if !lost {
-            self.patience = Some(Patience { until: now + UNREAD_LINGER, walk: walks, lines });
+            *patience = Patience { until: now + UNREAD_LINGER, walk: walks, lines };
         }
         lost
     }

@@ -85,13 +85,13 @@ impl Links {
             core.streams.close(old, now);
             let counters = core.streams.facts(old).map(|facts| facts.counters).unwrap_or_default();
             if let Some(connection) = core.connections.get_mut(con) {
-                connection.earlier = connection.earlier + counters;
+                connection.add_earlier(counters);
             }
         } else {
             // However long a slow relay takes for that: to close it would set it a deadline. The other side closes it when all
             // has come there.
             if let Some(connection) = core.connections.get_mut(con) {
-                connection.flushing = Some(old);
+                connection.set_flushing(old);
             }
             forget_lines(core, old);
         }
@@ -111,7 +111,7 @@ impl Links {
         old: StreamId,
         now: Instant,
     ) {
-        if core.connections.get(con).is_some_and(|connection| connection.flushing == Some(old)) {
+        if core.connections.get(con).is_some_and(|connection| connection.flushing() == Some(old)) {
             forget_lines(core, old);
         } else {
             self.handle_received(core, con, now);
@@ -132,8 +132,8 @@ impl Links {
         if was_draining {
             connection.reading = connection.writing;
         }
-        if was_draining || connection.flushing.take_if(|old| *old == ended.id).is_some() {
-            connection.earlier = connection.earlier + ended.counters;
+        if was_draining || connection.end_flushing(ended.id) {
+            connection.add_earlier(ended.counters);
         }
         // Before all had come, or had gone out: something is missing, here or there.
         if (was_draining || ended.unsaid) && core.is_shown(con) {
