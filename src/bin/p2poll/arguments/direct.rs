@@ -40,7 +40,7 @@ pub(crate) struct ConnectOptions {
     /// The node to connect to: its UNL, as its p2poll listen prints it; its address, as HOST:PORT; or ID@HOST:PORT, where
     /// the node has to be the one with this id. Blanks, line ends and quotes in and around a UNL do not matter, nor the
     /// "unl:" before it
-    #[arg(value_name = "TO")]
+    #[arg(value_name = "UNL|ADDRESS")]
     pub(crate) to: String,
 
     /// A rendezvous server of one's own, as HOST:PORT; may be repeated. Without any, those that the UNL names are used
