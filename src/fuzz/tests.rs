@@ -1,5 +1,8 @@
 //! The bodies on some hundred inputs each, and on those that are kept.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+
 use super::server_node::input as server_node_input;
 use super::*;
 
@@ -195,6 +198,70 @@ fn router_input(seed: u64) -> Vec<u8> {
     data
 }
 
+/// A letter of a ring with all its fields, but for one in four, of which one is missing or something else.
+fn letter_input(seed: u64) -> Vec<u8> {
+    const KINDS: &[&str] = &[
+        "ask",
+        "answer",
+        "busy",
+        "gone",
+        "probe",
+        "alive",
+        "notify",
+        "kick",
+        "leave",
+        "join",
+        "welcome",
+        "elsewhere",
+        "settled",
+        "askfingers",
+        "fingers",
+        "meet",
+        "find",
+        "ack",
+        "found",
+        "notfound",
+        "unsure",
+        "direct",
+        "point",
+        "pointed",
+        "ping",
+    ];
+    let mut random = Random::from_number(seed);
+    let mut bytes = |len: usize| (0..len).map(|_| random.below(256) as u8).collect::<Vec<_>>();
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let mut letter =
+        serde_json::json!({"k": KINDS[usize::from(bytes(1)[0]) % KINDS.len()], "n": bytes(1)[0]});
+    for name in ["from", "to", "query"] {
+        letter[name] = hex(&bytes(8)).into();
+    }
+    for name in ["key", "without"] {
+        letter[name] = hex(&bytes(20)).into();
+    }
+    for (name, len) in
+        [("pred", 28), ("through", 28), ("owner", 28), ("origin", 28), ("list", 28 * 3), ("dead", 40)]
+    {
+        letter[name] = STANDARD_NO_PAD.encode(bytes(len)).into();
+    }
+    for name in ["receipt", "hops", "more", "timeouts", "ms"] {
+        letter[name] = bytes(1)[0].into();
+    }
+    for name in ["insist", "wraps", "last", "before", "careful"] {
+        letter[name] = (bytes(1)[0] < 128).into();
+    }
+    let Some(fields) = letter.as_object_mut() else { return Vec::new() };
+    if bytes(1)[0] < 64 {
+        let place = usize::from(bytes(1)[0]) % fields.len();
+        let other = [serde_json::Value::Null, true.into(), (-1).into(), "ff".into(), "AAA".into()];
+        let name = fields.keys().nth(place).cloned().unwrap_or_default();
+        match bytes(1)[0] {
+            0..128 => drop(fields.remove(&name)),
+            choice => drop(fields.insert(name, other[usize::from(choice) % other.len()].clone())),
+        }
+    }
+    letter.to_string().into_bytes()
+}
+
 /// Bytes that are no text.
 fn noise(seed: u64) -> Vec<u8> {
     let mut random = Random::from_number(seed);
@@ -216,7 +283,7 @@ const BODIES: &[(&str, Body, Inputs)] = &[
     ("rendezvous_client", rendezvous_client, input),
     ("server_node", server_node, server_node_input),
     ("ring", ring, ring_input),
-    ("ring_codec", ring_codec, input),
+    ("ring_codec", ring_codec, letter_input),
     ("unl", unl, unl_input),
     ("hello", hello, hello_input),
     ("survey", survey, noise),
@@ -276,6 +343,8 @@ fn inputs_reach_what_they_are_for() {
         || hellos.iter().flat_map(|data| data.split(|&byte| byte == b'\n')).map(<[u8]>::trim_ascii_end);
     assert!(lines().filter(|line| Hello::parse(line).is_some()).count() > 50);
     assert!(lines().filter(|line| Answer::parse(line).is_some()).count() > 20);
+    let letters = (0..500).filter(|&seed| crate::wire::ring::parse(&letter_input(seed)).is_some());
+    assert!((350..490).contains(&letters.count()));
     let signal = |line: &&[u8]| std::str::from_utf8(line).is_ok_and(|text| signal::parse(text).is_some());
     assert!(lines().filter(signal).count() > 200);
     assert!(hellos.iter().any(|data| matches!(classify(data), Opening::Pyp2pNonce(_))));

@@ -15,7 +15,7 @@
 //! | `welcome` | `n`, `pred`, `list`, `wraps` |
 //! | `elsewhere` | `n`, `through` |
 //! | `fingers` | `n`, `list` |
-//! | `find` | `n`, `key`, `origin`, `query`, `want`, `last`, `careful`, `hops`, `more`, `timeouts`, `ms`, `dead` |
+//! | `find` | `n`, `key`, `origin`, `query`, `before`, `last`, `careful`, `hops`, `more`, `timeouts`, `ms`, `dead` |
 //! | `found` | `n`, `receipt`, `owner`, `pred`, `hops`, `timeouts` |
 //! | `direct` | `query`, `owner`, `pred`, `hops`, `timeouts` |
 //! | `point` | `n`, `key`, `last`, `dead` |
