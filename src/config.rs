@@ -86,6 +86,7 @@ pub struct Config {
     pub(crate) max_inbound: usize,
     pub(crate) max_inbound_per_address: usize,
     pub(crate) max_outbound: usize,
+    pub(crate) max_outbound_per_address: usize,
     pub(crate) max_attempts: usize,
     pub(crate) max_bans: usize,
     pub(crate) max_known: usize,
@@ -166,6 +167,7 @@ impl Default for Config {
             max_inbound: 10,
             max_inbound_per_address: 3,
             max_outbound: 10,
+            max_outbound_per_address: 2,
             max_attempts: 64,
             max_bans: 1024,
             max_known: 1000,
@@ -368,6 +370,13 @@ impl Config {
     /// slots too, but are never refused for want of one.
     pub fn max_outbound(mut self, slots: usize) -> Self {
         self.max_outbound = slots;
+        self
+    }
+
+    /// Of them, those to one address (of IPv6: one /64 network). Defaults to 2: a server that lists one address with many ports
+    /// is not to fill a node's slots with it. Loopback and what [`Config::peer`] names have no such limit.
+    pub fn max_outbound_per_address(mut self, slots: usize) -> Self {
+        self.max_outbound_per_address = slots;
         self
     }
 

@@ -36,6 +36,7 @@ impl Network {
     pub(super) fn new(config: &Config, random: &mut Random, now: Instant) -> Result<Self, StartError> {
         let peers_config = PeersConfig {
             max_outbound: config.max_outbound,
+            per_household: config.max_outbound_per_address,
             book_limit: config.max_known,
             known_limit: config.max_known,
             ..PeersConfig::default()

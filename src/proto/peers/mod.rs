@@ -29,6 +29,7 @@
 
 mod budget;
 mod entry;
+mod households;
 mod reach;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ use crate::random::Random;
 use crate::time::{Instant, soonest};
 use budget::Budget;
 use entry::{Entry, Origin, State, Worth};
+use households::Households;
 
 /// The time over which dials are counted.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -55,6 +57,8 @@ const OWN_LIMIT: usize = 256;
 pub(crate) struct PeersConfig {
     /// Outbound connections, those under way included. Defaults to 10, as in pyp2p.
     pub(crate) max_outbound: usize,
+    /// Of them, those to one household, loopback and static ones excepted. Defaults to 2.
+    pub(crate) per_household: usize,
     /// Addresses known. Defaults to 1000. Static ones may exceed it.
     pub(crate) book_limit: usize,
     /// Addresses offered for the known-peers file. Defaults to 100.
@@ -84,6 +88,7 @@ impl Default for PeersConfig {
     fn default() -> Self {
         Self {
             max_outbound: 10,
+            per_household: 2,
             book_limit: 1000,
             known_limit: 100,
             retry_first: Duration::from_secs(5),
@@ -489,6 +494,7 @@ impl Peers {
             return None;
         }
         let (matched, budget) = (self.matched(), Budget::new(&self.dials, &self.config));
+        let mut households = self.households();
         let soon = self.now + self.config.retry_first * 3;
         let (mut statics, mut others, mut unlinked_statics) = (Vec::new(), Vec::new(), 0);
         for (&address, entry) in &self.book {
@@ -498,7 +504,12 @@ impl Peers {
                 continue;
             }
             unlinked_statics += usize::from(is_static);
-            self.fresh += usize::from(entry.failures == 0 && entry.ready <= soon);
+            if !is_static && !households.has_room(address.ip()) {
+                continue;
+            }
+            if entry.failures == 0 && entry.ready <= soon {
+                self.fresh += usize::from(is_static || households.may_wait(address.ip()));
+            }
             if entry.ready > self.now {
                 self.wake = soonest(self.wake, Some(entry.ready));
             } else if !budget.allows(address) {
@@ -536,6 +547,16 @@ impl Peers {
             }
         }
         matched
+    }
+
+    fn households(&self) -> Households {
+        let mut households = Households::new(self.config.per_household);
+        for (address, entry) in &self.book {
+            if entry.state != State::Idle && entry.origin != Origin::Static {
+                households.add(address.ip());
+            }
+        }
+        households
     }
 
     fn forget_old_dials(&mut self) {

@@ -86,12 +86,47 @@ fn an_address_is_dialled_once_in_whatever_clothes() {
 }
 
 #[test]
-fn several_nodes_of_one_household_are_several_nodes() {
-    let mut peers = peers();
-    for port in 4000..4003 {
-        peers.handle_learned(member(port), OLDER, at(0));
+fn two_nodes_of_one_household_are_two_nodes_and_take_two_slots() {
+    let six = |n| addr(&format!("[2001:db8:0:1::{n}]:4000"));
+    let households = [(member as fn(u16) -> SocketAddr), six];
+    for of_household in households {
+        let mut peers = peers();
+        for n in 1..=100 {
+            peers.handle_learned(of_household(n), OLDER, at(0));
+        }
+        let dialled = dials(&mut peers);
+        assert_eq!((dialled.len(), peers.wanted()), (2, 8), "others are asked for");
+        for n in 10..30 {
+            peers.handle_learned(host(n), OLDER, at(1));
+        }
+        assert_eq!((dials(&mut peers).len(), peers.wanted()), (8, 0));
+        // A place that becomes free is another's, and never makes it three.
+        for &address in &dialled {
+            peers.handle_opened(address, at(50));
+        }
+        peers.handle_closed(dialled[0], ClosedBy::Them, at(100_000));
+        peers.handle_dial_failed(dialled[1], at(100_000));
+        let next = dials(&mut peers);
+        assert!(next.len() == 1 && !dialled.contains(&next[0]), "{next:?}");
     }
-    assert_eq!(dials(&mut peers).len(), 3);
+}
+
+/// From each source that a stranger can fill; what the user names, and this machine, have no such limit.
+#[test]
+fn the_user_may_name_as_many_of_one_household_as_there_are_slots() {
+    let dialled = |source, address: fn(u16) -> SocketAddr| {
+        let mut peers = peers();
+        for n in 1..=100 {
+            peers.handle_learned(address(n), source, at(0));
+        }
+        dials(&mut peers).len()
+    };
+    let here = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let newer = Source::Rendezvous { newer: true, server: addr("127.0.0.1:1").ip() };
+    assert_eq!((dialled(OLDER, member), dialled(Source::File, member)), (2, 2));
+    assert_eq!(dialled(Source::Static, member), 10);
+    assert_eq!(dialled(Source::File, here), 10);
+    assert_eq!(dialled(newer, here), 0, "they are given the time to dial us");
 }
 
 /// Lists 100 ports of one IP, where nobody listens, and counts the dials of the first minute.
@@ -547,7 +582,9 @@ mod together {
         fn new(addresses: &[SocketAddr], server_marks_newer: bool, seed: u64) -> Self {
             let mut random = Random::from_number(seed);
             let mut node = |&address: &SocketAddr| {
-                let mut peers = Peers::new(PeersConfig::default(), random.fork());
+                // Households are full meshes here, so that who is who in them is decided often.
+                let config = PeersConfig { per_household: usize::MAX, ..PeersConfig::default() };
+                let mut peers = Peers::new(config, random.fork());
                 peers.set_own(&[address], &[]);
                 Node { address, peers }
             };
