@@ -91,6 +91,7 @@ pub struct Config {
     pub(crate) max_bans: usize,
     pub(crate) max_known: usize,
     pub(crate) max_events: usize,
+    pub(crate) foreign_protocols: bool,
     pub(crate) duplicates: Option<DuplicateWindow>,
     pub(crate) connect_timeout: Duration,
     pub(crate) answer_timeout: Duration,
@@ -172,6 +173,7 @@ impl Default for Config {
             max_bans: 1024,
             max_known: 1000,
             max_events: 1024,
+            foreign_protocols: false,
             duplicates: None,
             connect_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(10),
@@ -465,6 +467,15 @@ impl Config {
     /// How long what is queued may still take to go out after [`Con::close`](crate::Con::close). Defaults to 5 seconds.
     pub fn close_deadline(mut self, deadline: Duration) -> Self {
         self.streams.close_deadline = deadline;
+        self
+    }
+
+    /// Whether accepted connections that begin with a request of HTTP, a TLS handshake or a version of SSH are shown as any other.
+    /// Defaults to no: any web page can have a browser say lines of its choice to any address that the browser reaches, but not
+    /// in the first bytes. They are hung up on, with [`CloseReason::Foreign`](crate::CloseReason::Foreign) where the
+    /// connection was shown already, and a warning in the log, at most one a minute.
+    pub fn foreign_protocols(mut self, shown: bool) -> Self {
+        self.foreign_protocols = shown;
         self
     }
 

@@ -195,6 +195,9 @@ pub enum CloseReason {
     CreditExceeded,
     /// The peer asked for more than it read: what was to be said to it by the node itself is more than is kept for one link.
     ProtocolUnread,
+    /// It began like HTTP, TLS or SSH: somebody took this for another service, or had a browser do so. Nothing of it is shown.
+    /// See [`Config::foreign_protocols`](crate::Config::foreign_protocols).
+    Foreign,
     /// Another failure of the socket.
     Failed(io::ErrorKind),
 }
@@ -218,6 +221,7 @@ impl fmt::Display for CloseReason {
             Self::Protocol => f.write_str("the peer broke the protocol"),
             Self::CreditExceeded => f.write_str("the peer sent more lines than were granted"),
             Self::ProtocolUnread => f.write_str("the peer asked for more than it read"),
+            Self::Foreign => f.write_str("it speaks another protocol"),
             Self::Failed(kind) => write!(f, "failed: {kind}"),
         }
     }

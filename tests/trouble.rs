@@ -439,6 +439,73 @@ fn the_filter_decides_who_comes_in() {
     netcat_listening(&mut net);
 }
 
+/// Bytes of browsers and scanners, of which the last line is one that a page chose.
+const FOREIGN: [&[u8]; 4] = [
+    b"POST / HTTP/1.1\r\nContent-Type: text/plain\r\n\r\nhello\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nhello\r\n",
+    b"\x16\x03\x01\x02\0\nhello\r\n",
+    b"SSH-2.0-OpenSSH_9.6\r\nhello\r\n",
+];
+
+#[test]
+fn what_speaks_another_protocol_is_hung_up_on_and_nothing_of_it_is_shown() {
+    capture_log();
+    let mut net = start();
+    for (n, said) in FOREIGN.iter().enumerate() {
+        let (mut raw, id) = netcat(&mut net);
+        if n % 2 == 0 {
+            raw.write_all(said).unwrap();
+        } else {
+            // However it comes.
+            for byte in said.chunks(1).take(10) {
+                // It may have hung up already.
+                let _ = raw.write_all(byte);
+                net.poll(Some(Duration::ZERO)).unwrap();
+            }
+            let _ = raw.write_all(&said[10..]);
+        }
+        let why = until(&mut net, |net| {
+            assert_eq!(net.connections().flat_map(|con| con.replies()).count(), 0);
+            net.events().find_map(|event| match event {
+                Event::Closed { con, why } if con == id => Some(why),
+                _ => None,
+            })
+        });
+        assert_eq!(why, CloseReason::Foreign);
+        expect_end_of(&mut net, &mut raw);
+    }
+    // One note for all of them.
+    let notes = logged(&mut net, &["WARN hung up on"]);
+    assert!(notes.contains("which speaks HTTP"), "{notes}");
+}
+
+#[test]
+fn a_node_of_links_shows_no_connection_of_another_protocol() {
+    let mut net = config().direct().start().unwrap();
+    // More than it has slots.
+    for said in FOREIGN.iter().cycle().take(12) {
+        let mut raw = dial(&net);
+        raw.write_all(said).unwrap();
+        expect_end_of(&mut net, &mut raw);
+        assert_eq!(net.len(), 0);
+        assert!(!net.events().any(|event| matches!(event, Event::Connected { .. })));
+    }
+    let mut raw = dial(&net);
+    raw.write_all(b"GET ready\n").unwrap();
+    let id = shown(&mut net, raw.local_addr().unwrap());
+    assert_eq!(next_lines(&mut net, id, 1), ["GET ready"]);
+    raw.write_all(b"GET / HTTP/1.1\n").unwrap();
+    assert_eq!(next_lines(&mut net, id, 1), ["GET / HTTP/1.1"], "only how it begins counts");
+}
+
+#[test]
+fn a_program_may_want_other_protocols() {
+    let mut net = config().foreign_protocols(true).start().unwrap();
+    let (mut raw, id) = netcat(&mut net);
+    raw.write_all(b"GET / HTTP/1.1\n").unwrap();
+    assert_eq!(next_lines(&mut net, id, 1), ["GET / HTTP/1.1"]);
+}
+
 #[test]
 fn a_ban_closes_and_refuses_until_it_ends() {
     capture_log();

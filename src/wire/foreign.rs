@@ -30,6 +30,9 @@ const METHODS: [&str; 10] =
 /// As many bytes decide.
 pub(crate) const LONGEST: usize = "OPTIONS ".len();
 
+/// A first line that is longer is none of HTTP: servers take 8,000 bytes (RFC 9112 section 3).
+const LONGEST_REQUEST: usize = 8192;
+
 /// A record of a handshake, of whatever version 3.
 const TLS: [u8; 2] = [22, 3];
 
@@ -61,6 +64,18 @@ pub(crate) fn likeness(arrived: &[u8]) -> Likeness {
         }
     }
     likeness
+}
+
+/// The same where lines of people are awaited, who may say `GET` themselves: HTTP is what has a whole request as its first line.
+pub(crate) fn likeness_beside_people(arrived: &[u8]) -> Likeness {
+    match likeness(arrived) {
+        Likeness::Foreign(Foreign::Http) => match memchr::memchr(b'\n', arrived) {
+            Some(end) if is_http_request(&arrived[..end]) => Likeness::Foreign(Foreign::Http),
+            None if arrived.len() < LONGEST_REQUEST => Likeness::Undecided,
+            _ => Likeness::Own,
+        },
+        likeness => likeness,
+    }
 }
 
 /// Whether a whole first line, without its end, is a request of HTTP/1: method, target, version.
@@ -126,6 +141,23 @@ mod tests {
         {
             assert!(!is_http_request(own.as_bytes()), "{own}");
         }
+    }
+
+    #[test]
+    fn where_people_speak_a_whole_request_decides() {
+        let of = |text: &str| likeness_beside_people(text.as_bytes());
+        for begun in ["", "G", "GET ", "GET / HTTP/1.1", "SS"] {
+            assert_eq!(of(begun), Likeness::Undecided, "{begun}");
+        }
+        for request in ["GET / HTTP/1.1\r\nHost: a\r\n", "PRI * HTTP/2.0\r\n", "POST /x?y HTTP/1.0\n"] {
+            assert_eq!(of(request), Likeness::Foreign(Foreign::Http), "{request}");
+        }
+        assert_eq!(of("SSH-2.0"), Likeness::Foreign(Foreign::Ssh));
+        assert_eq!(of("\x16\x03"), Likeness::Foreign(Foreign::Tls));
+        for own in ["GET ready\n", "GET / HTTP/1.1 they say\n", "hello\nGET / HTTP/1.1\n"] {
+            assert_eq!(of(own), Likeness::Own, "{own}");
+        }
+        assert_eq!(of(&format!("GET {}", "x".repeat(LONGEST_REQUEST))), Likeness::Own);
     }
 
     proptest! {

@@ -7,6 +7,7 @@ use log::Level;
 
 use super::connections::{Connection, Slot};
 use super::ends::Ends;
+use super::inbound::Inbound;
 use super::links::{Handshaking, Known, Link};
 use super::{Node, Role};
 use crate::connect::{Rung, RungFault};
@@ -16,6 +17,7 @@ use crate::id::{AttemptId, ConId, StreamId};
 use crate::identity::PublicKey;
 use crate::proto::links::{Finished, Origin};
 use crate::time::Instant;
+use crate::wire::foreign::Likeness;
 
 /// Plain ones.
 impl Node {
@@ -147,7 +149,19 @@ impl Node {
             None => {}
             // It stays fresh until it is known who it is.
             Some(true) => self.handshaking.accept_shown(&mut self.core, stream, (con, ends), known, now),
-            Some(false) => self.set_known(con),
+            Some(false) => self.handle_plain_received(con, stream, now),
+        }
+    }
+
+    /// The first bytes of a connection that says no hello. As long as it is undecided what they are, no line is whole.
+    fn handle_plain_received(&mut self, con: ConId, stream: StreamId, now: Instant) {
+        match Inbound::likeness(&mut self.core, stream) {
+            Likeness::Own => self.set_known(con),
+            Likeness::Undecided => {}
+            Likeness::Foreign(foreign) => {
+                self.inbound.refuse_foreign(&mut self.core, stream, foreign, now);
+                self.handle_peer_gone(con, CloseReason::Foreign, now);
+            }
         }
     }
 
@@ -265,7 +279,13 @@ impl Node {
     /// It is somebody who knows no hello, or says none.
     pub(super) fn show_plain(&mut self, stream: StreamId, handshake: &Finished, now: Instant) {
         let (via, addr) = self.way(handshake);
-        let connection = self.connection(stream, via, addr, handshake.ends, Slot::Inbound);
+        let likeness = Inbound::likeness(&mut self.core, stream);
+        if let Likeness::Foreign(foreign) = likeness {
+            self.admission.handle_closed(handshake.ends.dialler.ip());
+            return self.inbound.refuse_foreign(&mut self.core, stream, foreign, now);
+        }
+        let mut connection = self.connection(stream, via, addr, handshake.ends, Slot::Inbound);
+        connection.fresh = likeness == Likeness::Undecided;
         self.network.peers.handle_inbound_opened(addr, now);
         let con = self.show(connection, None, Duration::ZERO);
         self.ends.insert_inbound(self.ends.tag(handshake.ends), con);

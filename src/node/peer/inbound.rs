@@ -1,6 +1,7 @@
 //! Pending inbound connections: their streams, and whom it concerns when it is known whose they are.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use log::Level;
 
@@ -13,17 +14,24 @@ use crate::id::{ServerId, StreamId};
 use crate::proto::inbound::{InboundAction, PendingInbound};
 use crate::proto::reach::ProbeOutcome;
 use crate::time::Instant;
+use crate::wire::foreign::{Foreign, Likeness, likeness_beside_people};
 use crate::wire::probe;
+
+/// Between two notes of the same kind.
+const MINUTE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(super) struct Inbound {
     /// Which probes are awaited, and who is held back.
     pub(super) pending: PendingInbound,
+    /// When foreign protocols were last noted, and how many have not been since.
+    noted: Option<Instant>,
+    unnoted: u64,
 }
 
 impl Inbound {
     pub(super) const fn new(config: &Config) -> Self {
-        Self { pending: PendingInbound::new(config.links.relay_offer.is_some()) }
+        Self { pending: PendingInbound::new(config.links.relay_offer.is_some()), noted: None, unnoted: 0 }
     }
 
     /// Takes in one that is held back, unless too many are.
@@ -56,6 +64,40 @@ impl Inbound {
             outcome => outcome,
         };
         core.effects.push(Effect::Reach { server, says: ServerSays::Probed { port, outcome } });
+    }
+
+    /// What somebody speaks who said no hello, as far as that is of interest.
+    pub(super) fn likeness(core: &mut Core, stream: StreamId) -> Likeness {
+        if core.config.foreign_protocols {
+            return Likeness::Own;
+        }
+        likeness_beside_people(core.streams.arrived(stream))
+    }
+
+    /// Hangs up on what speaks another protocol. Whoever scans a network does it often.
+    pub(super) fn refuse_foreign(
+        &mut self,
+        core: &mut Core,
+        stream: StreamId,
+        foreign: Foreign,
+        now: Instant,
+    ) {
+        let peer = core.streams.facts(stream).map(|facts| facts.peer);
+        core.streams.abandon(stream);
+        if self.noted.is_some_and(|noted| now - noted < MINUTE) {
+            self.unnoted += 1;
+            return;
+        }
+        self.noted = Some(now);
+        let unnoted = std::mem::take(&mut self.unnoted);
+        if let Some(peer) = peer {
+            core.notes.push(Level::Warn, || {
+                format!(
+                    "hung up on {peer}, which speaks {}; {unnoted} others since the last note",
+                    foreign.name()
+                )
+            });
+        }
     }
 
     pub(super) fn handle_received(&mut self, core: &mut Core, stream: StreamId, now: Instant) {
