@@ -12,7 +12,7 @@
 
 use serde_json::{Value, json};
 
-use super::json::{Fields, call_id, hex, number, print_hex, print_signature, public_key, signature};
+use super::json::{Fields, hex, number, print_hex, print_signature, public_key, signature};
 use crate::id::{CallId, LinkNonce};
 use crate::identity::{PublicKey, Signature};
 
@@ -88,7 +88,7 @@ impl Hello {
             key: fields.required("key", public_key)?,
             nonce: fields.required("nonce", link_nonce)?,
             credit: fields.required("credit", number)?,
-            call: fields.optional("call", call_id)?,
+            call: fields.optional("call", hex)?.map(CallId::from_bytes),
             upgrade: fields.optional("use", is_upgrade)?.unwrap_or(false),
         })
     }

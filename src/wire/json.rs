@@ -7,7 +7,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde_json::{Map, Value};
 
-use crate::id::CallId;
 use crate::identity::{PublicKey, SIGNATURE_LENGTH, Signature};
 
 /// What was read. Its size and depth are bounded by the text's length, which the caller checks, and by serde_json's
@@ -67,10 +66,6 @@ pub(super) fn hex<const N: usize>(value: &Value) -> Option<[u8; N]> {
         *byte = (high? << 4 | low?) as u8;
     }
     Some(bytes)
-}
-
-pub(super) fn call_id(value: &Value) -> Option<CallId> {
-    hex(value).map(CallId::from_bytes)
 }
 
 /// A key that can prove something.

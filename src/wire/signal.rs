@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use super::json::{Fields, call_id, number, object, print_hex, print_signature, signature};
+use super::json::{Fields, hex, number, object, print_hex, print_signature, signature};
 use crate::address::canonical;
 use crate::id::CallId;
 use crate::identity::{Key, NodeId, PublicKey, Signature};
@@ -140,7 +140,10 @@ pub(crate) fn parse(text: &str) -> Option<Signal> {
     }
     let fields = Fields::parse(text.as_bytes())?;
     let kind = fields.required("k", |kind| kind.as_str().map(str::to_owned))?;
-    Some(Signal { call: fields.required("call", call_id)?, body: parse_body(&kind, &fields)? })
+    Some(Signal {
+        call: fields.required("call", hex).map(CallId::from_bytes)?,
+        body: parse_body(&kind, &fields)?,
+    })
 }
 
 /// The sender's signature for this recipient.
